@@ -1,0 +1,67 @@
+# Penstock, one command each. Every target makes the .venv it needs: Python 3.11+ and make are enough.
+# Pass more arguments with ARGS, as in `make test ARGS=tests/sim`; choose an interpreter with PYTHON.
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+PIP = -m pip --disable-pip-version-check --quiet
+RUN = .venv/bin/python
+
+.PHONY: help demo test check fix prove recorded bench docs clean
+
+help: ## print these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget and bill (ARGS=--real: the provider)
+	@.venv/bin/penstock demo $(ARGS)
+
+test: .venv/.dev ## the tests, without the slow ones (ARGS='-m slow': those)
+	@$(RUN) -m pytest -q $(ARGS)
+
+check: .venv/.dev ## lint, format, types, import contracts, house rules
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet || { echo "Not formatted. Run: make fix"; .venv/bin/ruff format --check; exit 1; }
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(RUN) -m pytest -q tests/test_tidy.py tests/test_exports.py
+
+fix: .venv/.dev ## format, and mend what ruff can mend
+	@.venv/bin/ruff check --fix --quiet || true
+	@.venv/bin/ruff format
+
+prove: .venv/.dev ## the guarantees of docs/guarantees.md, each with its figure, to build/prove.json
+	@$(RUN) tools/prove.py $(ARGS)
+
+recorded: .venv/.dev ## recorded real traffic through both drivers, to build/recorded.json
+	@$(RUN) tools/recorded.py $(ARGS)
+
+bench: .venv-bench/.bench ## CPU, memory and import time against peers, to build/bench.json
+	@.venv-bench/bin/python bench/run.py $(ARGS)
+
+docs: .venv/.dev ## run every code block of the README and the docs
+	@$(RUN) -m pytest -q tests/docs $(ARGS)
+
+clean: ## remove everything that make made
+	rm -rf .venv .venv-bench build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+%/bin/pip:
+	@test -n '$(PYTHON)' || { \
+		echo "Penstock needs Python 3.11 or newer with its venv module, and found none. Install it"; \
+		echo "(Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11"; \
+		exit 1; } >&2
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is not Python 3.11 or newer, or lacks its venv module (Debian, Ubuntu: apt install python3-venv)."; \
+		exit 1; } >&2
+	@echo "Making $* with $(PYTHON)" >&2
+	@$(PYTHON) -m venv $*
+
+.venv/.base: pyproject.toml | .venv/bin/pip
+	@$(RUN) $(PIP) install -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/pip
+	@$(RUN) $(PIP) install -e '.[dev]'
+	@touch .venv/.base $@
+
+.venv-bench/.bench: pyproject.toml | .venv-bench/bin/pip
+	@.venv-bench/bin/python $(PIP) install -e '.[bench]'
+	@touch $@

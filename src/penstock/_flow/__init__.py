@@ -1,0 +1,1 @@
+"""Flows: generators that say what a call does next without doing it."""

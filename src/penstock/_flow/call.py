@@ -1,0 +1,65 @@
+"""The order of a call, written once.
+
+    route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
+                        ▲                                        │
+                        └──────── Sleep ◀── retry policy ◀── failed
+"""
+
+from __future__ import annotations
+
+from .._policy.retry import Retry
+from .._policy.routing import falls_back
+from ..errors import PenstockError
+from ..types import Response
+from .accounting import Order, prepare
+from .effects import Flow, Lane, Permit, Record, Reserve, Settle, Sleep
+from .exchange import exchange
+from .trail import Trail
+
+
+def call(order: Order, trail: Trail) -> Flow[Response]:
+    """Make one call: ask the lanes of its route in turn until one answers; `trail` has the story, however it ends.
+
+    Raises: the PenstockError of the last lane asked, carrying the attempts of all.
+    """
+    first: PenstockError | None = None
+    for lane in order.lanes:
+        error = yield from _on_lane(order, lane, trail)
+        if error is None:
+            return trail.answer()
+        first = first or error
+        if trail.emitted or not falls_back(error):
+            break
+    assert error is not None
+    raise trail.surface(error, first)
+
+
+def _on_lane(order: Order, lane: Lane, trail: Trail) -> Flow[PenstockError | None]:
+    """Attempt one lane as often as the retry policy says; return its last error, or None when it answered."""
+    while True:
+        record, decision = yield from _attempt(order, lane, trail)
+        if record.error is None:
+            return None
+        assert isinstance(record.error, PenstockError)
+        if not isinstance(decision, Retry):
+            return record.error
+        if decision.after_s > 0:
+            yield Sleep(decision.after_s)
+
+
+def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[Record, object]]:
+    """Make one exchange with the provider and settle it, whatever happens to it."""
+    request, record = prepare(order, lane, len(trail.attempts) + 1, trail.unknowns)
+    try:
+        record.hold = yield Reserve(record, order.tags)
+        record.admission = yield Permit(record)
+        yield from exchange(order, record, request)
+    except PenstockError as error:
+        record.error = error
+    except BaseException as error:
+        record.error = error
+        raise
+    finally:
+        settled = yield Settle(record, order.deadline)
+        trail.add(record, settled)
+    return record, settled.decision

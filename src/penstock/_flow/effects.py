@@ -1,0 +1,178 @@
+"""What a flow can ask of its driver: seven effects, and what each is answered with.
+
+A flow yields one of these and is sent the answer, or has an exception thrown into it. It never waits by itself: the
+sync and the async driver perform the same effects, so there is one logic in two colours.
+
+    effect    answer            may raise
+    Reserve   Hold              BudgetExceeded
+    Permit    Admission         LimitExceeded BreakerOpen DeadlineExceeded
+    Send      Head              ConnectionFailed OutcomeUnknown Expired
+    Read      bytes             OutcomeUnknown Expired
+    Emit      float (now)       whatever the reader of the stream throws
+    Sleep     None
+    Settle    Settled           never
+
+A driver throws every BaseException into the flow and never closes it, so that `finally: yield Settle` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import msgspec
+
+from .._policy.breaker import Pass
+from .._policy.budget import Hold
+from .._policy.limiter import Ticket
+from .._policy.retry import GiveUp, Retry
+from .._wire.protocol import Outbound, Provider, Wire
+from ..types import Chunk, LimitSeen, Response, Usage
+
+T = TypeVar("T")
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """What shares one fate: provider, base URL, credential and model. `id` tells lanes apart and shows no secret."""
+
+    id: str
+    provider: Provider
+    model: str
+    wire: Wire
+    base_url: str
+    credential: str
+
+    @property
+    def name(self) -> str:
+        """The model as users write it: provider:model."""
+        return f"{self.provider.name}:{self.model}"
+
+
+class Record:
+    """What is known of one attempt while it runs; the gate reads it to settle."""
+
+    __slots__ = (
+        "admission",
+        "cost_nano",
+        "emitted",
+        "error",
+        "first_output_at",
+        "hold",
+        "lane",
+        "limits_seen",
+        "number",
+        "request_id",
+        "response",
+        "sent",
+        "status",
+        "ticket",
+        "unknowns",
+        "usage",
+        "worst_nano",
+    )
+
+    def __init__(self, lane: Lane, number: int, ticket: Ticket, worst_nano: int | None, unknowns: int) -> None:
+        self.lane = lane
+        self.number = number
+        self.ticket = ticket
+        self.worst_nano = worst_nano
+        self.unknowns = unknowns
+        self.hold: Hold | None = None
+        self.admission: Admission | None = None
+        self.sent = False
+        self.emitted = False
+        self.status: int | None = None
+        self.request_id: str | None = None
+        self.limits_seen: tuple[LimitSeen, ...] = ()
+        self.first_output_at: float | None = None
+        self.usage: Usage | None = None
+        self.cost_nano: int | None = None
+        self.error: BaseException | None = None
+        self.response: Response | None = None
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """Hold the worst case of an attempt in every budget that it counts against."""
+
+    record: Record
+    tags: dict[str, str]
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """Wait for a turn: the breaker must let the lane through and the limiter must have room."""
+
+    record: Record
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send the request and wait for the answer's status and headers, until the instant `until` at the latest."""
+
+    lane: Lane
+    outbound: Outbound
+    until: float
+    stream: bool
+
+
+class Read(msgspec.Struct, frozen=True):
+    """Wait for the next bytes of the answer, or for all of them (`whole`); b"" means that it ended."""
+
+    until: float
+    idle_s: float | None = None
+    whole: bool = False
+
+
+class Emit(msgspec.Struct, frozen=True):
+    """Show chunks to whoever reads the stream; answered with the instant at which they were shown."""
+
+    chunks: list[Chunk]
+
+
+class Sleep(msgspec.Struct, frozen=True):
+    """Wait."""
+
+    seconds: float
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """An attempt is over, however it ended: book what it used and free what it held."""
+
+    record: Record
+    deadline: float | None
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """The attempt may go: since when, how long it waited for that, and the breaker's pass."""
+
+    now: float
+    wall_s: float
+    wait_s: float
+    permit: Pass
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Status and headers (names in lower case) of an answer, and when they came."""
+
+    status: int
+    headers: dict[str, str]
+    now: float
+    wall_s: float
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """When the attempt was settled, and what the retry policy says when it failed."""
+
+    now: float
+    decision: Retry | GiveUp | None
+
+
+class Expired(Exception):
+    """A clock ran out inside a driver; the flow knows which one, and turns it into an error that says so."""
+
+    def __init__(self, now: float, *, idle: bool = False) -> None:
+        super().__init__("a clock ran out")
+        self.now = now
+        self.idle = idle
+
+
+Effect = Reserve | Permit | Send | Read | Emit | Sleep | Settle
+Flow = Generator[Effect, Any, T]

@@ -1,0 +1,1 @@
+"""Everything that waits: drivers, transports, clock, settings and stores."""

@@ -1,0 +1,32 @@
+"""The one place where time and chance come from."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time and chance as the gate sees them; `penstock.testing.ManualClock` is another one."""
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970, UTC."""
+        ...
+
+    def chance(self) -> float:
+        """A number drawn evenly from [0, 1)."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time, and seeded chance when a seed is given."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.now = time.monotonic
+        self.wall = time.time
+        self.chance = random.Random(seed).random

@@ -1,0 +1,63 @@
+"""The async driver: performs a flow's effects on the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from .._flow.effects import Effect, Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from ..types import Chunk, Response
+from .http import AsyncExchange, AsyncTransport
+from .parking import AsyncGate
+from .run import Run
+
+
+class AsyncRun(Run[AsyncGate, AsyncTransport]):
+    """One call under way in the running event loop."""
+
+    async def step(self) -> list[Chunk] | None:
+        """Perform effects until the flow shows chunks; None means that it ended and `response` is set.
+
+        Raises: PenstockError; CancelledError after the attempt was settled (settling never waits, so that a second
+        cancel finds nothing to cut).
+        """
+        answer, raised = self._answer, None
+        while True:
+            try:
+                effect = self._flow.send(answer) if raised is None else self._flow.throw(raised)
+            except StopIteration as stop:
+                self._end(stop.value)
+                return None
+            except BaseException:
+                self._end(None)
+                raise
+            if type(effect) is Emit:
+                self._answer = self._gate.clock.now()
+                return effect.chunks
+            try:
+                answer, raised = await self._perform(effect), None
+            except BaseException as error:
+                answer, raised = None, error
+
+    async def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Read(until, idle_s, whole):
+                exchange = cast(AsyncExchange, self._open)
+                return await (exchange.read_all(until) if whole else exchange.read(until, idle_s))
+            case Reserve():
+                return self._gate.reserve(effect)
+            case Permit():
+                return await self._gate.permit(effect)
+            case Send(lane, outbound, until, stream):
+                self._open = sent = await self._transport.send(self._targets[lane.id], outbound, until, stream=stream)
+                return self._gate.head(sent.status, sent.headers)
+            case Settle():
+                return self._settle(effect)
+            case Sleep(seconds):
+                await asyncio.sleep(seconds)
+
+    async def finish(self) -> Response:
+        """Run to the end and return the answer."""
+        while await self.step() is not None:
+            pass
+        return cast(Response, self.response)

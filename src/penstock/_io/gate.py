@@ -1,0 +1,260 @@
+"""The gate: the policies of one client behind one lock, and who waits in front of it.
+
+A driver brings a flow's effects here; the gate asks the policies and never waits itself. It is written once: the async
+and the threaded gate differ only in how a parked attempt is woken and who watches the clock for the head of a queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .._flow.accounting import Order
+from .._flow.effects import Admission, Head, Lane, Permit, Record, Reserve, Settle, Settled
+from .._policy.breaker import Breaker, BreakerSettings, Open, health
+from .._policy.budget import BudgetBook
+from .._policy.limiter import Grant, Limiter, Limits, Refuse, Ticket, Wait
+from .._policy.retry import RetryBudget, RetryPolicy, decide
+from .._policy.tally import Tally, Totals
+from ..errors import (
+    BreakerOpen,
+    CallError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    LimitExceeded,
+    OutcomeUnknown,
+    PenstockError,
+    RateLimited,
+    ServerFault,
+)
+from ..types import Attempt
+from .clock import Clock
+
+CUT_STREAM_MARGIN = 4
+"""A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
+
+
+class LaneState:
+    """The policies of one lane."""
+
+    __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
+
+    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
+        self.lane = lane
+        self.limiter = limiter
+        self.breaker = breaker
+        self.retries = RetryBudget()
+        self.parked: dict[Ticket, Callable[[], None]] = {}
+        self.timer: Any = None
+
+
+class Gate:
+    """All state of a client that outlives a call."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        limits: Callable[[Lane], Limits | None],
+        budget: BudgetBook,
+        retry: RetryPolicy,
+        breaker: BreakerSettings,
+    ) -> None:
+        self.clock = clock
+        self.budget = budget
+        self.retry = retry
+        self._limits = limits
+        self._breaker = breaker
+        self._lock = threading.Lock()
+        self._lanes: dict[str, LaneState] = {}
+        self._total = Tally()
+        self._by_model: dict[str, Tally] = {}
+        self._by_tag: dict[str, Tally] = {}
+
+    def state(self, lane: Lane) -> LaneState:
+        """Return the state of a lane, made at its first use."""
+        found = self._lanes.get(lane.id)
+        if found is None:
+            with self._lock:
+                limiter = Limiter(self._limits(lane), counting=lane.provider.counting, name=lane.name)
+                found = self._lanes.setdefault(lane.id, LaneState(lane, limiter, Breaker(self._breaker)))
+        return found
+
+    def lanes(self) -> tuple[LaneState, ...]:
+        """Return the lanes used so far."""
+        return tuple(self._lanes.values())
+
+    def reserve(self, effect: Reserve) -> Any:
+        """Hold an attempt's worst case.
+
+        Raises: BudgetExceeded.
+        """
+        with self._lock:
+            return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
+
+    def enter(self, effect: Permit, state: LaneState, wake: Callable[[], None] | None) -> Wait | None:
+        """Ask for a turn; None means granted, Wait that the ticket is queued and `wake` will be called.
+
+        Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
+        """
+        ticket, now = effect.record.ticket, self.clock.now()
+        if ticket.deadline is not None and now >= ticket.deadline:
+            raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
+        with self._lock:
+            shut = state.breaker.peek(now)
+            if shut is not None:
+                raise self._open(state, shut)
+            answer = state.limiter.ask(now, ticket)
+            if isinstance(answer, Grant):
+                return None
+            if isinstance(answer, Wait):
+                ticket.tag = wake
+                return answer
+        raise self._refused(state, answer, ticket, now)
+
+    def admit(self, effect: Permit, state: LaneState, since: float) -> Admission:
+        """Take the breaker's pass for a granted ticket.
+
+        Raises: BreakerOpen.
+        """
+        now = self.clock.now()
+        with self._lock:
+            permit = state.breaker.ask(now, self.clock.chance())
+            if isinstance(permit, Open):
+                woken = state.limiter.cancel(now, effect.record.ticket)
+            else:
+                return Admission(now, self.clock.wall(), now - since, permit)
+        self.wake(state, woken)
+        raise self._open(state, permit)
+
+    def leave(self, state: LaneState, ticket: Ticket) -> None:
+        """A parked attempt stops waiting."""
+        with self._lock:
+            woken = state.limiter.cancel(self.clock.now(), ticket)
+        self.wake(state, woken)
+
+    def advance(self, state: LaneState) -> None:
+        """The instant came for which the head of a queue waited."""
+        with self._lock:
+            woken = state.limiter.advance(self.clock.now())
+        self.wake(state, woken)
+
+    def head(self, status: int, headers: dict[str, str]) -> Head:
+        """Stamp an answer's head with the time."""
+        return Head(status, headers, self.clock.now(), self.clock.wall())
+
+    def settle(self, effect: Settle) -> Settled:
+        """Book an attempt and free what it held. Never waits and never raises for the attempt's own error."""
+        record = effect.record
+        state = self.state(record.lane)
+        with self._lock:
+            now = self.clock.now()
+            woken = self._settle_limiter(state, record, now)
+            self._settle_breaker(state, record, now)
+            self._settle_budget(record)
+            decision = None
+            error = record.error
+            if isinstance(error, PenstockError):
+                decision = decide(
+                    self.retry,
+                    state.retries,
+                    error=error,
+                    number=record.number,
+                    unknowns=record.unknowns + isinstance(error, OutcomeUnknown),
+                    emitted=record.emitted,
+                    now=now,
+                    deadline=effect.deadline,
+                    u=self.clock.chance(),
+                )
+            elif error is None:
+                state.retries.success(record.number)
+        self.wake(state, woken)
+        return Settled(now, decision)
+
+    def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:
+        admission, ticket, limiter = record.admission, record.ticket, state.limiter
+        if admission is None:
+            return []
+        error = record.error
+        if isinstance(error, RateLimited):
+            woken = limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
+        elif not record.sent or isinstance(error, ConnectionFailed):
+            woken = limiter.cancel(now, ticket)
+        else:
+            woken = limiter.settle(now, ticket, usage=record.usage)
+            if isinstance(error, CallError) and error.retriable and error.retry_after_s:
+                limiter.pause(now, now + error.retry_after_s)
+        if record.limits_seen:
+            woken += limiter.adopt(now, record.limits_seen, admission.now)
+        return woken
+
+    def _settle_breaker(self, state: LaneState, record: Record, now: float) -> None:
+        admission, error = record.admission, record.error
+        if admission is None:
+            return
+        outcome = "ok" if error is None else health(error)
+        state.breaker.settle(now, admission.permit, outcome, now - admission.now, self.clock.chance())
+
+    def _settle_budget(self, record: Record) -> None:
+        if record.hold is None:
+            return
+        wall = self.clock.wall()
+        error, usage = record.error, record.usage
+        if usage is not None:
+            cost = record.cost_nano
+            if cost is not None and usage.estimated and record.worst_nano is not None:
+                cost = min(record.worst_nano, cost + cost // CUT_STREAM_MARGIN)
+            self.budget.settle(wall, record.hold, cost)
+        elif record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault)):
+            self.budget.settle(wall, record.hold, None)
+        else:
+            self.budget.release(record.hold)
+            if record.cost_nano is None:
+                record.cost_nano = 0
+
+    def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
+        """Count a call that ended, with its attempts, in all, by model and by tag."""
+        model = order.lanes[0].name if not attempts else f"{attempts[-1].provider}:{attempts[-1].model}"
+        with self._lock:
+            tags = [self._by_tag.setdefault(f"{key}={value}", Tally()) for key, value in order.tags.items()]
+            self._by_model.setdefault(model, Tally()).call(ok)
+            for tally in (self._total, *tags):
+                tally.call(ok)
+            for attempt in attempts:
+                if attempt.sent:
+                    lane = self._by_model.setdefault(f"{attempt.provider}:{attempt.model}", Tally())
+                    for tally in (self._total, lane, *tags):
+                        tally.attempt(attempt)
+
+    def usage(self) -> Totals:
+        """Return the totals so far."""
+        with self._lock:
+            return msgspec.structs.replace(
+                self._total.totals(),
+                by_model={name: tally.totals() for name, tally in self._by_model.items()},
+                by_tag={name: tally.totals() for name, tally in self._by_tag.items()},
+            )
+
+    def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
+        """Let granted tickets go, and watch the clock for the new head of the queue."""
+        raise NotImplementedError
+
+    def _open(self, state: LaneState, shut: Open) -> BreakerOpen:
+        return BreakerOpen(
+            f"{state.lane.name} failed too often lately; it is probed again in {shut.retry_after_s:.1f} s",
+            lane=state.lane.name,
+            retry_after_s=shut.retry_after_s,
+        )
+
+    def _refused(self, state: LaneState, answer: Refuse, ticket: Ticket, now: float) -> PenstockError:
+        if answer.retry_after_s is None:
+            return LimitExceeded(f"{state.lane.name}: {answer.reason}")
+        left = max(0.0, (ticket.deadline or now) - now)
+        return DeadlineExceeded(
+            f"{state.lane.name}: {answer.reason}; {left:.1f} s are left until the deadline",
+            deadline_s=left,
+            retry_after_s=answer.retry_after_s,
+        )

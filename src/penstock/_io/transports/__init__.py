@@ -1,0 +1,1 @@
+"""HTTP libraries behind the transport protocol, one file each."""

@@ -1,0 +1,133 @@
+"""The async transport over aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import urllib.request
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from ..._flow.effects import Expired
+from ..._wire.protocol import Outbound
+from ..http import Target, lost, not_sent, window
+
+CHUNK_BYTES: Final = 256 * 1024
+KEEPALIVE_S: Final = 15.0
+"""Below the idle limit of every provider's balancer, so that a pooled connection is rarely found closed."""
+
+
+class AiohttpTransport:
+    """One aiohttp session per event loop; the caller limits concurrency, not the connection pool."""
+
+    def __init__(self, *, connect_s: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
+        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._urls: dict[tuple[str, str], URL] = {}
+        self._proxied = bool(urllib.request.getproxies())
+
+    def _session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            for stale in [other for other in self._sessions if other.is_closed()]:
+                del self._sessions[stale]
+            session = self._sessions[loop] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                trust_env=self._proxied,
+                auto_decompress=True,
+            )
+        return session
+
+    async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> AiohttpExchange:
+        """Send and wait for status and headers.
+
+        Raises: ConnectionFailed, OutcomeUnknown, Expired.
+        """
+        key = (target.base_url, outbound.path)
+        url = self._urls.get(key)
+        if url is None:
+            url = self._urls[key] = URL(target.base_url + outbound.path, encoded=True)
+        headers = {**target.headers, **outbound.headers} if outbound.headers else target.headers
+        if stream:
+            # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
+            headers = {**headers, "Accept-Encoding": "identity"}
+        try:
+            async with asyncio.timeout(window(until)[0]):
+                response = await self._session().request(
+                    outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
+                )
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ClientError):
+                raise not_sent(target, error) from error
+            raise Expired(time.monotonic()) from None
+        except aiohttp.ClientConnectorError as error:
+            raise not_sent(target, error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise lost(target, error) from error
+        return AiohttpExchange(target, response)
+
+    async def close(self) -> None:
+        """Close the session of the running loop, and let go of those whose loops are gone."""
+        sessions, self._sessions = self._sessions, {}
+        for loop, session in sessions.items():
+            if loop is asyncio.get_running_loop():
+                await session.close()
+
+
+class AiohttpExchange:
+    """The answer to one request."""
+
+    __slots__ = ("_response", "_target", "headers", "status")
+
+    def __init__(self, target: Target, response: aiohttp.ClientResponse) -> None:
+        self._target = target
+        self._response = response
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    async def read(self, until: float, idle_s: float | None) -> bytes:
+        """Wait for the next bytes; b"" at the end.
+
+        Raises: OutcomeUnknown, Expired.
+        """
+        content: Any = self._response.content
+        try:
+            ready: bytes = content.read_nowait(-1)
+            if ready or content.at_eof():
+                return ready
+            seconds, idle = window(until, idle_s)
+            async with asyncio.timeout(seconds):
+                data: bytes = await content.readany()
+                return data
+        except TimeoutError:
+            raise Expired(time.monotonic(), idle=idle) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise lost(self._target, error) from error
+
+    async def read_all(self, until: float) -> bytes:
+        """Wait for the whole body.
+
+        Raises: OutcomeUnknown, Expired.
+        """
+        try:
+            if math.isinf(until):
+                return await self._response.read()
+            async with asyncio.timeout(window(until)[0]):
+                return await self._response.read()
+        except TimeoutError:
+            raise Expired(time.monotonic()) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise lost(self._target, error) from error
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()

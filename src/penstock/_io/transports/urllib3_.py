@@ -1,0 +1,146 @@
+"""The sync transport over urllib3."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from typing import Any, Final
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from ..._flow.effects import Expired
+from ..._wire.protocol import Outbound
+from ..http import Target, lost, not_sent, window
+
+CHUNK_BYTES: Final = 256 * 1024
+POOL_CONNECTIONS: Final = 256
+"""Idle connections kept per host; more threads than that open connections of their own, closed after use."""
+
+
+class Urllib3Transport:
+    """Connection pools shared by all threads; a blocked read answers Ctrl-C at once."""
+
+    def __init__(self, *, connect_s: float) -> None:
+        self._connect_s = connect_s
+        self._lock = threading.Lock()
+        self._pools: dict[str, tuple[Any, str]] = {}
+        self._managers: list[urllib3.PoolManager] = []
+
+    def _pool(self, base_url: str) -> tuple[Any, str]:
+        found = self._pools.get(base_url)
+        if found is not None:
+            return found
+        with self._lock:
+            url = urllib3.util.parse_url(base_url)
+            proxies = urllib.request.getproxies()
+            proxy = None if urllib.request.proxy_bypass(url.host or "") else proxies.get(url.scheme or "http")
+            manager = (
+                urllib3.ProxyManager(proxy, maxsize=POOL_CONNECTIONS)
+                if proxy
+                else urllib3.PoolManager(maxsize=POOL_CONNECTIONS)
+            )
+            self._managers.append(manager)
+            prefix = (url.path or "").rstrip("/")
+            if proxy and url.scheme == "http":
+                prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
+            return self._pools.setdefault(base_url, (manager.connection_from_url(base_url), prefix))
+
+    def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
+        """Send and wait for status and headers.
+
+        Raises: ConnectionFailed, OutcomeUnknown, Expired.
+        """
+        pool, prefix = self._pool(target.base_url)
+        headers = {**target.headers, **outbound.headers} if outbound.headers else target.headers
+        encoding = "identity" if stream else "gzip, deflate"
+        seconds, _ = window(until)
+        try:
+            response = pool.urlopen(
+                outbound.method,
+                prefix + outbound.path,
+                body=outbound.body,
+                headers={**headers, "Accept-Encoding": encoding},
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(
+                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds), read=seconds
+                ),
+            )
+        except ReadTimeoutError:
+            raise Expired(time.monotonic()) from None
+        except ConnectTimeoutError as error:
+            if time.monotonic() >= until:
+                raise Expired(time.monotonic()) from None
+            raise not_sent(target, error) from error
+        except (NewConnectionError, SSLError, ProxyError) as error:
+            raise not_sent(target, error) from error
+        except (HTTPError, OSError) as error:
+            raise lost(target, error) from error
+        return Urllib3Exchange(target, response)
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        with self._lock:
+            self._pools.clear()
+            for manager in self._managers:
+                manager.clear()
+            self._managers.clear()
+
+
+class Urllib3Exchange:
+    """The answer to one request."""
+
+    __slots__ = ("_ended", "_response", "_target", "headers", "status")
+
+    def __init__(self, target: Target, response: Any) -> None:
+        self._target = target
+        self._response = response
+        self._ended = False
+        self.status: int = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def read(self, until: float, idle_s: float | None) -> bytes:
+        """Wait for the next bytes; b"" at the end.
+
+        Raises: OutcomeUnknown, Expired.
+        """
+        seconds, idle = window(until, idle_s)
+        sock = getattr(self._response.connection, "sock", None)
+        if sock is not None:
+            sock.settimeout(seconds)
+        try:
+            data: bytes = self._response.read1(CHUNK_BYTES)
+        except ReadTimeoutError:
+            raise Expired(time.monotonic(), idle=idle) from None
+        except (HTTPError, OSError) as error:
+            raise lost(self._target, error) from error
+        self._ended = not data
+        return data
+
+    def read_all(self, until: float) -> bytes:
+        """Wait for the whole body.
+
+        Raises: OutcomeUnknown, Expired.
+        """
+        pieces = []
+        while data := self.read(until, None):
+            pieces.append(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it."""
+        if self._ended:
+            self._response.release_conn()
+        else:
+            self._response.close()

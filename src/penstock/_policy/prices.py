@@ -1,0 +1,621 @@
+"""What tokens cost: a dated table of prices, and exact integer arithmetic over it.
+
+A price is an integer number of yocto-dollars per token (10^-24 $; $1 per million tokens = 10^18), so every price of
+the table is exact; a cost is summed in yocto-dollars and rounded once, half to even, to nano-dollars. An unknown price
+is None and never 0; a model costs 0 only where that is stated: in the table, in an override, or because its provider is
+in the `free` set.
+
+The table, written by `tools/compile_prices.py` from the data of genai-prices, is JSON:
+
+    {"date", "source", "providers": {id: {"fallback": [id, ...], "models": [model, ...]}}}
+    model   [id, rule, row or [[when, row], ...], [[tier, when, row], ...]]     the last active [when, row] holds
+    rule    "=equals" "^starts" "$ends" "~contains" "/regex"; "=" alone: equals the id; [a, b] or; ["&", a, b] and
+    when    null, "2026-08-21" (from 00:00 UTC of that day) or "01:00-04:00" (UTC, each day)
+    row     bucket → dollars per million tokens, or [base, above_tokens, price, ...]: all tokens of a call cost the
+            price of the last band whose above_tokens the whole prompt exceeds; null: known to be billed otherwise
+    buckets i input, r cache read, w cache write, h cache write for 1 h, a audio in, o output, t reasoning, s audio out,
+            q dollars per 1,000 requests; x, y the dearest of image, video, citation tokens in and out, for upper bounds
+
+A bucket without a price of its own is billed as the next one of: h → w → i, r → i, a → i, t → o, s → o. Cache writes
+for 30 minutes and 12 hours cost what w says: "Prompt cache pricing is the same for both retention policies".
+
+Source: genai-prices, https://github.com/pydantic/genai-prices;
+https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching (read 2026-11).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from penstock.errors import ConfigError
+from penstock.types import Usage
+
+PRICE_IDS: Final[Mapping[str, str]] = {"xai": "x-ai"}
+"""Where a provider's name differs from its id in the table."""
+
+LOCAL_SERVERS: Final = frozenset({"ollama", "vllm", "lmstudio", "llamacpp"})
+"""Free by default: the server is the user's own machine and bills nobody by the token."""
+
+STANDARD_TIERS: Final = frozenset({"default", "standard", "standard_only", "on_demand", "auto"})
+"""What providers call their ordinary service tier, in requests or answers.
+
+Source: OpenAI, Anthropic and Groq API references, `service_tier` (read 2026-11).
+"""
+
+PLACES_MAX: Final = 18
+_YOCTO_PER_NANO: Final = 10**15
+_DAY_S: Final = 86_400
+_CACHED_MAX: Final = 4096  # resolved (provider, model) pairs; users write a handful, a gateway may see thousands
+
+_PARENT: Final = {"i": "", "r": "i", "w": "i", "h": "w", "a": "i", "o": "", "t": "o", "s": "o"}
+"""Each bucket, in the order of `_Rates`, and the one whose price it takes when it has none of its own."""
+
+_OVERRIDE_NAMES: Final = {
+    "input": "i",
+    "cache_read": "r",
+    "cache_write": "w",
+    "cache_write_1h": "h",
+    "audio_in": "a",
+    "output": "o",
+    "reasoning": "t",
+    "audio_out": "s",
+}
+
+_Bands = Decimal | list[Decimal] | None
+_Row = dict[str, _Bands]
+
+
+class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices in dollars per million tokens for calls whose whole prompt has more than `above_tokens` tokens."""
+
+    above_tokens: int
+    input: Decimal | None
+    output: Decimal | None
+
+
+class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The prices of one model, for people: dollars per million tokens, None where unknown.
+
+    `per_request` is dollars per request. `bands` are the dearer prices of long prompts. `tiers` names what else has a
+    known price: service tiers and 'batch'. `source` says where the prices come from, or why there is none to pay.
+    """
+
+    provider: str
+    model: str
+    input: Decimal | None
+    output: Decimal | None
+    cache_read: Decimal | None
+    cache_write: Decimal | None
+    cache_write_1h: Decimal | None
+    reasoning: Decimal | None
+    audio_in: Decimal | None
+    audio_out: Decimal | None
+    per_request: Decimal
+    bands: tuple[PriceBand, ...]
+    tiers: tuple[str, ...]
+    source: str
+
+
+class _Rates(NamedTuple):
+    """Yocto-dollars per token in one band of prompt length, inheritance resolved; None is unknown."""
+
+    input: int | None
+    cache_read: int | None
+    cache_write: int | None
+    cache_write_1h: int | None
+    audio_in: int | None
+    output: int | None
+    reasoning: int | None
+    audio_out: int | None
+
+
+class _Tariff:
+    """One row, ready for arithmetic: `rates[k]` holds when exactly k of `above` are less than the prompt."""
+
+    __slots__ = ("above", "other_in", "other_out", "per_request", "rates")
+
+    def __init__(self, row: _Row) -> None:
+        starts = {int(start) for bands in row.values() if isinstance(bands, list) for start in bands[1::2]}
+        self.above = sorted(starts)
+        self.rates = [_rates_at(row, prompt) for prompt in (0, *(start + 1 for start in self.above))]
+        self.per_request = _yocto(row.get("q"), 0, per=1_000) or 0
+        self.other_in = _yocto(row.get("x"), 0) or 0
+        self.other_out = _yocto(row.get("y"), 0) or 0
+
+    def cost(self, usage: Usage) -> int | None:
+        """Bill a usage in nano-dollars; None when it has tokens in a bucket without a price."""
+        rates = self.rates[bisect_left(self.above, usage.prompt) if self.above else 0]
+        total = self.per_request
+        writes = usage.cache_write_5m + usage.cache_write_30m + usage.cache_write_12h
+        for tokens, rate in (
+            (usage.input, rates.input),
+            (usage.output, rates.output),
+            (usage.cache_read, rates.cache_read),
+            (usage.reasoning, rates.reasoning),
+            (writes, rates.cache_write),
+            (usage.cache_write_1h, rates.cache_write_1h),
+            (usage.audio_in, rates.audio_in),
+            (usage.audio_out, rates.audio_out),
+        ):
+            if tokens:
+                if rate is None:
+                    return None
+                total += tokens * rate
+        return _nano(total)
+
+    def worst(self, prompt_tokens: int, output_tokens: int, *, cache_writes: bool) -> int | None:
+        """Bill each token at the dearest price that it can get, rounding up to whole nano-dollars."""
+        highest = 0
+        for rates in self.rates[: bisect_left(self.above, prompt_tokens) + 1]:
+            into = [rates.input, rates.cache_read, rates.audio_in, self.other_in]
+            if cache_writes:
+                into += [rates.cache_write, rates.cache_write_1h]
+            in_rate = _dearest(into)
+            out_rate = _dearest([rates.output, rates.reasoning, rates.audio_out, self.other_out])
+            if (in_rate is None and prompt_tokens) or (out_rate is None and output_tokens):
+                return None
+            highest = max(highest, prompt_tokens * (in_rate or 0) + output_tokens * (out_rate or 0))
+        return -(-(highest + self.per_request) // _YOCTO_PER_NANO)
+
+
+class _When(NamedTuple):
+    """When a price holds: from `from_s` (epoch seconds) on, or each day between two seconds of the UTC day."""
+
+    from_s: int
+    daily: tuple[int, int] | None
+
+    def holds(self, wall_s: float) -> bool:
+        if self.daily is None:
+            return wall_s >= self.from_s
+        start, end = self.daily
+        second = wall_s % _DAY_S
+        return start <= second < end if start <= end else second >= start or second < end
+
+    def may_hold(self, wall_s: float) -> bool:
+        """Whether the price holds at some time in the day that follows."""
+        return self.daily is not None or wall_s + _DAY_S >= self.from_s
+
+
+class _Model:
+    """The prices of one model: which row holds when, and what service tiers change.
+
+    `prices` are (when, row), the last that holds counts, and the first always holds. `variants` are (tier, when, row) and
+    replace single buckets.
+    """
+
+    __slots__ = ("_tariffs", "id", "plain", "prices", "provider", "source", "variants")
+
+    def __init__(
+        self,
+        provider: str,
+        model: str,
+        prices: list[tuple[_When | None, _Row]],
+        variants: list[tuple[str, _When | None, _Row]],
+        source: str,
+    ) -> None:
+        self.provider = provider
+        self.id = model
+        self.prices = prices
+        self.variants = variants
+        self.source = source
+        self.plain = _Tariff(prices[0][1]) if len(prices) == 1 else None
+        self._tariffs: dict[tuple[int, ...], _Tariff] = {}
+
+    def tariff(self, tier: str | None, wall_s: float) -> _Tariff | None:
+        """Find the prices at a time in a tier (None: the ordinary one); None when the tier's are unknown."""
+        if tier is None and self.plain is not None:
+            return self.plain
+        last = len(self.prices) - 1
+        while (when := self.prices[last][0]) is not None and not when.holds(wall_s):
+            last -= 1
+        return self._with_tier(last, tier, lambda when: when.holds(wall_s))
+
+    def tariffs(self, tier: str | None, wall_s: float) -> list[_Tariff]:
+        """Find all prices that may hold in the day after `wall_s`, in a tier; empty when they are unknown."""
+        found: list[_Tariff | None] = []
+        for index in reversed(range(len(self.prices))):
+            when = self.prices[index][0]
+            if when is None or when.may_hold(wall_s):
+                found.append(self._with_tier(index, tier, lambda when: when.may_hold(wall_s)))
+            if when is None or (when.daily is None and when.holds(wall_s)):
+                break
+        return [tariff for tariff in found if tariff is not None]
+
+    def _with_tier(self, index: int, tier: str | None, holds: Callable[[_When], bool]) -> _Tariff | None:
+        chosen = [
+            number
+            for number, (name, when, _) in enumerate(self.variants)
+            if name == tier and (when is None or holds(when))
+        ]
+        if tier is not None and not chosen:
+            return None
+        key = (index, *chosen)
+        if key not in self._tariffs:
+            row: _Row = {}
+            for number in chosen:
+                row = self.variants[number][2] | row
+            self._tariffs[key] = _Tariff(self.prices[index][1] | row)
+        return self._tariffs[key]
+
+
+class _Entry(msgspec.Struct, array_like=True):
+    """One model of the table; its prices stay undecoded until somebody asks."""
+
+    id: str
+    rule: str | list[Any]
+    prices: msgspec.Raw
+    variants: msgspec.Raw = msgspec.Raw(b"[]")
+
+    def model(self, provider: str, *, own: bool, source: str) -> _Model:
+        """Decode the prices; tiers count only at the provider itself, not at one that resells the model."""
+        listed = self.prices if bytes(self.prices[:1]) == b"[" else msgspec.Raw(b"[[null,%b]]" % bytes(self.prices))
+        prices = msgspec.json.decode(listed, type=list[tuple[str | None, _Row]])
+        variants = msgspec.json.decode(self.variants, type=list[tuple[str, str | None, _Row]]) if own else []
+        return _Model(
+            provider,
+            self.id,
+            [(_when(when), row) for when, row in prices],
+            [(tier, _when(when), row) for tier, when, row in variants],
+            source,
+        )
+
+
+class _ProviderEntry(msgspec.Struct):
+    fallback: list[str]
+    models: list[_Entry]
+
+
+class _Table(msgspec.Struct):
+    date: str
+    source: str
+    providers: dict[str, msgspec.Raw]
+
+
+class _Shelf:
+    """The models of one provider, in an order that counts: the first whose rule matches is the one."""
+
+    __slots__ = ("_equals", "_others", "fallback", "models")
+
+    def __init__(self, raw: msgspec.Raw) -> None:
+        entry = msgspec.json.decode(raw, type=_ProviderEntry)
+        self.fallback = entry.fallback
+        self.models = entry.models
+        self._equals: dict[str, int] = {}
+        self._others: list[tuple[int, str | list[Any]]] = []
+        for index, model in enumerate(entry.models):
+            for rule in _alternatives(model.rule):
+                if isinstance(rule, str) and rule.startswith("="):
+                    self._equals.setdefault(rule[1:] or model.id.lower(), index)
+                else:
+                    self._others.append((index, rule))
+
+    def find(self, name: str) -> _Entry | None:
+        """Find the model that a lower-case name means."""
+        best = self._equals.get(name, len(self.models))
+        for index, rule in self._others:
+            if index >= best:
+                break
+            if _matches(rule, name):
+                best = index
+        return self.models[best] if best < len(self.models) else None
+
+
+class Prices:
+    """The price of every known model. Build it with `Prices.load`; it never changes.
+
+    `date` is that of the table (YYYY-MM-DD): the newest price change it knows. `source` names the data and its version.
+    """
+
+    def __init__(
+        self,
+        table: _Table,
+        *,
+        ids: Mapping[str, str],
+        free: frozenset[str],
+        overrides: Mapping[tuple[str, str], _Model],
+    ) -> None:
+        self.date = table.date
+        self.source = table.source
+        self._table = table
+        self._ids = ids
+        self._free = free
+        self._overrides = overrides
+        self._shelves: dict[str, _Shelf] = {}
+        self._models: dict[tuple[str, str], _Model | None] = {}
+        self._table_s = _epoch_s(table.date)
+
+    @classmethod
+    def load(
+        cls, data: bytes, *, ids: Mapping[str, str] | None = None, free: Collection[str] = LOCAL_SERVERS
+    ) -> Prices:
+        """Read the compiled table, decoding a provider's models when they are first asked for.
+
+        Args:
+            data: the bytes of `prices.json`.
+            ids: provider name → id in the table, where they differ; on top of `PRICE_IDS`. Empty values are ignored.
+            free: providers that bill no tokens, such as a local server; all others need a price to cost anything known.
+        """
+        known = dict(PRICE_IDS) | {name: price_id for name, price_id in (ids or {}).items() if price_id}
+        return cls(msgspec.json.decode(data, type=_Table), ids=known, free=frozenset(free), overrides={})
+
+    def with_overrides(self, overrides: Mapping[str, Mapping[str, str | int | float | Decimal]]) -> Prices:
+        """Return the same prices with the user's own for some models, which win over everything else.
+
+        Args:
+            overrides: 'provider:model' → dollars per million tokens of input, output, cache_read, cache_write,
+                cache_write_1h, reasoning, audio_in, audio_out; input is required. They are those of the ordinary tier.
+
+        Raises: ConfigError naming the entry that is wrong.
+        """
+        models = dict(self._overrides)
+        for key, row in overrides.items():
+            provider, _, model = key.partition(":")
+            if not provider or not model:
+                raise ConfigError(f"prices: {key!r} names no model; write it as 'provider:model'")
+            entry = _override(key, model, row)
+            models[provider, model.lower()] = _Model(provider, model, [(None, entry)], [], "your own price")
+        return Prices(self._table, ids=self._ids, free=self._free, overrides=models)
+
+    def cost(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage,
+        *,
+        service_tier: str | None = None,
+        batch: bool = False,
+        wall_s: float | None = None,
+    ) -> int | None:
+        """Price a usage in nano-dollars, exactly; None when any part of it has no known price.
+
+        Args:
+            provider: our name of the provider, or an id of the table.
+            model: the model as it was asked for or served; case does not matter.
+            usage: what was used, in disjoint buckets.
+            service_tier: the tier that the answer reports, else the one asked for; 'fast' is also Anthropic's speed.
+            batch: whether it went through the provider's batch interface.
+            wall_s: when it was sent, epoch seconds; None: at 00:00 UTC of the table's date.
+        """
+        found = self._find(provider, model)
+        if found is None:
+            return None
+        tier = _tier(service_tier, batch=batch)
+        tariff = found.tariff(tier, self._table_s if wall_s is None else wall_s)
+        return None if tariff is None else tariff.cost(usage)
+
+    def worst(
+        self,
+        provider: str,
+        model: str,
+        prompt_tokens: int,
+        output_tokens: int,
+        n: int = 1,
+        *,
+        cache_writes: bool = False,
+        service_tier: str | None = None,
+        batch: bool = False,
+        wall_s: float | None = None,
+    ) -> int | None:
+        """Bound from above, in nano-dollars, what one attempt can cost; None when no price bounds it.
+
+        Every token costs the dearest price that it can reach: of the bands up to `prompt_tokens`, of text, audio, image
+        and reasoning, of cache writes if there are any, and of all prices that hold in the day after `wall_s`. Tools
+        that the provider bills by use (web search, code execution) are not in it.
+
+        Args:
+            provider: our name of the provider, or an id of the table.
+            model: the model to be asked.
+            prompt_tokens: at most this many tokens are sent.
+            output_tokens: at most this many tokens are produced in each of `n` answers, reasoning included.
+            n: how many answers are asked for.
+            cache_writes: whether the provider may bill writes to its prompt cache.
+            service_tier: the tier asked for; None is the ordinary one, 'auto' whichever of the known ones is dearest.
+            batch: whether it goes through the batch interface; where its discount is unknown, none is assumed.
+            wall_s: when it is sent, epoch seconds; None: at 00:00 UTC of the table's date.
+        """
+        found = self._find(provider, model)
+        if found is None:
+            return None
+        at_s = self._table_s if wall_s is None else wall_s
+        tier = _tier(service_tier, batch=False)
+        tariffs = found.tariffs(tier, at_s)
+        if service_tier == "auto":
+            tariffs = [*tariffs, *(one for name in ("flex", "priority") for one in found.tariffs(name, at_s))]
+        if batch:
+            tariffs = [*tariffs, *found.tariffs("batch", at_s)]
+        bounds = [one.worst(prompt_tokens, n * output_tokens, cache_writes=cache_writes) for one in tariffs]
+        return _dearest(bounds)
+
+    def find(self, provider: str, model: str, *, wall_s: float | None = None) -> PriceRow | None:
+        """Show the ordinary prices of a model at a time (epoch seconds; None: the table's date); None when unknown."""
+        found = self._find(provider, model)
+        tariff = found and found.tariff(None, self._table_s if wall_s is None else wall_s)
+        if not found or not tariff or tariff.rates[0].input is None:
+            return None
+        shown = {name: _dollars(rate) for name, rate in tariff.rates[0]._asdict().items()}
+        bands = zip(tariff.above, tariff.rates[1:], strict=True)
+        return PriceRow(
+            provider=found.provider,
+            model=found.id,
+            per_request=Decimal(tariff.per_request).scaleb(-24),
+            bands=tuple(
+                PriceBand(above_tokens=above, input=_dollars(rates.input), output=_dollars(rates.output))
+                for above, rates in bands
+            ),
+            tiers=tuple(dict.fromkeys(name for name, _, _ in found.variants)),
+            source=found.source,
+            **shown,
+        )
+
+    def _find(self, provider: str, model: str) -> _Model | None:
+        key = (provider, model)
+        try:
+            return self._models[key]
+        except KeyError:
+            pass
+        found = self._overrides.get((provider, model.lower())) or self._look_up(provider, model.lower())
+        if len(self._models) >= _CACHED_MAX:
+            self._models.clear()
+        self._models[key] = found
+        return found
+
+    def _look_up(self, provider: str, model: str) -> _Model | None:
+        if provider in self._free:
+            row: _Row = {"i": Decimal(0), "o": Decimal(0)}
+            return _Model(provider, model, [(None, row)], [], "free: a server of your own bills no tokens")
+        price_id = self._ids.get(provider, provider)
+        if price_id == "huggingface":
+            # The router's name is 'org/model:host'; without a host it picks one, and prices differ between hosts.
+            model, _, host = model.partition(":")
+            price_id = f"huggingface_{host}"
+        if price_id not in self._table.providers:
+            return None
+        shelf = self._shelf(price_id)
+        for name in dict.fromkeys((model, _dashed_date(model))):
+            for other, here in ((price_id, shelf), *((other, self._shelf(other)) for other in shelf.fallback)):
+                if entry := here.find(name):
+                    return entry.model(other, own=here is shelf, source=f"{self.source}, {self.date}")
+        return None
+
+    def _shelf(self, price_id: str) -> _Shelf:
+        if price_id not in self._shelves:
+            self._shelves[price_id] = _Shelf(self._table.providers[price_id])
+        return self._shelves[price_id]
+
+
+def _rates_at(row: _Row, prompt: int) -> _Rates:
+    rates: dict[str, int | None] = {"": None}
+    for bucket, parent in _PARENT.items():
+        rates[bucket] = _yocto(row[bucket], prompt) if bucket in row else rates[parent]
+    return _Rates(*(rates[bucket] for bucket in _PARENT))
+
+
+def _yocto(bands: _Bands, prompt: int, *, per: int = 1_000_000) -> int | None:
+    """Take the price of the last band below the prompt, in yocto-dollars per token (or per request)."""
+    if bands is None:
+        return None
+    price = bands if isinstance(bands, Decimal) else bands[0]
+    if isinstance(bands, list):
+        for start, dearer in zip(bands[1::2], bands[2::2], strict=True):
+            if prompt > start:
+                price = dearer
+    numerator, denominator = price.as_integer_ratio()  # exact whatever the decimal context of the caller is
+    return numerator * 10**24 // (denominator * per)
+
+
+def _nano(yocto: int) -> int:
+    """Round yocto-dollars to nano-dollars, half to even."""
+    nano, rest = divmod(yocto, _YOCTO_PER_NANO)
+    return nano + (2 * rest > _YOCTO_PER_NANO or (2 * rest == _YOCTO_PER_NANO and nano % 2 == 1))
+
+
+def _dearest(rates: Iterable[int | None]) -> int | None:
+    """Take the highest of some amounts, None when there is none or one of them is unknown."""
+    highest: int | None = None
+    for rate in rates:
+        if rate is None:
+            return None
+        highest = rate if highest is None else max(highest, rate)
+    return highest
+
+
+def _dollars(rate: int | None) -> Decimal | None:
+    return None if rate is None else Decimal(rate).scaleb(-PLACES_MAX)
+
+
+def _tier(service_tier: str | None, *, batch: bool) -> str | None:
+    """Name the tier to look for in the table, None for the ordinary one."""
+    if batch:
+        return "batch"
+    return None if service_tier is None or service_tier in STANDARD_TIERS else service_tier
+
+
+def _epoch_s(day: str) -> int:
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * _DAY_S
+
+
+def _when(text: str | None) -> _When | None:
+    if text is None:
+        return None
+    if len(text) == len("2026-08-21"):
+        return _When(_epoch_s(text), None)
+    start, end = ((int(clock[:2]) * 60 + int(clock[3:])) * 60 for clock in text.split("-"))
+    return _When(0, (start, end))
+
+
+def _alternatives(rule: str | list[Any]) -> list[Any]:
+    """Split an 'or' into its parts, however deep."""
+    if isinstance(rule, str) or rule[0] == "&":
+        return [rule]
+    return [part for inner in rule for part in _alternatives(inner)]
+
+
+def _matches(rule: str | list[Any], name: str) -> bool:
+    if isinstance(rule, list):
+        return (
+            all(_matches(part, name) for part in rule[1:]) if rule[0] == "&" else any(_matches(r, name) for r in rule)
+        )
+    text = rule[1:]
+    match rule[0]:
+        case "=":
+            return name == text
+        case "^":
+            return name.startswith(text)
+        case "$":
+            return name.endswith(text)
+        case "~":
+            return text in name
+    return re.search(text, name) is not None
+
+
+def _dashed_date(name: str) -> str:
+    """Write a date inside a model's name with dashes: 'gpt-5.2-20251211' becomes 'gpt-5.2-2025-12-11'."""
+    return re.sub(r"(?<=-)(20\d\d)(\d\d)(\d\d)(?=-|:|$)", _dash, name)
+
+
+def _dash(found: re.Match[str]) -> str:
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3])).isoformat()
+    except ValueError:
+        return found[0]
+
+
+def _override(key: str, model: str, prices: object) -> _Row:
+    """Check the user's prices of one model.
+
+    A Claude model's cache writes cost 1.25 times (5 minutes) and twice (1 hour) the input where they are not given.
+    Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching#pricing (read 2026-11).
+    """
+    if not isinstance(prices, Mapping) or "input" not in prices:
+        raise ConfigError(
+            f"prices: {key!r} needs at least input, in dollars per million tokens, like {{input = '0.15'}}"
+        )
+    row: _Row = {}
+    for name, value in prices.items():
+        if name not in _OVERRIDE_NAMES:
+            raise ConfigError(
+                f"prices: {key!r} has {name!r}, which is no price; known are {', '.join(_OVERRIDE_NAMES)}"
+            )
+        row[_OVERRIDE_NAMES[name]] = _amount(f"prices: {key!r} {name}", value)
+    if "claude" in model.lower() and isinstance(row["i"], Decimal):
+        row.setdefault("w", row["i"] * Decimal("1.25"))
+        row.setdefault("h", row["i"] * 2)
+    return row
+
+
+def _amount(what: str, value: object) -> Decimal:
+    try:
+        amount = Decimal("NaN" if isinstance(value, bool) else str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    places = amount.as_tuple().exponent
+    if isinstance(places, int) and -places <= PLACES_MAX and 0 <= amount <= 1_000_000:
+        return amount
+    raise ConfigError(f"{what} = {value!r} is not an amount of dollars per million tokens; write it like '0.15'")

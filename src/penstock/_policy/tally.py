@@ -1,0 +1,78 @@
+"""Running totals of a client: calls, attempts, tokens and money, in all, by model and by tag."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from ..types import Attempt, Usage, to_usd
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used. `cost_nano` sums the attempts whose price is known; `unpriced` counts those whose price is not.
+
+    `attempts` counts HTTP exchanges, `retries` those beyond the first of a call, `rate_limited` answers of 429.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    attempts: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    usage: Usage = Usage()
+    cost_nano: int = 0
+    unpriced: int = 0
+    by_model: dict[str, Totals] = {}
+    by_tag: dict[str, Totals] = {}
+
+    @property
+    def cost(self) -> Decimal:
+        """Dollars of all attempts with a known price; look at `unpriced` before trusting it as a total."""
+        return to_usd(self.cost_nano)
+
+
+class Tally:
+    """The mutable side of `Totals`. One attempt costs a few additions; the sums are built when asked for."""
+
+    __slots__ = ("attempts", "calls", "cost_nano", "failed", "rate_limited", "retries", "unpriced", "usage")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failed = 0
+        self.attempts = 0
+        self.retries = 0
+        self.rate_limited = 0
+        self.usage = Usage()
+        self.cost_nano = 0
+        self.unpriced = 0
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Count one HTTP exchange."""
+        self.attempts += 1
+        self.retries += attempt.number > 1
+        self.rate_limited += attempt.outcome == "rate_limited"
+        if attempt.usage is not None:
+            self.usage = self.usage + attempt.usage
+        if attempt.cost_nano is not None:
+            self.cost_nano += attempt.cost_nano
+        else:
+            self.unpriced += 1
+
+    def call(self, ok: bool) -> None:
+        """Count one finished call."""
+        self.calls += 1
+        self.failed += not ok
+
+    def totals(self) -> Totals:
+        """Return the sums as a frozen value."""
+        return Totals(
+            calls=self.calls,
+            failed=self.failed,
+            attempts=self.attempts,
+            retries=self.retries,
+            rate_limited=self.rate_limited,
+            usage=self.usage,
+            cost_nano=self.cost_nano,
+            unpriced=self.unpriced,
+        )

@@ -1,0 +1,1 @@
+"""Text: bytes and strings to values, and nothing else."""

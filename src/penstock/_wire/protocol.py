@@ -1,0 +1,146 @@
+"""What every wire module offers, and the values it is given and gives back.
+
+A wire is a module with the functions of `Wire`. It is pure: no clock, no network, no environment. Its caller owns the
+connection; a wire only turns a `Request` into an `Outbound` and received bytes into chunks or a `Reply`. Whatever a
+provider sends, a wire raises nothing but `CallError`; any other exception from a decoder is our bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from ..errors import CallError
+from ..types import Choice, Chunk, LimitSeen, Request, Secret, Usage
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One row of the provider table: everything that differs between servers of one protocol.
+
+    `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key.
+    `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by which
+    rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission (OpenAI:
+    the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
+    `takes` names what this server takes beyond its protocol ('top_k', 'cache_control', 'reasoning_content' …), `unsupported`
+    the parameters of the protocol that it refuses.
+    """
+
+    name: str
+    wire: Literal["openai_chat", "anthropic"]
+    base_url: str = ""
+    base_url_env: tuple[str, ...] = ()
+    key_env: tuple[str, ...] = ()
+    auth: Literal["bearer", "x-api-key", "api-key", "none"] = "bearer"
+    local: bool = False
+    path: str = ""
+    query: str = ""
+    headers: dict[str, str] = {}
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    limits: Literal["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"] = "openai"
+    counting: Literal["prompt+max", "input,output"] = "prompt+max"
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
+    stream_usage: bool = True
+    reasoning_in_output: bool = True
+    cached_in_prompt: bool = True
+    json_schema: bool = True
+    unsupported: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    prices: str = ""
+    docs: str = ""
+
+
+class Outbound(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own."""
+
+    path: str
+    body: bytes
+    method: str = "POST"
+    headers: dict[str, str] = {}
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer, decoded. `usage` is None where the provider reported none; `cost_nano` where it reported a cost."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None = None
+    id: str | None = None
+    served_model: str | None = None
+    cost_nano: int | None = None
+
+
+class Decoder(Protocol):
+    """Turns the bytes of one stream into chunks; any split of the same bytes gives the same chunks.
+
+    Chunks that came before an error are given out first: `feed` then returns them and keeps the error in `failure`, which
+    the next call raises; a caller that looks at it need not wait for more bytes. `done` says that the end was announced
+    ([DONE], message_stop), so nothing more is to be expected.
+    """
+
+    id: str | None
+    served_model: str | None
+    usage: Usage | None
+    cost_nano: int | None
+    failure: CallError | None
+    done: bool
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take the next bytes and return the chunks that they complete.
+
+        Raises: CallError for an error event inside the stream or bytes that do not follow the protocol.
+        """
+        ...
+
+    def finish(self) -> list[Chunk]:
+        """Say that the bytes ended, and return what was still pending.
+
+        Raises: OutcomeUnknown when the stream ended before its end was announced.
+        """
+        ...
+
+
+class Wire(Protocol):
+    """One provider protocol. Modules implement it; `registry.wire(name)` finds them."""
+
+    def auth_headers(self, provider: Provider, key: Secret | None) -> dict[str, str]:
+        """Return the headers that every request of a lane carries, the credential among them."""
+        ...
+
+    def encode(self, request: Request, provider: Provider, *, stream: bool) -> Outbound:
+        """Write the request in the provider's dialect.
+
+        Raises: UnsupportedParameter for anything that the protocol or the model is known not to take.
+        """
+        ...
+
+    def decode(self, body: bytes, provider: Provider) -> Reply:
+        """Read a whole 2xx answer.
+
+        Raises: CallError when the body is an error after all, or not of the protocol.
+        """
+        ...
+
+    def decoder(self, provider: Provider) -> Decoder:
+        """Return a decoder for one stream."""
+        ...
+
+
+class Classify(Protocol):
+    """`classify.classify`: every answer that is not a success becomes exactly one error class."""
+
+    def __call__(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, provider: Provider, model: str, wall_s: float
+    ) -> CallError: ...
+
+
+class ReadLimits(Protocol):
+    """`headers.limits_seen`: what the headers of any answer say of the provider's limits; garbage is ignored."""
+
+    def __call__(
+        self, headers: Mapping[str, str], provider: Provider, *, wall_s: float
+    ) -> tuple[LimitSeen, ...]: ...
+
+
+JSON = dict[str, Any]

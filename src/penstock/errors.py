@@ -1,0 +1,386 @@
+"""The error tree: one class per what the caller can do next.
+
+    PenstockError
+    ├─ ConfigError            fix a setting or an argument        (ValueError)
+    │  ├─ UnknownProvider · UnknownModel · MissingKey · MissingExtra
+    ├─ InputError             fix a row or a file                 (ValueError)
+    ├─ Refused                Penstock sent nothing
+    │  ├─ BudgetExceeded      raise the budget or wait for its period
+    │  ├─ LimitExceeded       the call is larger than the limit: it can never pass
+    │  ├─ BreakerOpen         the lane is unhealthy: wait or use another
+    │  └─ DeadlineExceeded    the answer cannot come in time      (TimeoutError)
+    └─ CallError              an attempt failed; carries what the provider said
+       ├─ InvalidRequest      fix the request
+       │  ├─ ContextTooLong · RequestTooLarge · UnsupportedParameter · NotFound
+       ├─ AuthenticationFailed · PermissionDenied                 fix the key
+       ├─ QuotaExhausted      top up the account
+       ├─ ContentFiltered     change the content
+       ├─ RateLimited         wait                                (retriable)
+       ├─ Overloaded          wait or use another model           (retriable)
+       ├─ ServerFault         the provider failed                 (retriable)
+       ├─ ConnectionFailed    nothing was sent                    (retriable, ConnectionError)
+       ├─ OutcomeUnknown      it was sent; it may have been paid  (retriable once)
+       │  ├─ FirstTokenTimeout · IdleTimeout · TotalTimeout       (TimeoutError)
+       ├─ StreamInterrupted   output was already shown: `partial` has it
+       └─ TruncatedOutput     raise max_tokens
+
+`retriable` says whether sending the same again can help, `retry_after_s` how long the provider asked to wait,
+`exit_code` what the command line exits with (sysexits.h where it has a word for it).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from .types import Attempt, Response, Usage
+
+Fault = Literal["caller", "provider", "network", "gate"]
+
+EXIT_OK = 0
+EXIT_USAGE = 64
+EXIT_DATA = 65
+EXIT_UNAVAILABLE = 69
+EXIT_CANT_CREATE = 73
+EXIT_IO = 74
+EXIT_TEMPFAIL = 75
+EXIT_NO_PERMISSION = 77
+EXIT_CONFIG = 78
+EXIT_ROWS_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+class PenstockError(Exception):
+    """The base of everything that Penstock raises on purpose.
+
+    `code` is stable and names the class in outputs, metrics and docs. `fault` is whose it is. `attempts` is the log of
+    what was tried before the error surfaced, `cost_nano` what that cost, `gave_up` why there was no further attempt.
+    """
+
+    code: ClassVar[str] = "penstock_error"
+    fault: ClassVar[Fault] = "gate"
+    exit_code: ClassVar[int] = EXIT_UNAVAILABLE
+    retriable: bool = False
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.attempts: tuple[Attempt, ...] = ()
+        self.cost_nano: int | None = None
+        self.gave_up: str | None = None
+
+    def __str__(self) -> str:
+        tried = ""
+        if len(self.attempts) > 1:
+            steps = ", ".join(f"{attempt.provider}:{attempt.model} {attempt.outcome}" for attempt in self.attempts)
+            tried = f" (after {len(self.attempts)} attempts: {steps})"
+        return f"{self.message}{f'; not retried: {self.gave_up}' if self.gave_up else ''}{tried}"
+
+
+class ConfigError(PenstockError, ValueError):
+    """A setting or an argument is wrong; the message says which, where it came from and what was expected."""
+
+    code = "config"
+    fault = "caller"
+    exit_code = EXIT_CONFIG
+
+
+class UnknownProvider(ConfigError):
+    """No row in the provider table has that name."""
+
+    code = "unknown_provider"
+
+
+class UnknownModel(ConfigError):
+    """A bare model name that belongs to no known provider, or a name without its model part."""
+
+    code = "unknown_model"
+
+
+class MissingKey(ConfigError):
+    """The provider needs a key and none was found."""
+
+    code = "missing_key"
+
+
+class MissingExtra(ConfigError, ImportError):
+    """An optional part is not installed; the message has the command that installs it."""
+
+    code = "missing_extra"
+
+
+class InputError(PenstockError, ValueError):
+    """A row or a file cannot be used; the message says file, line and field."""
+
+    code = "input"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+
+class Refused(PenstockError):
+    """Penstock did not send the call; nothing was paid for it."""
+
+    code = "refused"
+    exit_code = EXIT_TEMPFAIL
+
+
+class BudgetExceeded(Refused):
+    """The call might cost more than what is left of a budget.
+
+    Figures in nano-dollars: `cap_nano`, `spent_nano` (settled), `held_nano` (calls under way), `needed_nano` (the worst
+    case of this call, None when its price is unknown).
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str,
+        cap_nano: int,
+        spent_nano: int,
+        held_nano: int,
+        needed_nano: int | None,
+    ) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.cap_nano = cap_nano
+        self.spent_nano = spent_nano
+        self.held_nano = held_nano
+        self.needed_nano = needed_nano
+
+
+class LimitExceeded(Refused):
+    """The call alone is larger than the limit, so no wait would let it pass."""
+
+    code = "limit_exceeded"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+
+class BreakerOpen(Refused):
+    """The lane failed too often lately; `retry_after_s` says when it is probed next."""
+
+    code = "breaker_open"
+    fault = "provider"
+    retriable = True
+    exit_code = EXIT_UNAVAILABLE
+
+    def __init__(self, message: str, *, lane: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.lane = lane
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(Refused, TimeoutError):
+    """The deadline of the call passed, or waiting as long as told would pass it (`retry_after_s`)."""
+
+    code = "deadline_exceeded"
+
+    def __init__(self, message: str, *, deadline_s: float, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.deadline_s = deadline_s
+        self.retry_after_s = retry_after_s
+
+
+class CallError(PenstockError):
+    """An attempt failed at the provider or on the way there.
+
+    `status` is the HTTP status or None, `provider_code` the provider's own word for the error, `param` the parameter that
+    it named, `request_id` what its support asks for. `usage` is what the failed attempt is known to have used.
+    """
+
+    code = "call"
+    fault = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        model: str = "",
+        status: int | None = None,
+        provider_code: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.provider_code = provider_code
+        self.param = param
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        self.usage = usage
+
+    def __str__(self) -> str:
+        where = f"{self.provider}:{self.model}: " if self.provider else ""
+        status = f" [HTTP {self.status}]" if self.status else ""
+        request = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{where}{super().__str__()}{status}{request}"
+
+
+class InvalidRequest(CallError):
+    """The provider cannot accept the request as it is."""
+
+    code = "invalid_request"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+
+class ContextTooLong(InvalidRequest):
+    """The prompt, or prompt plus max_tokens, is longer than the model's context window."""
+
+    code = "context_too_long"
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body has more bytes than the provider takes."""
+
+    code = "request_too_large"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """The model or the protocol does not take a parameter (`param`); nothing is dropped silently."""
+
+    code = "unsupported_parameter"
+
+
+class NotFound(InvalidRequest):
+    """The model, deployment or path does not exist for this key."""
+
+    code = "not_found"
+
+
+class AuthenticationFailed(CallError):
+    """The provider does not accept the key."""
+
+    code = "authentication"
+    fault = "caller"
+    exit_code = EXIT_NO_PERMISSION
+
+
+class PermissionDenied(CallError):
+    """The key may not do this."""
+
+    code = "permission"
+    fault = "caller"
+    exit_code = EXIT_NO_PERMISSION
+
+
+class QuotaExhausted(CallError):
+    """The account is out of money or at its spend limit; waiting does not help."""
+
+    code = "quota_exhausted"
+    fault = "caller"
+    exit_code = EXIT_NO_PERMISSION
+
+
+class ContentFiltered(CallError):
+    """The provider's safety system refused the prompt or the answer."""
+
+    code = "content_filtered"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+
+class RateLimited(CallError):
+    """Too many requests or tokens for now."""
+
+    code = "rate_limited"
+    retriable = True
+    exit_code = EXIT_TEMPFAIL
+
+
+class Overloaded(CallError):
+    """The provider has no capacity for now."""
+
+    code = "overloaded"
+    retriable = True
+    exit_code = EXIT_TEMPFAIL
+
+
+class ServerFault(CallError):
+    """The provider failed: an error status, or an answer that does not follow its own protocol."""
+
+    code = "server_fault"
+    retriable = True
+
+
+class ConnectionFailed(CallError, ConnectionError):
+    """No connection: name lookup, connect or TLS failed, so the provider saw nothing of the call."""
+
+    code = "connection"
+    fault = "network"
+    retriable = True
+
+
+class OutcomeUnknown(CallError):
+    """The request was sent and no whole answer came back: the provider may have worked and billed."""
+
+    code = "outcome_unknown"
+    fault = "network"
+    retriable = True
+
+
+class FirstTokenTimeout(OutcomeUnknown, TimeoutError):
+    """No output came within the first-token limit."""
+
+    code = "first_token_timeout"
+
+
+class IdleTimeout(OutcomeUnknown, TimeoutError):
+    """The provider fell silent for longer than the idle limit."""
+
+    code = "idle_timeout"
+
+
+class TotalTimeout(OutcomeUnknown, TimeoutError):
+    """The attempt took longer than its total limit."""
+
+    code = "total_timeout"
+
+
+class StreamInterrupted(CallError):
+    """The stream broke after output was shown; `partial` has everything that came, its usage estimated.
+
+    It is never retried by itself: the text would be repeated. `__cause__` is what broke it.
+    """
+
+    code = "stream_interrupted"
+    fault = "network"
+
+    def __init__(self, message: str, *, partial: Response, status: int | None = None, request_id: str | None = None):
+        super().__init__(
+            message,
+            provider=partial.provider,
+            model=partial.model,
+            status=status,
+            request_id=request_id,
+            usage=partial.usage,
+        )
+        self.partial = partial
+
+
+class TruncatedOutput(CallError):
+    """The answer stopped at max_tokens where a whole one was needed; `partial` has what came."""
+
+    code = "truncated_output"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+    def __init__(self, message: str, *, partial: Response) -> None:
+        super().__init__(message, provider=partial.provider, model=partial.model, usage=partial.usage)
+        self.partial = partial
+
+
+def all_errors() -> tuple[type[PenstockError], ...]:
+    """Return every class of the tree, parents before children."""
+    found: list[type[PenstockError]] = [PenstockError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return tuple(found)

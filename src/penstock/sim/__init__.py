@@ -1,0 +1,33 @@
+"""A provider simulator: OpenAI chat and Anthropic messages with limits, a bill, a log and faults on order.
+
+    with SimServer(SimConfig(limits={"openai": Limits(rpm=600)})) as sim:
+        openai.OpenAI(base_url=sim.url + "/v1", api_key="any")
+
+It is a stranger to the rest of penstock and imports nothing of it, so that it can contradict it.
+"""
+
+from penstock.sim.bill import Price
+from penstock.sim.config import Latency, Limits, Model, SimConfig
+from penstock.sim.core import Plan, Simulator
+from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
+from penstock.sim.plan import SimRequest
+from penstock.sim.reading import read_config
+from penstock.sim.server import SimServer, serve
+
+__all__ = [
+    "Latency",
+    "Limits",
+    "Match",
+    "Model",
+    "Plan",
+    "Price",
+    "Rule",
+    "Scenario",
+    "ScenarioError",
+    "SimConfig",
+    "SimRequest",
+    "SimServer",
+    "Simulator",
+    "read_config",
+    "serve",
+]

@@ -1,0 +1,186 @@
+"""What can be set on a simulator, and the models it knows by heart."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+
+from penstock.sim.bill import Price
+from penstock.sim.faults import Scenario
+
+Protocol = Literal["openai", "anthropic"]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one lane (credential and model); None means that dimension is not limited.
+
+    `rpm` requests, `tpm` tokens (OpenAI), `itpm` and `otpm` input and output tokens (Anthropic), all per minute;
+    `concurrency` calls in flight. Each bucket refills continuously at limit/60 per second and holds
+    `burst_requests` or `burst_tokens`, by default a tenth of its limit and at least 1.
+    `charge_rejections` makes failed requests count, as OpenAI's do.
+    """
+
+    rpm: _Positive | None = None
+    tpm: _Positive | None = None
+    itpm: _Positive | None = None
+    otpm: _Positive | None = None
+    concurrency: _Positive | None = None
+    burst_requests: _Positive | None = None
+    burst_tokens: _Positive | None = None
+    charge_rejections: bool = False
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the model thinks and how fast it speaks.
+
+    `first_token_s` is the median of a lognormal with `first_token_sigma`; `tokens_per_s` is the median speed with
+    `speed_sigma`, 0 for no delay. `chunk_tokens` is how many tokens one streamed event carries.
+    """
+
+    first_token_s: _Seconds = 0.0
+    first_token_sigma: _Seconds = 0.0
+    tokens_per_s: _Seconds = 0.0
+    speed_sigma: _Seconds = 0.0
+    chunk_tokens: _Positive = 3
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: who serves it, its context window and longest answer in tokens, and its habits."""
+
+    protocol: Protocol
+    window: _Positive = 128_000
+    max_output: _Positive = 16_384
+    reasoning: bool = False
+    prefill: bool = True
+
+
+class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a simulator is told before it starts; the defaults give an instant, unlimited, faultless one.
+
+    `limits` is keyed by `openai`, `anthropic` or `protocol:model`, the more exact key wins. `accept_keys` empty means
+    any key but those that start with `bad` or `revoked`. `models` and `prices` add to the built-in ones (a price is
+    dollars per million tokens). `answer_tokens` fixes the length of free-text answers, 0 for natural ones.
+    `any_model` accepts unknown names. `max_body_bytes` is where 413 begins. `log_entries` is how many attempts the
+    log and the bill keep one by one (totals stay exact).
+    """
+
+    seed: int = 0
+    limits: dict[str, Limits] = {}
+    latency: Latency = Latency()
+    models: dict[str, Model] = {}
+    prices: dict[str, Price] = {}
+    default_price: Price = Price(input="1", output="4")
+    accept_keys: tuple[str, ...] = ()
+    any_model: bool = False
+    answer_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    obfuscation: bool = False
+    cache_min_tokens: _Positive = 1024
+    cache_ttl_s: _Seconds = 300.0
+    max_body_bytes: _Positive = 32 * 1024 * 1024
+    log_entries: _Positive = 1_000_000
+    scenario: Scenario = Scenario()
+
+    def model(self, name: str, protocol: Protocol) -> Model | None:
+        """The model of that name (dated snapshots included), or None when this protocol does not serve it."""
+        for candidate in (name, _DATED.sub("", name)):
+            found = self.models.get(candidate) or MODELS.get(candidate)
+            if found is not None and found.protocol == protocol:
+                return found
+        return Model(protocol=protocol) if self.any_model else None
+
+    def limit(self, protocol: Protocol, model: str) -> Limits:
+        """The limits of a lane of that model."""
+        for key in (f"{protocol}:{model}", f"{protocol}:{_DATED.sub('', model)}", protocol):
+            if key in self.limits:
+                return self.limits[key]
+        return _NO_LIMITS
+
+    def price(self, model: str) -> Price:
+        """What that model costs."""
+        for candidate in (model, _DATED.sub("", model)):
+            found = self.prices.get(candidate) or PRICES.get(candidate)
+            if found is not None:
+                return found
+        return self.default_price
+
+
+_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+_NO_LIMITS = Limits()
+
+
+def _openai(window: int, max_output: int, *, reasoning: bool = False) -> Model:
+    return Model(protocol="openai", window=window, max_output=max_output, reasoning=reasoning)
+
+
+def _claude(max_output: int, *, window: int = 200_000, prefill: bool = True) -> Model:
+    return Model(protocol="anthropic", window=window, max_output=max_output, prefill=prefill)
+
+
+MODELS: dict[str, Model] = {
+    "gpt-4o": _openai(128_000, 16_384),
+    "gpt-4o-mini": _openai(128_000, 16_384),
+    "gpt-4.1": _openai(1_047_576, 32_768),
+    "gpt-4.1-mini": _openai(1_047_576, 32_768),
+    "gpt-4.1-nano": _openai(1_047_576, 32_768),
+    "gpt-4": _openai(8_192, 8_192),
+    "gpt-3.5-turbo": _openai(16_385, 4_096),
+    "gpt-5": _openai(400_000, 128_000, reasoning=True),
+    "gpt-5-mini": _openai(400_000, 128_000, reasoning=True),
+    "gpt-5-nano": _openai(400_000, 128_000, reasoning=True),
+    "o3": _openai(200_000, 100_000, reasoning=True),
+    "o3-mini": _openai(200_000, 100_000, reasoning=True),
+    "o4-mini": _openai(200_000, 100_000, reasoning=True),
+    "llama-3.3-70b-versatile": _openai(131_072, 32_768),
+    "mistral-small-latest": _openai(131_072, 16_384),
+    "deepseek-chat": _openai(131_072, 8_192),
+    "claude-haiku-4-5": _claude(64_000),
+    "claude-sonnet-4-5": _claude(64_000),
+    "claude-sonnet-4-6": _claude(64_000, window=1_000_000, prefill=False),
+    "claude-opus-4-1": _claude(32_000),
+    "claude-opus-4-5": _claude(64_000),
+    "claude-opus-4-6": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-3-5-haiku-latest": _claude(8_192),
+}
+
+
+def _claude_price(input_usd: str, output_usd: str) -> Price:
+    base = Decimal(input_usd)
+    return Price(
+        input=input_usd,
+        output=output_usd,
+        cache_read=str(base / 10),
+        write_5m=str(base * Decimal("1.25")),
+        write_1h=str(base * 2),
+    )
+
+
+PRICES: dict[str, Price] = {
+    "gpt-4o": Price(input="2.50", output="10", cache_read="1.25"),
+    "gpt-4o-mini": Price(input="0.15", output="0.60", cache_read="0.075"),
+    "gpt-4.1": Price(input="2", output="8", cache_read="0.50"),
+    "gpt-4.1-mini": Price(input="0.40", output="1.60", cache_read="0.10"),
+    "gpt-4.1-nano": Price(input="0.10", output="0.40", cache_read="0.025"),
+    "gpt-4": Price(input="30", output="60"),
+    "gpt-3.5-turbo": Price(input="0.50", output="1.50"),
+    "gpt-5": Price(input="1.25", output="10", cache_read="0.125"),
+    "gpt-5-mini": Price(input="0.25", output="2", cache_read="0.025"),
+    "gpt-5-nano": Price(input="0.05", output="0.40", cache_read="0.005"),
+    "o3": Price(input="2", output="8", cache_read="0.50"),
+    "o3-mini": Price(input="1.10", output="4.40", cache_read="0.55"),
+    "o4-mini": Price(input="1.10", output="4.40", cache_read="0.275"),
+    "llama-3.3-70b-versatile": Price(input="0.59", output="0.79"),
+    "mistral-small-latest": Price(input="0.10", output="0.30"),
+    "deepseek-chat": Price(input="0.28", output="0.42", cache_read="0.028"),
+    "claude-haiku-4-5": _claude_price("1", "5"),
+    "claude-sonnet-4-5": _claude_price("3", "15"),
+    "claude-sonnet-4-6": _claude_price("3", "15"),
+    "claude-opus-4-1": _claude_price("15", "75"),
+    "claude-opus-4-5": _claude_price("5", "25"),
+    "claude-opus-4-6": _claude_price("5", "25"),
+    "claude-3-5-haiku-latest": _claude_price("0.80", "4"),
+}

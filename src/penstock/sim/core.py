@@ -1,0 +1,458 @@
+"""The simulator itself: a request and the time in, a plan of timed steps out; it keeps limits, bill and log.
+
+It waits for nothing and reads no clock: `now` is epoch seconds that never go back, chance comes from the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+from penstock.sim import anthropic, caches, disturb, faults, openai_chat
+from penstock.sim.answers import Ask, Reply, answer, filtered
+from penstock.sim.bill import Attempt, Bill
+from penstock.sim.config import MODELS, Model, Protocol, SimConfig
+from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
+from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_JSON = ("content-type", "application/json")
+_EVENTS = ("content-type", "text/event-stream; charset=utf-8")
+_UNITS = {
+    "requests": "requests per min (RPM)",
+    "tokens": "tokens per min (TPM)",
+    "concurrency": "concurrent requests",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """One exchange: the steps to perform in order, and what the simulator needs to settle it afterwards."""
+
+    no: int
+    request: SimRequest
+    arrived: float
+    rng: Random
+    protocol: Protocol = "openai"
+    azure: bool = False
+    request_id: str = ""
+    credential: str = ""
+    model: str = ""
+    stream: bool = False
+    status: int = 0
+    steps: list[Step] = field(default_factory=list)
+    fault: faults.Fault | None = None
+    fault_label: str = ""
+    lane: Lane | None = None
+    admitted: bool = False
+    billing: Literal["none", "produced", "all"] = "none"
+    usage: Usage = Usage()
+    produced: int = 0
+    open: bool = True
+    logged: bool = True
+
+
+class Simulator:
+    """A provider without a network: `begin` plans an answer, `passed` and `finish` say what came of it.
+
+    The performer does each step of the plan in order, calls `passed` after it, and `finish` exactly once at the end,
+    with `aborted=True` when the client left or a Reset was performed.
+    """
+
+    def __init__(self, config: SimConfig | None = None) -> None:
+        self.config = SimConfig() if config is None else config
+        self._credentials: dict[str, str] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything that happened; configuration and scenario stay as they are."""
+        self.started: float | None = None
+        self.bill = Bill(self.config.log_entries)
+        self.lanes: dict[tuple[Protocol, str, str], Lane] = {}
+        self.book = faults.FaultBook(getattr(self, "book", None) and self.book.scenario or self.config.scenario)
+        self._scenario_at: float | None = None
+        self._cache = caches.PrefixCache()
+        self._count = 0
+
+    def play(self, scenario: faults.Scenario, now: float) -> None:
+        """Replace the scenario; its counters and its clock start anew."""
+        self.book = faults.FaultBook(scenario)
+        self._scenario_at = now
+
+    # --- one exchange ----------------------------------------------------------------------------------------------
+
+    def begin(self, request: SimRequest, now: float) -> Plan:
+        """Decide what happens to a request."""
+        if self.started is None:
+            self.started = now
+        self._count += 1
+        plan = Plan(self._count, request, now, Random(f"{self.config.seed}/{self._count}"))
+        plan.request_id = f"req_{plan.rng.getrandbits(96):024x}"
+        try:
+            self._answer(plan, now)
+        except Reject as reject:
+            self._refuse(plan, reject, now)
+        head = next((step for step in plan.steps if isinstance(step, Head)), None)
+        plan.status = head.status if head is not None else 0
+        return plan
+
+    def passed(self, plan: Plan, step: Step, now: float) -> None:
+        """A step was performed completely."""
+        if isinstance(step, (Wait, Send)) and step.tokens:
+            self._produce(plan, step.tokens, now)
+
+    def finish(
+        self, plan: Plan, now: float, *, aborted: bool = False, within: Step | None = None, share: float = 0.0
+    ) -> Attempt:
+        """Settle an exchange: bill and log it, free its place.
+
+        `within` is the step that was under way when the client left and `share` how much of it was done, 0 to 1.
+        """
+        if not plan.open:
+            raise RuntimeError(f"request {plan.no} was finished twice")
+        plan.open = False
+        if isinstance(within, Wait) and within.tokens:
+            self._produce(plan, int(within.tokens * min(1.0, max(0.0, share))), now)
+        if plan.lane is not None and plan.admitted:
+            plan.lane.leave()
+        usage = Usage()
+        if plan.billing != "none":
+            output = plan.usage.output if plan.billing == "all" else min(plan.produced, plan.usage.output)
+            usage = replace(plan.usage, output=output, reasoning=min(plan.usage.reasoning, output))
+        attempt = Attempt(
+            no=plan.no, request_id=plan.request_id, arrived=plan.arrived, ended=now, protocol=plan.protocol,
+            path=plan.request.path, model=plan.model, credential=plan.credential, status=plan.status,
+            fault=plan.fault_label, stream=plan.stream, aborted=aborted, input_tokens=usage.input,
+            cache_read_tokens=usage.cache_read, cache_write_tokens=usage.write_5m + usage.write_1h,
+            output_tokens=usage.output, billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage),
+        )  # fmt: skip
+        if plan.logged:
+            self.bill.add(attempt)
+        return attempt
+
+    def _produce(self, plan: Plan, count: int, now: float) -> None:
+        plan.produced += count
+        if plan.lane is not None and plan.admitted and count:
+            plan.lane.produced(count, now)
+
+    # --- the way in ------------------------------------------------------------------------------------------------
+
+    def _answer(self, plan: Plan, now: float) -> None:
+        request = plan.request
+        path = request.path.rstrip("/")
+        tail = path.rsplit("/", 2)[1:]
+        last = tail[-1] if tail else ""
+        if path.endswith(("/messages", "/messages/count_tokens")) or "anthropic-version" in request.headers:
+            plan.protocol = "anthropic"
+        plan.azure = "/openai/deployments/" in path
+        if last == "models" or (len(tail) == 2 and tail[0] == "models"):
+            self._models(plan, "" if last == "models" else last)
+            return
+        if not path.endswith(("/chat/completions", "/messages", "/messages/count_tokens")):
+            raise Reject(404, f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found")
+        if request.method != "POST":
+            raise Reject(405, f"Not allowed to {request.method} on {request.path} (HINT: Perhaps you meant to use a "
+                         "different HTTP method?)", code="method_not_supported")  # fmt: skip
+        self._authenticate(plan)
+        if len(request.body) > self.config.max_body_bytes:
+            raise Reject(413, "Request exceeds the maximum size", code="request_too_large")
+        body = self._parse(plan)
+        plan.stream = body.get("stream") is True
+        plan.model = str(body.get("model") or "")
+        if plan.azure:
+            plan.model = path.split("/openai/deployments/")[1].split("/")[0]
+            body = {**body, "model": plan.model}
+        self._maybe_fault(plan, now)
+        if plan.protocol == "openai":
+            self._chat(plan, body, now)
+        elif last == "count_tokens":
+            self._count_tokens(plan, body)
+        else:
+            self._messages(plan, body, now)
+
+    def _authenticate(self, plan: Plan) -> None:
+        headers = plan.request.headers
+        bearer = headers.get("authorization", "")
+        key = bearer[7:].strip() if bearer.lower().startswith("bearer ") else ""
+        if plan.protocol == "anthropic":
+            key = headers.get("x-api-key") or key
+        else:
+            key = headers.get("api-key") or key
+        if not key:
+            raise Reject(401, "You didn't provide an API key. You need to provide your API key in an Authorization "
+                         "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+                         if plan.protocol == "openai" else "x-api-key header is required")  # fmt: skip
+        plan.credential = self._credential(key)
+        accepted = key in self.config.accept_keys if self.config.accept_keys else not key.startswith(("bad", "revoked"))
+        if not accepted:
+            raise Reject(401, "Incorrect API key provided: ***. You can find your API key at "
+                         "https://platform.openai.com/account/api-keys."
+                         if plan.protocol == "openai" else "invalid x-api-key", code="invalid_api_key")  # fmt: skip
+
+    def _credential(self, key: str) -> str:
+        found = self._credentials.get(key)
+        if found is None:
+            found = self._credentials[key] = "key_" + blake2b(key.encode(), digest_size=6).hexdigest()
+        return found
+
+    def _parse(self, plan: Plan) -> dict[str, Any]:
+        try:
+            return _decode(plan.request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if plan.protocol == "anthropic":
+                raise Reject(400, f"The request body is not valid JSON: {error}") from error
+            raise Reject(400, "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
+                         "using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent "
+                         "was not valid JSON.)") from error  # fmt: skip
+
+    def _maybe_fault(self, plan: Plan, now: float) -> None:
+        since = self._scenario_at if self._scenario_at is not None else self.started
+        facts = faults.Facts(
+            protocol=plan.protocol, model=plan.model, path=plan.request.path, stream=plan.stream,
+            body=plan.request.body, since_s=now - (now if since is None else since),
+        )  # fmt: skip
+        rule = self.book.pick(facts, plan.rng) if self.book.scenario.rule else None
+        if rule is None:
+            return
+        plan.fault, plan.fault_label = rule.fault, rule.label
+        if isinstance(rule.fault, faults.Status) and rule.fault.billed:
+            return
+        reject = disturb.refusal(rule.fault, plan.protocol, now, stream=plan.stream, azure=plan.azure)
+        if reject is not None:
+            raise reject
+
+    # --- the three endpoints ---------------------------------------------------------------------------------------
+
+    def _chat(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        if plan.azure and "api-version" not in plan.request.query:
+            raise Reject(404, "Resource not found", code="404")
+        name = openai_chat.model_name(body)
+        model = self.config.model(name, "openai")
+        if model is None:
+            raise openai_chat.no_such_model(name)
+        chat = openai_chat.check(body, name, model)
+        if self._front_fault(plan):
+            return
+        lane = self._admit(plan, {"requests": 1, "tokens": chat.charge}, now)
+        replies = [self._reply(plan, chat.ask, index) for index in range(chat.ask.n)]
+        cached = caches.automatic(self._cache, f"{plan.credential}/{name}", chat.prompt_text, now, self.config.cache_ttl_s)
+        cached = min(cached, chat.prompt_tokens)
+        output, reasoning = sum(r.tokens for r in replies), sum(r.reasoning_tokens for r in replies)
+        plan.usage = Usage(chat.prompt_tokens - cached, cached, 0, 0, output, reasoning)
+        writing = openai_chat.Writing(
+            chat, name, f"chatcmpl-{plan.request_id[4:]}", int(now), self._reported(plan.usage, plan.fault),
+            self.config.latency.chunk_tokens, self.config.obfuscation, plan.azure,
+        )  # fmt: skip
+        if chat.ask.stream:
+            self._streamed(plan, openai_chat.stream(replies, writing), reasoning, lane, now)
+        else:
+            self._whole(plan, openai_chat.write(replies, writing), lane, now)
+        self._disturb(plan, now)
+
+    def _messages(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        version = anthropic.check_version(plan.request.headers)
+        name = anthropic.model_name(body)
+        model = self.config.model(name, "anthropic")
+        if model is None:
+            raise anthropic.no_such_model(name)
+        message = anthropic.check(body, name, model, version)
+        if self._front_fault(plan):
+            return
+        read, short, long = self._peek_cache(message.marks, now)
+        fresh = message.prompt_tokens - read - short - long
+        lane = self._admit(plan, {"requests": 1, "input-tokens": fresh + short + long, "output-tokens": 1}, now)
+        caches.marked(self._cache, message.marks, self.config.cache_min_tokens, now)
+        reply = self._reply(plan, message.ask, 0)
+        plan.usage = Usage(fresh, read, short, long, reply.tokens, reply.reasoning_tokens)
+        writing = anthropic.Writing(name, f"msg_01{plan.request_id[8:]}", self._reported(plan.usage, plan.fault),
+                                    message.show_thinking, self.config.latency.chunk_tokens)  # fmt: skip
+        if message.ask.stream:
+            self._streamed(plan, anthropic.stream(reply, writing), 0, lane, now)
+        else:
+            self._whole(plan, anthropic.write(reply, writing), lane, now)
+        self._disturb(plan, now)
+
+    def _peek_cache(self, marks: tuple[caches.Mark, ...], now: float) -> tuple[int, int, int]:
+        return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False) if marks else (0, 0, 0)
+
+    def _count_tokens(self, plan: Plan, body: dict[str, Any]) -> None:
+        version = anthropic.check_version(plan.request.headers)
+        name = anthropic.model_name(body)
+        model = self.config.model(name, "anthropic")
+        if model is None:
+            raise anthropic.no_such_model(name)
+        found = anthropic.check(body, name, model, version, counting=True)
+        self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, plan.arrived)
+
+    def _models(self, plan: Plan, name: str) -> None:
+        plan.logged = False
+        if plan.request.method != "GET":
+            raise Reject(405, f"Not allowed to {plan.request.method} on {plan.request.path}")
+        self._authenticate(plan)
+        table: Mapping[str, Model] = {
+            n: m for n, m in {**MODELS, **self.config.models}.items() if m.protocol == plan.protocol
+        }
+        if name and name not in table:
+            raise (openai_chat if plan.protocol == "openai" else anthropic).no_such_model(name)
+        if plan.protocol == "openai":
+            body = msgspec.json.encode(openai_chat.model_object(name)) if name else openai_chat.model_list(list(table))
+        elif name:
+            body = msgspec.json.encode(anthropic.model_object(name, table[name]))
+        else:
+            body = anthropic.model_list(table)
+        self._body(plan, 200, body, None, plan.arrived)
+
+    # --- limits ----------------------------------------------------------------------------------------------------
+
+    def lane(self, protocol: Protocol, credential: str, model: str, now: float) -> Lane:
+        """The lane of a credential (its hash) and model, opened when it is new."""
+        key = (protocol, credential, model)
+        found = self.lanes.get(key)
+        if found is None:
+            found = self.lanes[key] = open_lane(protocol, self.config.limit(protocol, model), now)
+        return found
+
+    def _admit(self, plan: Plan, costs: dict[Dimension, int], now: float) -> Lane:
+        lane = plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
+        found = lane.ask(costs, now)
+        if isinstance(found, Refuse):
+            plan.fault = None
+            plan.fault_label = f"limit:{found.dimension}"
+            raise _limited(plan, found)
+        plan.admitted = True
+        plan.billing = "produced"
+        return lane
+
+    # --- the way out -----------------------------------------------------------------------------------------------
+
+    def _reply(self, plan: Plan, ask: Ask, index: int) -> Reply:
+        reply = answer(ask, self.config.seed, index, self.config.answer_tokens)
+        return filtered(reply) if isinstance(plan.fault, faults.ContentFilter) else reply
+
+    def _reported(self, usage: Usage, fault: faults.Fault | None) -> Usage | None:
+        if isinstance(fault, faults.NoUsage):
+            return None
+        if isinstance(fault, faults.WrongUsage):
+            return Usage(*(math.ceil(getattr(usage, name) * fault.factor) for name in (
+                "input", "cache_read", "write_5m", "write_1h", "output", "reasoning")))  # fmt: skip
+        return usage
+
+    def _first_token_s(self, plan: Plan) -> float:
+        latency = self.config.latency
+        if latency.first_token_s <= 0:
+            return 0.0
+        return plan.rng.lognormvariate(math.log(latency.first_token_s), latency.first_token_sigma)
+
+    def _token_s(self, plan: Plan) -> float:
+        latency = self.config.latency
+        if latency.tokens_per_s <= 0:
+            return 0.0
+        return 1.0 / plan.rng.lognormvariate(math.log(latency.tokens_per_s), latency.speed_sigma)
+
+    def _whole(self, plan: Plan, body: bytes, lane: Lane, now: float) -> None:
+        output = plan.usage.output
+        wait_s = self._first_token_s(plan) + output * self._token_s(plan)
+        if wait_s > 0:
+            plan.steps.append(Wait(wait_s, output))
+        self._body(plan, 200, body, lane, now, wait_s=wait_s, produced=0 if wait_s > 0 else output)
+
+    def _body(
+        self, plan: Plan, status: int, body: bytes, lane: Lane | None, now: float, *, wait_s: float = 0.0,
+        produced: int = 0, more: tuple[tuple[str, str], ...] = (),
+    ) -> None:  # fmt: skip
+        headers = (_JSON, *self._headers(plan, lane, now, wait_s), *more)
+        plan.steps += [Head(status, headers, len(body)), Send(body, produced, "body"), End()]
+
+    def _streamed(self, plan: Plan, events: list[Send], hidden: int, lane: Lane, now: float) -> None:
+        token_s = self._token_s(plan)
+        first_s = self._first_token_s(plan) + hidden * token_s
+        if first_s > 0 or hidden:
+            plan.steps.append(Wait(first_s, hidden))
+        plan.steps.append(Head(200, (_EVENTS, ("cache-control", "no-cache"), *self._headers(plan, lane, now, first_s))))
+        for event in events:
+            if token_s > 0 and event.tokens:
+                plan.steps.append(Wait(event.tokens * token_s))
+            plan.steps.append(event)
+        plan.steps.append(End())
+
+    def _headers(self, plan: Plan, lane: Lane | None, now: float, wait_s: float) -> list[tuple[str, str]]:
+        headers = [] if lane is None else HEADERS[plan.protocol](lane, now)
+        if plan.protocol == "anthropic":
+            return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
+        spent_ms = str(int(wait_s * 1000) + 1)
+        return [("x-request-id", plan.request_id), ("openai-processing-ms", spent_ms), ("openai-version", "2020-10-01"),
+                ("openai-organization", "org-sim"), *headers]  # fmt: skip
+
+    def _front_fault(self, plan: Plan) -> bool:
+        """Faults that answer in the provider's place before any work is done."""
+        match plan.fault:
+            case faults.Html(status=status):
+                plan.steps = disturb.page(status)
+            case faults.Error200():
+                plan.steps = disturb.error_200(plan.fault)
+            case faults.Reset(when="before_read"):
+                plan.steps = [Reset(plan.fault.how == "rst")]
+            case _:
+                return False
+        return True
+
+    def _disturb(self, plan: Plan, now: float) -> None:
+        fault = plan.fault
+        if fault is None:
+            return
+        if isinstance(fault, faults.Status):
+            plan.steps = [step for step in plan.steps if isinstance(step, Wait)]
+            plan.billing = "all"
+            reject = disturb.refusal(fault, plan.protocol, now, stream=plan.stream, azure=plan.azure)
+            if reject is not None:
+                self._refuse(plan, reject, now)
+            return
+        if isinstance(fault, faults.EmptyBody) or (isinstance(fault, faults.Reset) and fault.when == "after_body"):
+            plan.billing = "all" if not isinstance(fault, faults.Reset) or fault.billed else "none"
+
+        def event() -> bytes:
+            reject = disturb.midway(fault, plan.protocol) if isinstance(fault, faults.ErrorEvent) else Reject(500, "")
+            if plan.protocol == "openai":
+                return openai_chat.error_event(reject)
+            return anthropic.error_event(reject, plan.request_id)
+
+        plan.steps = disturb.disturb(fault, plan.steps, event)
+
+    def _refuse(self, plan: Plan, reject: Reject, now: float) -> None:
+        if plan.lane is None and plan.credential and plan.model and self.config.model(plan.model, plan.protocol):
+            plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
+            plan.lane.rejected(now)
+        if plan.protocol == "anthropic":
+            body = anthropic.error_body(reject, plan.request_id)
+        else:
+            body = openai_chat.error_body(reject, plan.request_id, azure=plan.azure)
+        self._body(plan, reject.status, body, plan.lane, now, more=reject.headers)
+
+
+def _limited(plan: Plan, refusal: Refuse) -> Reject:
+    seconds = str(max(1, math.ceil(refusal.wait_s)))
+    if plan.protocol == "anthropic":
+        if refusal.dimension == "concurrency":
+            words = "Number of concurrent connections has exceeded your rate limit. Please try again later."
+        else:
+            words = (f"This request would exceed your organization's rate limit of {refusal.limit:,} "
+                     f"{refusal.dimension.replace('-', ' ')} per minute (model: {plan.model}).")  # fmt: skip
+        return Reject(429, words, headers=(("retry-after", seconds),))
+    where = f"{plan.model} in organization org-sim on {_UNITS[refusal.dimension]}"
+    if refusal.never:
+        return Reject(429, f"Request too large for {where}: Limit {refusal.limit}, Requested {refusal.asked}. The input "
+                      "or output tokens must be reduced in order to run successfully. Visit "
+                      "https://platform.openai.com/account/rate-limits to learn more.", kind=refusal.dimension,
+                      code="rate_limit_exceeded")  # fmt: skip
+    return Reject(
+        429, f"Rate limit reached for {where}: Limit {refusal.limit}, Used {refusal.used}, Requested {refusal.asked}. "
+        f"Please try again in {go_duration(refusal.wait_s)}. Visit https://platform.openai.com/account/rate-limits to "
+        "learn more.", kind=refusal.dimension, code="RateLimitReached" if plan.azure else "rate_limit_exceeded",
+        headers=(("retry-after", seconds), ("retry-after-ms", str(max(1, math.ceil(refusal.wait_s * 1000))))),
+    )  # fmt: skip
