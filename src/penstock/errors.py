@@ -187,8 +187,8 @@ class DeadlineExceeded(Refused, TimeoutError):
 class CallError(PenstockError):
     """An attempt failed at the provider or on the way there.
 
-    `status` is the HTTP status or None, `provider_code` the provider's own word for the error, `param` the parameter that
-    it named, `request_id` what its support asks for. `usage` is what the failed attempt is known to have used.
+    `status` is the HTTP status or None, `provider_code` the provider's own word for the error, `param` the parameter
+    that it named, `request_id` what its support asks for. `usage` is what the failed attempt is known to have used.
     """
 
     code = "call"

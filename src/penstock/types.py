@@ -105,7 +105,7 @@ class Image(_Struct, frozen=True, kw_only=True, tag_field="type", tag="image"):
 
 
 class Document(_Struct, frozen=True, kw_only=True, tag_field="type", tag="document"):
-    """A file for the model to read: by `url`, base64 `data` with `media_type`, plain `text`, or a provider's `file_id`."""
+    """A file for the model to read: `url`, base64 `data` with `media_type`, plain `text`, or a provider's `file_id`."""
 
     url: str | None = None
     data: str | None = None
@@ -128,7 +128,7 @@ class Audio(_Struct, frozen=True, kw_only=True, tag_field="type", tag="audio"):
 
 
 class ToolCall(_Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_call"):
-    """The model asks for a tool: `arguments` is the JSON text exactly as the model wrote it, '{}' when it wrote none."""
+    """The model asks for a tool: `arguments` is the JSON text as the model wrote it, '{}' when it wrote none."""
 
     id: str
     name: str
@@ -155,7 +155,7 @@ class ToolResult(_Struct, frozen=True, kw_only=True, tag_field="type", tag="tool
 
 
 class Reasoning(_Struct, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
-    """What the model thought: shown `text`, and what must be sent back unchanged (`signature`, `redacted`, `details`)."""
+    """What the model thought: `text` as shown, and what must go back unchanged (`signature`, `redacted`, `details`)."""
 
     text: str = ""
     signature: str | None = None
@@ -344,8 +344,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 class LimitSeen(_Struct, frozen=True, kw_only=True):
     """What a provider's headers said of one of its limits: at most `limit` per `period_s`, `remaining` left now.
 
-    `reset_s` is the time until the limit is whole again, already clamped to >= 0; None where the provider does not say or
-    cannot be believed.
+    `reset_s` is the time until the limit is whole again, already clamped to >= 0; None where the provider does not say
+    or cannot be believed.
     """
 
     dimension: Literal["requests", "tokens", "input_tokens", "output_tokens"]
@@ -367,8 +367,8 @@ class Choice(_Struct, frozen=True, kw_only=True):
 class Attempt(_Struct, frozen=True, kw_only=True):
     """One HTTP exchange made for a call: where it went, when (seconds after the call began), and how it ended.
 
-    `outcome` is 'ok' or the code of an error class. `sent` is False where Penstock itself refused it. `cost_nano` is None
-    where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
+    `outcome` is 'ok' or the code of an error class. `sent` is False where Penstock itself refused it. `cost_nano` is
+    None where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
     """
 
     number: int

@@ -12,7 +12,7 @@ from .._policy.timeouts import Timeouts
 from .._text import tokens
 from .._wire.assembly import Assembly
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
-from .effects import Lane, Record
+from .effects import Lane, Past, Record
 
 MAX_TOKENS_UNDER_BUDGET: Final = 8192
 """Injected where a budget is set and the caller gave no max_tokens: without one, the worst case has no bound."""
@@ -33,7 +33,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None
 
 
-def prepare(order: Order, lane: Lane, number: int, unknowns: int) -> tuple[Request, Record]:
+def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     """Return the request for this lane and the record of the attempt, with what it may use at worst."""
     request = msgspec.structs.replace(order.request, model=lane.model)
     if order.capped and request.max_tokens is None:
@@ -45,7 +45,7 @@ def prepare(order: Order, lane: Lane, number: int, unknowns: int) -> tuple[Reque
         deadline=order.deadline,
     )
     worst = worst_nano(order, lane, request) if order.capped else None
-    return request, Record(lane, number, ticket, worst, unknowns)
+    return request, Record(lane, past, ticket, worst)
 
 
 def worst_nano(order: Order, lane: Lane, request: Request) -> int | None:

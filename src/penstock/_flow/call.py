@@ -1,15 +1,15 @@
 """The order of a call, written once.
 
-    route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
-                        ▲                                        │
-                        └──────── Sleep ◀── retry policy ◀── failed
+route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
+                    ▲                                        │
+                    └──────── Sleep ◀── retry policy ◀── failed
 """
 
 from __future__ import annotations
 
 from .._policy.retry import Retry
 from .._policy.routing import falls_back
-from ..errors import PenstockError
+from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, prepare
 from .effects import Flow, Lane, Permit, Record, Reserve, Settle, Sleep
@@ -41,15 +41,15 @@ def _on_lane(order: Order, lane: Lane, trail: Trail) -> Flow[PenstockError | Non
         if record.error is None:
             return None
         assert isinstance(record.error, PenstockError)
-        if not isinstance(decision, Retry):
+        if not isinstance(decision, Retry) or (isinstance(record.error, BreakerOpen) and len(order.lanes) > 1):
             return record.error
-        if decision.after_s > 0:
-            yield Sleep(decision.after_s)
+        if decision.after_s > 0 and not isinstance(record.error, RateLimited):
+            yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
 
 
 def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[Record, object]]:
     """Make one exchange with the provider and settle it, whatever happens to it."""
-    request, record = prepare(order, lane, len(trail.attempts) + 1, trail.unknowns)
+    request, record = prepare(order, lane, trail.past())
     try:
         record.hold = yield Reserve(record, order.tags)
         record.admission = yield Permit(record)

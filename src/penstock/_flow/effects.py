@@ -48,6 +48,20 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.provider.name}:{self.model}"
 
 
+class Past(msgspec.Struct, frozen=True):
+    """What came before an attempt in its call.
+
+    How many attempts, how many of them ended unknown or rate limited, and what the retry that led to this one took from
+    the retry budget. `alone`: the call has no other lane to go to.
+    """
+
+    attempts: int = 0
+    unknowns: int = 0
+    limited: int = 0
+    retry_cost: int = 0
+    alone: bool = True
+
+
 class Record:
     """What is known of one attempt while it runs; the gate reads it to settle."""
 
@@ -60,23 +74,21 @@ class Record:
         "hold",
         "lane",
         "limits_seen",
-        "number",
+        "past",
         "request_id",
         "response",
         "sent",
         "status",
         "ticket",
-        "unknowns",
         "usage",
         "worst_nano",
     )
 
-    def __init__(self, lane: Lane, number: int, ticket: Ticket, worst_nano: int | None, unknowns: int) -> None:
+    def __init__(self, lane: Lane, past: Past, ticket: Ticket, worst_nano: int | None) -> None:
         self.lane = lane
-        self.number = number
+        self.past = past
         self.ticket = ticket
         self.worst_nano = worst_nano
-        self.unknowns = unknowns
         self.hold: Hold | None = None
         self.admission: Admission | None = None
         self.sent = False

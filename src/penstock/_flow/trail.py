@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from .._policy.retry import GiveUp
-from ..errors import OutcomeUnknown, PenstockError
+from .._policy.retry import GiveUp, Retry
+from ..errors import OutcomeUnknown, PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
-from .effects import Record, Settled
+from .effects import Past, Record, Settled
 
 
 class Trail:
@@ -18,7 +18,9 @@ class Trail:
         self.order = order
         self.attempts: list[Attempt] = []
         self.emitted = False
-        self.unknowns = 0
+        self._unknowns = 0
+        self._limited = 0
+        self._retry_cost = 0
         self.last: Record | None = None
         self.ended = order.started
 
@@ -29,10 +31,12 @@ class Trail:
         self.last = record
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
-        self.unknowns += isinstance(error, OutcomeUnknown)
+        self._unknowns += isinstance(error, OutcomeUnknown)
+        self._limited += isinstance(error, RateLimited)
+        self._retry_cost = settled.decision.cost if isinstance(settled.decision, Retry) else 0
         self.attempts.append(
             Attempt(
-                number=record.number,
+                number=record.past.attempts + 1,
                 provider=record.lane.provider.name,
                 model=record.lane.model,
                 outcome=outcome_of(error),
@@ -50,6 +54,10 @@ class Trail:
         if isinstance(error, PenstockError) and isinstance(settled.decision, GiveUp) and error.retriable:
             error.gave_up = settled.decision.reason
 
+    def past(self) -> Past:
+        """Return what the next attempt must know of those before it."""
+        return Past(len(self.attempts), self._unknowns, self._limited, self._retry_cost, len(self.order.lanes) == 1)
+
     @property
     def cost_nano(self) -> int | None:
         """What all attempts cost together, None when one of them cannot be told."""
@@ -58,7 +66,8 @@ class Trail:
 
     def answer(self) -> Response:
         """Return the answer of the last attempt with the story of the whole call."""
-        assert self.last is not None and self.last.response is not None
+        assert self.last is not None
+        assert self.last.response is not None
         return self._told(self.last.response)
 
     def partial(self) -> Response | None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time and chance as the gate sees them; `penstock.testing.ManualClock` is another one."""
+    """Time and chance as the gate sees them; a test may bring its own."""
 
     def now(self) -> float:
         """Seconds of a clock that never goes back."""
@@ -29,4 +29,4 @@ class SystemClock:
     def __init__(self, seed: int | None = None) -> None:
         self.now = time.monotonic
         self.wall = time.time
-        self.chance = random.Random(seed).random
+        self.chance = random.Random(seed).random  # noqa: S311 - jitter is no secret

@@ -36,25 +36,27 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                 return effect.chunks
             try:
                 answer, raised = await self._perform(effect), None
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
                 answer, raised = None, error
 
     async def _perform(self, effect: Effect) -> Any:
+        answer: Any = None
         match effect:
             case Read(until, idle_s, whole):
                 exchange = cast(AsyncExchange, self._open)
-                return await (exchange.read_all(until) if whole else exchange.read(until, idle_s))
+                answer = await (exchange.read_all(until) if whole else exchange.read(until, idle_s))
             case Reserve():
-                return self._gate.reserve(effect)
+                answer = self._gate.reserve(effect)
             case Permit():
-                return await self._gate.permit(effect)
+                answer = await self._gate.permit(effect)
             case Send(lane, outbound, until, stream):
                 self._open = sent = await self._transport.send(self._targets[lane.id], outbound, until, stream=stream)
-                return self._gate.head(sent.status, sent.headers)
+                answer = self._gate.head(sent.status, sent.headers)
             case Settle():
-                return self._settle(effect)
+                answer = self._settle(effect)
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
+        return answer
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -104,7 +104,7 @@ class Gate:
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
-            shut = state.breaker.peek(now)
+            shut = state.breaker.peek(now, alone=effect.record.past.alone)
             if shut is not None:
                 raise self._open(state, shut)
             answer = state.limiter.ask(now, ticket)
@@ -122,7 +122,7 @@ class Gate:
         """
         now = self.clock.now()
         with self._lock:
-            permit = state.breaker.ask(now, self.clock.chance())
+            permit = state.breaker.ask(now, self.clock.chance(), alone=effect.record.past.alone)
             if isinstance(permit, Open):
                 woken = state.limiter.cancel(now, effect.record.ticket)
             else:
@@ -162,15 +162,16 @@ class Gate:
                     self.retry,
                     state.retries,
                     error=error,
-                    number=record.number,
-                    unknowns=record.unknowns + isinstance(error, OutcomeUnknown),
+                    number=record.past.attempts + 1,
+                    unknowns=record.past.unknowns,
+                    limited=record.past.limited,
                     emitted=record.emitted,
                     now=now,
                     deadline=effect.deadline,
                     u=self.clock.chance(),
                 )
             elif error is None:
-                state.retries.success(record.number)
+                state.retries.succeeded(record.past.retry_cost)
         self.wake(state, woken)
         return Settled(now, decision)
 

@@ -1,7 +1,8 @@
 """What a transport is: one verb, `send`, and an exchange to read from. Errors of HTTP libraries stop here.
 
 A transport raises `ConnectionFailed` when nothing was sent, `OutcomeUnknown` when the request went out and no whole
-answer came back, and `Expired` when the given instant passed. `until` is an instant of the monotonic clock, or infinity.
+answer came back, and `Expired` when the given instant passed. `until` is an instant of the monotonic clock or
+infinity.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ RunT = TypeVar("RunT", SyncRun, AsyncRun)
 
 class _Stream(Generic[RunT]):
     def __init__(self, run: RunT) -> None:
-        self._run = run
+        self._run: RunT = run
         self._chunks: list[Chunk] = []
         self._next = 0
 
@@ -26,7 +26,9 @@ class _Stream(Generic[RunT]):
         Raises: RuntimeError while it has not, or when it ended early (`partial` has what came).
         """
         if self._run.response is None:
-            state = "ended early; `partial` has what came" if self._run.ended else "has not ended; read it or finish() it"
+            state = (
+                "ended early; `partial` has what came" if self._run.ended else "has not ended; read it or finish() it"
+            )
             raise RuntimeError(f"the stream {state}")
         return self._run.response
 

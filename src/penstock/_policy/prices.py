@@ -34,39 +34,25 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from penstock.errors import ConfigError
-from penstock.types import Usage
+from ..errors import ConfigError
+from ..types import Usage
 
-PRICE_IDS: Final[Mapping[str, str]] = {"xai": "x-ai"}
-"""Where a provider's name differs from its id in the table."""
+PRICE_IDS: Final[Mapping[str, str]] = {"xai": "x-ai"}  # where a provider's name differs from its id in the table
 
+# Free by default: the server is the user's own machine and bills nobody by the token.
 LOCAL_SERVERS: Final = frozenset({"ollama", "vllm", "lmstudio", "llamacpp"})
-"""Free by default: the server is the user's own machine and bills nobody by the token."""
 
+# What providers call their ordinary service tier, in requests or answers.
+# Source: OpenAI, Anthropic and Groq API references, `service_tier` (read 2026-11).
 STANDARD_TIERS: Final = frozenset({"default", "standard", "standard_only", "on_demand", "auto"})
-"""What providers call their ordinary service tier, in requests or answers.
-
-Source: OpenAI, Anthropic and Groq API references, `service_tier` (read 2026-11).
-"""
 
 PLACES_MAX: Final = 18
 _YOCTO_PER_NANO: Final = 10**15
 _DAY_S: Final = 86_400
 _CACHED_MAX: Final = 4096  # resolved (provider, model) pairs; users write a handful, a gateway may see thousands
 
+# Each bucket, in the order of `_Rates`, and the one whose price it takes when it has none of its own.
 _PARENT: Final = {"i": "", "r": "i", "w": "i", "h": "w", "a": "i", "o": "", "t": "o", "s": "o"}
-"""Each bucket, in the order of `_Rates`, and the one whose price it takes when it has none of its own."""
-
-_OVERRIDE_NAMES: Final = {
-    "input": "i",
-    "cache_read": "r",
-    "cache_write": "w",
-    "cache_write_1h": "h",
-    "audio_in": "a",
-    "output": "o",
-    "reasoning": "t",
-    "audio_out": "s",
-}
 
 _Bands = Decimal | list[Decimal] | None
 _Row = dict[str, _Bands]
@@ -114,6 +100,9 @@ class _Rates(NamedTuple):
     output: int | None
     reasoning: int | None
     audio_out: int | None
+
+
+_OVERRIDES: Final = dict(zip(_Rates._fields, _PARENT, strict=True))  # what a user's own prices may name
 
 
 class _Tariff:
@@ -186,11 +175,12 @@ class _When(NamedTuple):
 class _Model:
     """The prices of one model: which row holds when, and what service tiers change.
 
-    `prices` are (when, row), the last that holds counts, and the first always holds. `variants` are (tier, when, row) and
-    replace single buckets.
+    `prices` are (when, row): the last that holds counts, and the first always holds. `variants` are (tier, when, row)
+    and replace single buckets. Claude models write to the cache only on request, others when they see fit.
+    Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching (read 2026-11).
     """
 
-    __slots__ = ("_tariffs", "id", "plain", "prices", "provider", "source", "variants")
+    __slots__ = ("_tariffs", "id", "plain", "prices", "provider", "source", "variants", "writes_on_request")
 
     def __init__(
         self,
@@ -202,6 +192,7 @@ class _Model:
     ) -> None:
         self.provider = provider
         self.id = model
+        self.writes_on_request = "claude" in model.lower()
         self.prices = prices
         self.variants = variants
         self.source = source
@@ -255,8 +246,8 @@ class _Entry(msgspec.Struct, array_like=True):
 
     def model(self, provider: str, *, own: bool, source: str) -> _Model:
         """Decode the prices; tiers count only at the provider itself, not at one that resells the model."""
-        listed = self.prices if bytes(self.prices[:1]) == b"[" else msgspec.Raw(b"[[null,%b]]" % bytes(self.prices))
-        prices = msgspec.json.decode(listed, type=list[tuple[str | None, _Row]])
+        decoded = msgspec.json.decode(self.prices, type=_Row | list[tuple[str | None, _Row]])
+        prices = decoded if isinstance(decoded, list) else [(None, decoded)]
         variants = msgspec.json.decode(self.variants, type=list[tuple[str, str | None, _Row]]) if own else []
         return _Model(
             provider,
@@ -314,19 +305,14 @@ class Prices:
     """
 
     def __init__(
-        self,
-        table: _Table,
-        *,
-        ids: Mapping[str, str],
-        free: frozenset[str],
-        overrides: Mapping[tuple[str, str], _Model],
+        self, table: _Table, ids: Mapping[str, str], free: frozenset[str], own: Mapping[tuple[str, str], _Model]
     ) -> None:
         self.date = table.date
         self.source = table.source
         self._table = table
         self._ids = ids
         self._free = free
-        self._overrides = overrides
+        self._own = own
         self._shelves: dict[str, _Shelf] = {}
         self._models: dict[tuple[str, str], _Model | None] = {}
         self._table_s = _epoch_s(table.date)
@@ -343,7 +329,7 @@ class Prices:
             free: providers that bill no tokens, such as a local server; all others need a price to cost anything known.
         """
         known = dict(PRICE_IDS) | {name: price_id for name, price_id in (ids or {}).items() if price_id}
-        return cls(msgspec.json.decode(data, type=_Table), ids=known, free=frozenset(free), overrides={})
+        return cls(msgspec.json.decode(data, type=_Table), known, frozenset(free), {})
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, str | int | float | Decimal]]) -> Prices:
         """Return the same prices with the user's own for some models, which win over everything else.
@@ -354,14 +340,14 @@ class Prices:
 
         Raises: ConfigError naming the entry that is wrong.
         """
-        models = dict(self._overrides)
+        models = dict(self._own)
         for key, row in overrides.items():
             provider, _, model = key.partition(":")
             if not provider or not model:
                 raise ConfigError(f"prices: {key!r} names no model; write it as 'provider:model'")
             entry = _override(key, model, row)
             models[provider, model.lower()] = _Model(provider, model, [(None, entry)], [], "your own price")
-        return Prices(self._table, ids=self._ids, free=self._free, overrides=models)
+        return Prices(self._table, self._ids, self._free, models)
 
     def cost(
         self,
@@ -386,8 +372,7 @@ class Prices:
         found = self._find(provider, model)
         if found is None:
             return None
-        tier = _tier(service_tier, batch=batch)
-        tariff = found.tariff(tier, self._table_s if wall_s is None else wall_s)
+        tariff = found.tariff(_tier(service_tier, batch=batch), self._table_s if wall_s is None else wall_s)
         return None if tariff is None else tariff.cost(usage)
 
     def worst(
@@ -410,28 +395,27 @@ class Prices:
         that the provider bills by use (web search, code execution) are not in it.
 
         Args:
-            provider: our name of the provider, or an id of the table.
-            model: the model to be asked.
+            provider: as for `cost`.
+            model: as for `cost`.
             prompt_tokens: at most this many tokens are sent.
             output_tokens: at most this many tokens are produced in each of `n` answers, reasoning included.
             n: how many answers are asked for.
-            cache_writes: whether the provider may bill writes to its prompt cache.
+            cache_writes: whether the request asks for writes to the cache; who writes unasked is known.
             service_tier: the tier asked for; None is the ordinary one, 'auto' whichever of the known ones is dearest.
             batch: whether it goes through the batch interface; where its discount is unknown, none is assumed.
-            wall_s: when it is sent, epoch seconds; None: at 00:00 UTC of the table's date.
+            wall_s: as for `cost`.
         """
         found = self._find(provider, model)
         if found is None:
             return None
         at_s = self._table_s if wall_s is None else wall_s
-        tier = _tier(service_tier, batch=False)
-        tariffs = found.tariffs(tier, at_s)
+        tariffs = found.tariffs(_tier(service_tier, batch=False), at_s)
         if service_tier == "auto":
             tariffs = [*tariffs, *(one for name in ("flex", "priority") for one in found.tariffs(name, at_s))]
         if batch:
             tariffs = [*tariffs, *found.tariffs("batch", at_s)]
-        bounds = [one.worst(prompt_tokens, n * output_tokens, cache_writes=cache_writes) for one in tariffs]
-        return _dearest(bounds)
+        writes = cache_writes or not found.writes_on_request
+        return _dearest(one.worst(prompt_tokens, n * output_tokens, cache_writes=writes) for one in tariffs)
 
     def find(self, provider: str, model: str, *, wall_s: float | None = None) -> PriceRow | None:
         """Show the ordinary prices of a model at a time (epoch seconds; None: the table's date); None when unknown."""
@@ -444,7 +428,7 @@ class Prices:
         return PriceRow(
             provider=found.provider,
             model=found.id,
-            per_request=Decimal(tariff.per_request).scaleb(-24),
+            per_request=Decimal(tariff.per_request) / 10**24,
             bands=tuple(
                 PriceBand(above_tokens=above, input=_dollars(rates.input), output=_dollars(rates.output))
                 for above, rates in bands
@@ -456,15 +440,11 @@ class Prices:
 
     def _find(self, provider: str, model: str) -> _Model | None:
         key = (provider, model)
-        try:
-            return self._models[key]
-        except KeyError:
-            pass
-        found = self._overrides.get((provider, model.lower())) or self._look_up(provider, model.lower())
-        if len(self._models) >= _CACHED_MAX:
-            self._models.clear()
-        self._models[key] = found
-        return found
+        if key not in self._models:
+            if len(self._models) >= _CACHED_MAX:
+                self._models.clear()
+            self._models[key] = self._own.get((provider, model.lower())) or self._look_up(provider, model.lower())
+        return self._models[key]
 
     def _look_up(self, provider: str, model: str) -> _Model | None:
         if provider in self._free:
@@ -527,7 +507,7 @@ def _dearest(rates: Iterable[int | None]) -> int | None:
 
 
 def _dollars(rate: int | None) -> Decimal | None:
-    return None if rate is None else Decimal(rate).scaleb(-PLACES_MAX)
+    return None if rate is None else Decimal(rate) / 10**PLACES_MAX
 
 
 def _tier(service_tier: str | None, *, batch: bool) -> str | None:
@@ -599,11 +579,9 @@ def _override(key: str, model: str, prices: object) -> _Row:
         )
     row: _Row = {}
     for name, value in prices.items():
-        if name not in _OVERRIDE_NAMES:
-            raise ConfigError(
-                f"prices: {key!r} has {name!r}, which is no price; known are {', '.join(_OVERRIDE_NAMES)}"
-            )
-        row[_OVERRIDE_NAMES[name]] = _amount(f"prices: {key!r} {name}", value)
+        if name not in _OVERRIDES:
+            raise ConfigError(f"prices: {key!r} has {name!r}, which is no price; known are {', '.join(_OVERRIDES)}")
+        row[_OVERRIDES[name]] = _amount(f"prices: {key!r} {name}", value)
     if "claude" in model.lower() and isinstance(row["i"], Decimal):
         row.setdefault("w", row["i"] * Decimal("1.25"))
         row.setdefault("h", row["i"] * 2)

@@ -101,8 +101,15 @@ def filtered(reply: Reply) -> Reply:
     """The same answer, cut half way by a content filter."""
     pieces = tokens.split(reply.text)
     half = pieces[: len(pieces) // 2]
-    return replace(reply, text="".join(half), pieces=tuple(half), calls=(), stop="content_filter", stop_sequence=None,
-                   tokens=reply.reasoning_tokens + len(half))
+    return replace(
+        reply,
+        text="".join(half),
+        pieces=tuple(half),
+        calls=(),
+        stop="content_filter",
+        stop_sequence=None,
+        tokens=reply.reasoning_tokens + len(half),
+    )
 
 
 def _calls(ask: Ask, rng: Random) -> tuple[Call, ...]:
@@ -184,7 +191,7 @@ def _results(ask: Ask) -> str:
 
 
 def _object(ask: Ask, prompt: str, rng: Random) -> dict[str, Any]:
-    keys = re.search(r"\b(?:keys|fields|properties)\b[^\n:]*?:?\s*((?:[\"'`]?\w+[\"'`]?(?:, | and |, and )?){1,10})", prompt)
+    keys = _KEYS.search(prompt)
     names = [n for n in re.findall(r"\w+", keys.group(1)) if n not in ("and", "in", "with")] if keys else []
     schema = {"type": "object", "properties": {n: {"type": "string"} for n in names}}
     filled: dict[str, Any] = Filler(schema, prompt, rng).fill() if names else {}
@@ -198,6 +205,7 @@ def _object(ask: Ask, prompt: str, rng: Random) -> dict[str, Any]:
     return filled
 
 
+_KEYS = re.compile(r"\b(?:keys|fields|properties)\b[^\n:]*?:?\s*((?:[\"'`]?\w+[\"'`]?(?:, | and |, and )?){1,10})")
 _OPENINGS = (
     "{subject} shows a problem: {evidence}.",
     "What stands out for {subject} is this: {evidence}.",
@@ -278,8 +286,9 @@ def _cut(ask: Ask, reply: Reply) -> Reply:
     if len(pieces) > room:
         pieces, sequence, stop = pieces[:room], None, "length"
         text = "".join(pieces)
-    return replace(reply, text=text, pieces=tuple(pieces), tokens=thinking + max(1, len(pieces)), stop=stop,
-                   stop_sequence=sequence)
+    return replace(
+        reply, text=text, pieces=tuple(pieces), tokens=thinking + max(1, len(pieces)), stop=stop, stop_sequence=sequence
+    )
 
 
 def _cut_calls(reply: Reply, room: int) -> Reply:

@@ -1,4 +1,4 @@
-"""Anthropic Messages as its server speaks it: what it refuses, and how it writes answers and streams.
+"""Anthropic Messages as its server speaks it: what it refuses and how it counts.
 
 Source: Anthropic API reference, anthropic-python 2.11 types; versions 2023-06-01 and 2026-10-21.
 """
@@ -14,20 +14,20 @@ from typing import Any
 import msgspec
 
 from penstock.sim import tokens
-from penstock.sim.answers import Ask, Reply, Tool, Turn
+from penstock.sim.answers import Ask, Tool, Turn
 from penstock.sim.caches import Mark
 from penstock.sim.config import Model
-from penstock.sim.plan import Reject, Send, SendKind, Usage
+from penstock.sim.plan import Reject
 
 _encode = msgspec.json.encode
 
 OLD, NEW = "2023-06-01", "2026-10-21"
 _SAMPLING = ("temperature", "top_p", "top_k")
-_KNOWN = frozenset(
-    "model max_tokens messages system tools tool_choice stop_sequences stream metadata thinking output_config "
-    "cache_control service_tier speed inference_geo container diagnostics user_profile_id workspace_id "
-    "context_management mcp_servers".split()
-)
+_KNOWN = {
+    "model", "max_tokens", "messages", "system", "tools", "tool_choice", "stop_sequences", "stream", "metadata",
+    "thinking", "output_config", "cache_control", "service_tier", "speed", "inference_geo", "container", "diagnostics",
+    "user_profile_id", "workspace_id", "context_management", "mcp_servers",
+}  # fmt: skip
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "model": ((str,), "string"),
     "max_tokens": ((int,), "integer"),
@@ -47,11 +47,6 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 _THINKING = {"low": 32, "medium": 96, "high": 192, "xhigh": 384, "max": 768}
 _IMAGE_TOKENS = 1600
 _OVERHEAD = 7
-_STOPS = {"stop": "end_turn", "stop_sequence": "stop_sequence", "length": "max_tokens", "tool_calls": "tool_use",
-          "content_filter": "refusal"}  # fmt: skip
-_KINDS = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
-          404: "not_found_error", 409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error",
-          504: "timeout_error", 529: "overloaded_error"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +57,6 @@ class MessagesAsk:
     prompt_tokens: int
     marks: tuple[Mark, ...]
     show_thinking: bool
-
-
-def kind_of(status: int) -> str:
-    """The error type that belongs to a status."""
-    return _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
-
-
-def error_body(reject: Reject, request_id: str) -> bytes:
-    """The JSON body of an error; its type follows from the status."""
-    error: dict[str, Any] = {"type": kind_of(reject.status), "message": reject.message}
-    if reject.details is not None:
-        error["details"] = reject.details
-    return _encode({"type": "error", "error": error, "request_id": request_id})
 
 
 def _bad(place: str, message: str) -> Reject:
@@ -122,14 +104,17 @@ def check(body: Mapping[str, Any], name: str, model: Model, version: str, *, cou
     _check_fields(body, version, counting=counting)
     turns, blocks = _read(body, version)
     if turns[-1].role == "assistant" and not model.prefill:
-        raise _bad("", "This model does not support assistant message prefill. The conversation must end with a user "
-                   "message.")  # fmt: skip
+        raise _bad(
+            "", "This model does not support assistant message prefill. The conversation must end with a user message."
+        )
     tools, choice, parallel = _tools(body)
     schema = _schema(body)
     max_tokens = 1 if counting else body["max_tokens"]
     if max_tokens > model.max_output:
-        raise _bad("max_tokens", f"{max_tokens} > {model.max_output}, which is the maximum allowed number of output "
-                   f"tokens for {name}")  # fmt: skip
+        raise _bad(
+            "max_tokens",
+            f"{max_tokens} > {model.max_output}, which is the maximum allowed number of output tokens for {name}",
+        )
     budget, shown = _thinking(body, max_tokens, choice, counting=counting)
     total = _OVERHEAD + sum(size for _, size, _ in blocks)
     if schema is not None:
@@ -137,10 +122,18 @@ def check(body: Mapping[str, Any], name: str, model: Model, version: str, *, cou
     if total > model.window and not counting:
         raise _bad("", f"prompt is too long: {total} tokens > {model.window} maximum")
     ask = Ask(
-        model=name, system="\n".join([_plain(body.get("system")), *(t.text for t in turns if t.role == "system")]),
-        turns=turns, max_tokens=max_tokens, tools=tools, tool_choice=choice, parallel=parallel, schema=schema,
-        stop=tuple(body.get("stop_sequences") or ()), reasoning_tokens=budget, stream=body.get("stream") is True,
-    )  # fmt: skip
+        model=name,
+        system="\n".join([_plain(body.get("system")), *(t.text for t in turns if t.role == "system")]),
+        turns=turns,
+        max_tokens=max_tokens,
+        tools=tools,
+        tool_choice=choice,
+        parallel=parallel,
+        schema=schema,
+        stop=tuple(body.get("stop_sequences") or ()),
+        reasoning_tokens=budget,
+        stream=body.get("stream") is True,
+    )
     return MessagesAsk(ask, total, _marks(name, blocks), shown)
 
 
@@ -151,8 +144,10 @@ def _check_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> N
         if key not in _KNOWN and key not in _SAMPLING:
             raise _bad(key, "Extra inputs are not permitted")
         known = _TYPES.get(key)
-        if known is not None and value is not None and (
-            not isinstance(value, known[0]) or (isinstance(value, bool) and bool not in known[0])
+        if (
+            known is not None
+            and value is not None
+            and (not isinstance(value, known[0]) or (isinstance(value, bool) and bool not in known[0]))
         ):
             raise _bad(key, f"Input should be a valid {known[1]}")
     if not counting and body.get("max_tokens") is None:
@@ -202,7 +197,8 @@ def _block(block: Mapping[str, Any], place: str) -> _Block:
     elif kind == "text":
         size = tokens.count(str(block.get("text", "")))
     else:
-        size = tokens.count(_encode({k: v for k, v in block.items() if k not in ("cache_control", "signature")}).decode())
+        counted = {k: v for k, v in block.items() if k not in ("cache_control", "signature")}
+        size = tokens.count(_encode(counted).decode())
     bare = {k: v for k, v in block.items() if k != "cache_control"} if "cache_control" in block else block
     return _encode(bare), size, _ttl(block, place)
 
@@ -219,8 +215,11 @@ def _read(body: Mapping[str, Any], version: str) -> tuple[tuple[Turn, ...], list
         place = f"messages.{at}"
         role = message.get("role") if isinstance(message, dict) else None
         if role == "system" and version == OLD:
-            raise _bad("messages", 'Unexpected role "system". The Messages API accepts a top-level `system` parameter, '
-                       'not "system" as an input message role.')  # fmt: skip
+            raise _bad(
+                "messages",
+                'Unexpected role "system". The Messages API accepts a top-level `system` parameter, '
+                'not "system" as an input message role.',
+            )
         if role not in ("user", "assistant", "system"):
             raise _bad(f"{place}.role", "Input should be 'user' or 'assistant'")
         content = message.get("content")
@@ -257,21 +256,40 @@ def _turn(role: str, content: Sequence[Any], place: str, open_calls: dict[str, s
         elif kind == "tool_result":
             ident = str(block.get("tool_use_id"))
             if ident not in open_calls:
-                raise _bad(f"{place}.content.{at}", "unexpected `tool_use_id` found in `tool_result` blocks: "
-                           f"{ident}. Each `tool_result` block must have a corresponding `tool_use` block in the "
-                           "previous message.")  # fmt: skip
+                raise _bad(
+                    f"{place}.content.{at}",
+                    "unexpected `tool_use_id` found in `tool_result` blocks: "
+                    f"{ident}. Each `tool_result` block must have a corresponding `tool_use` block in the "
+                    "previous message.",
+                )
             results.append((open_calls.pop(ident), _plain(block.get("content"))))
-        elif kind not in ("image", "document", "thinking", "redacted_thinking", "tool_use", "search_result",
-                          "server_tool_use", "web_search_tool_result", "container_upload"):  # fmt: skip
-            raise _bad(f"{place}.content.{at}", f"Input tag '{kind}' found using 'type' does not match any of the "
-                       "expected tags: 'document', 'image', 'text', 'thinking', 'tool_result', 'tool_use'")  # fmt: skip
+        elif kind not in (
+            "image",
+            "document",
+            "thinking",
+            "redacted_thinking",
+            "tool_use",
+            "search_result",
+            "server_tool_use",
+            "web_search_tool_result",
+            "container_upload",
+        ):
+            raise _bad(
+                f"{place}.content.{at}",
+                f"Input tag '{kind}' found using 'type' does not match any of the "
+                "expected tags: 'document', 'image', 'text', 'thinking', 'tool_result', 'tool_use'",
+            )
     if open_calls:
-        raise _bad(place, "`tool_use` ids were found without `tool_result` blocks immediately after: "
-                   f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in "
-                   "the next message.")  # fmt: skip
+        raise _bad(
+            place,
+            "`tool_use` ids were found without `tool_result` blocks immediately after: "
+            f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in "
+            "the next message.",
+        )
     if called and last:
-        raise _bad(place, f"`tool_use` ids were found without `tool_result` blocks immediately after: "
-                   f"{', '.join(called)}.")  # fmt: skip
+        raise _bad(
+            place, f"`tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(called)}."
+        )
     open_calls.update(called)
     if role == "assistant" and last and texts and texts[-1] != texts[-1].rstrip():
         raise _bad("messages", "final assistant content cannot end with trailing whitespace")
@@ -296,8 +314,10 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str, bool]:
     for at, tool in enumerate(body.get("tools") or ()):
         name = tool.get("name") if isinstance(tool, dict) else None
         if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", name):
-            raise _bad(f"tools.{at}.custom.name", "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'" if name else
-                       "Field required")  # fmt: skip
+            raise _bad(
+                f"tools.{at}.custom.name",
+                "String should match pattern '^[a-zA-Z0-9_-]{1,128}$'" if name else "Field required",
+            )
         if tool.get("type") in (None, "custom"):
             schema = tool.get("input_schema")
             if not isinstance(schema, dict):
@@ -308,8 +328,11 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str, bool]:
     choice = body.get("tool_choice") or {"type": "auto"}
     kind = choice.get("type")
     if kind not in ("auto", "any", "tool", "none"):
-        raise _bad("tool_choice", f"Input tag '{kind}' found using 'type' does not match any of the expected tags: "
-                   "'any', 'auto', 'none', 'tool'")  # fmt: skip
+        raise _bad(
+            "tool_choice",
+            f"Input tag '{kind}' found using 'type' does not match any of the expected tags: "
+            "'any', 'auto', 'none', 'tool'",
+        )
     if body.get("tool_choice") and not body.get("tools") and kind != "none":
         raise _bad("tool_choice", "tool_choice may only be specified while providing tools")
     if kind == "tool" and choice.get("name") not in [tool.name for tool in tools]:
@@ -332,8 +355,9 @@ def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not isinstance(schema, dict):
         raise _bad("output_config.format.schema", "Field required")
     if (schema.get("type") == "object" or "properties" in schema) and schema.get("additionalProperties") is not False:
-        raise _bad("output_config.format.schema", "For 'object' type, 'additionalProperties' must be explicitly set "
-                   "to false")  # fmt: skip
+        raise _bad(
+            "output_config.format.schema", "For 'object' type, 'additionalProperties' must be explicitly set to false"
+        )
     return schema
 
 
@@ -347,8 +371,11 @@ def _thinking(body: Mapping[str, Any], max_tokens: int, choice: str, *, counting
     if kind == "adaptive":
         return effort // 2, shown
     if kind != "enabled":
-        raise _bad("thinking", f"Input tag '{kind}' found using 'type' does not match any of the expected tags: "
-                   "'adaptive', 'between_tools', 'disabled', 'enabled'")  # fmt: skip
+        raise _bad(
+            "thinking",
+            f"Input tag '{kind}' found using 'type' does not match any of the expected tags: "
+            "'adaptive', 'between_tools', 'disabled', 'enabled'",
+        )
     budget = config.get("budget_tokens")
     if not isinstance(budget, int):
         raise _bad("thinking.enabled.budget_tokens", "Field required")
@@ -361,166 +388,3 @@ def _thinking(body: Mapping[str, Any], max_tokens: int, choice: str, *, counting
     if choice not in ("auto", "none"):
         raise _bad("", "Thinking may not be enabled when tool_choice forces tool use.")
     return min(budget, effort), shown
-
-
-# --- answers -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """What the written form needs beside the answer; `usage` None hides it."""
-
-    model: str
-    ident: str
-    usage: Usage | None
-    show_thinking: bool = True
-    chunk_tokens: int = 3
-
-
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Usage as Anthropic writes it: the input buckets are disjoint."""
-    return {
-        "input_tokens": usage.input,
-        "cache_creation_input_tokens": usage.write_5m + usage.write_1h,
-        "cache_read_input_tokens": usage.cache_read,
-        "cache_creation": {"ephemeral_5m_input_tokens": usage.write_5m, "ephemeral_1h_input_tokens": usage.write_1h},
-        "output_tokens": usage.output,
-        "output_tokens_details": {"thinking_tokens": usage.reasoning},
-        "server_tool_use": None,
-        "service_tier": "standard",
-        "inference_geo": "global",
-    }
-
-
-def _refusal(reply: Reply) -> dict[str, Any] | None:
-    if reply.stop != "content_filter":
-        return None
-    return {"type": "refusal", "category": "general_harms", "explanation": "The simulator was told to refuse."}
-
-
-def _tool_id(ident: str, at: int) -> str:
-    return f"toolu_{ident.removeprefix('msg_')}{at:x}"
-
-
-def _signature(ident: str) -> str:
-    return f"EqQB{blake2b(ident.encode(), digest_size=24).hexdigest()}"
-
-
-def write(reply: Reply, writing: Writing) -> bytes:
-    """The body of a non-streamed answer."""
-    content: list[dict[str, Any]] = []
-    if reply.reasoning:
-        thinking = reply.reasoning if writing.show_thinking else ""
-        content.append({"type": "thinking", "thinking": thinking, "signature": _signature(writing.ident)})
-    if reply.text:
-        content.append({"type": "text", "text": reply.text, "citations": None})
-    for at, call in enumerate(reply.calls):
-        content.append({"type": "tool_use", "id": _tool_id(writing.ident, at), "name": call.name, "input": call.value,
-                        "caller": {"type": "direct"}})  # fmt: skip
-    body: dict[str, Any] = {
-        "id": writing.ident, "type": "message", "role": "assistant", "model": writing.model, "content": content,
-        "stop_reason": _STOPS[reply.stop], "stop_sequence": reply.stop_sequence, "stop_details": _refusal(reply),
-        "container": None,
-    }  # fmt: skip
-    if writing.usage is not None:
-        body["usage"] = usage_object(writing.usage)
-    return _encode(body)
-
-
-def event(kind: str, fields: Mapping[str, Any]) -> bytes:
-    """One SSE event."""
-    return b"event: " + kind.encode() + b"\ndata: " + _encode({"type": kind, **fields}) + b"\n\n"
-
-
-class _Writer:
-    def __init__(self, chunk_tokens: int) -> None:
-        self.events: list[Send] = []
-        self.index = 0
-        self._chunk = chunk_tokens
-
-    def put(self, kind: str, fields: Mapping[str, Any], count: int = 0, sort: SendKind = "delta") -> None:
-        self.events.append(Send(event(kind, fields), count, sort))
-
-    def open(self, block: Mapping[str, Any], count: int = 0) -> None:
-        self.put("content_block_start", {"index": self.index, "content_block": block}, count, "open")
-
-    def delta(self, kind: str, field: str, pieces: Sequence[str], *, hidden: bool = False) -> None:
-        for at in range(0, len(pieces), self._chunk):
-            part = pieces[at : at + self._chunk]
-            if hidden:
-                self.events.append(Send(b"", len(part), "noise"))
-            else:
-                self.put("content_block_delta", {"index": self.index, "delta": {"type": kind, field: "".join(part)}},
-                         len(part))  # fmt: skip
-
-    def close(self) -> None:
-        self.put("content_block_stop", {"index": self.index}, 0, "open")
-        self.index += 1
-
-
-def stream(reply: Reply, writing: Writing) -> list[Send]:
-    """The events of a streamed answer, each with the output tokens it stands for."""
-    out = _Writer(writing.chunk_tokens)
-    start: dict[str, Any] = {
-        "id": writing.ident, "type": "message", "role": "assistant", "model": writing.model, "content": [],
-        "stop_reason": None, "stop_sequence": None, "stop_details": None, "container": None,
-    }  # fmt: skip
-    if writing.usage is not None:
-        start["usage"] = usage_object(writing.usage) | {"output_tokens": 1, "output_tokens_details": None}
-    out.put("message_start", {"message": start}, 0, "open")
-    pinged = False
-    left = reply.tokens
-    if reply.reasoning:
-        out.open({"type": "thinking", "thinking": "", "signature": ""})
-        out.put("ping", {}, 0, "ping")
-        pinged = True
-        out.delta("thinking_delta", "thinking", tokens.split(reply.reasoning), hidden=not writing.show_thinking)
-        signature = {"type": "signature_delta", "signature": _signature(writing.ident)}
-        out.put("content_block_delta", {"index": out.index, "delta": signature}, 0, "open")
-        out.close()
-        left -= reply.reasoning_tokens
-    if reply.text:
-        out.open({"type": "text", "text": "", "citations": None})
-        if not pinged:
-            out.put("ping", {}, 0, "ping")
-        out.delta("text_delta", "text", reply.pieces)
-        out.close()
-        left -= len(reply.pieces)
-    for at, call in enumerate(reply.calls):
-        cost = tokens.count(call.name) + 4
-        out.open({"type": "tool_use", "id": _tool_id(writing.ident, at), "name": call.name, "input": {},
-                  "caller": {"type": "direct"}}, cost)  # fmt: skip
-        pieces = tokens.split(call.arguments) if call.arguments != "{}" else []
-        out.put("content_block_delta", {"index": out.index, "delta": {"type": "input_json_delta", "partial_json": ""}})
-        out.delta("input_json_delta", "partial_json", pieces)
-        out.close()
-        left -= cost + len(pieces)
-    stop = {"stop_reason": _STOPS[reply.stop], "stop_sequence": reply.stop_sequence, "stop_details": _refusal(reply)}
-    fields: dict[str, Any] = {"delta": stop}
-    if writing.usage is not None:
-        used = usage_object(writing.usage)
-        fields["usage"] = {k: v for k, v in used.items() if k in (
-            "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens",
-            "output_tokens_details")}  # fmt: skip
-    out.put("message_delta", fields, max(0, left), "finish")
-    out.put("message_stop", {}, 0, "done")
-    return out.events
-
-
-def error_event(reject: Reject, request_id: str) -> bytes:
-    """An error in the middle of a stream."""
-    return b"event: error\ndata: " + error_body(reject, request_id) + b"\n\n"
-
-
-def model_object(name: str, model: Model) -> dict[str, Any]:
-    """One row of GET /v1/models."""
-    return {"type": "model", "id": name, "display_name": name.replace("-", " ").title(),
-            "created_at": "2025-10-01T00:00:00Z", "lifecycle": "active", "max_input_tokens": model.window,
-            "max_tokens": model.max_output}  # fmt: skip
-
-
-def model_list(models: Mapping[str, Model]) -> bytes:
-    """GET /v1/models."""
-    rows = [model_object(name, model) for name, model in models.items()]
-    return _encode({"data": rows, "has_more": False, "first_id": rows[0]["id"] if rows else None,
-                    "last_id": rows[-1]["id"] if rows else None})  # fmt: skip

@@ -115,8 +115,17 @@ class Bill:
             row = table.get(key)
             if row is None:
                 row = table[key] = dict.fromkeys(
-                    ("attempts", "billed", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
-                     "billed_nano"), 0)
+                    (
+                        "attempts",
+                        "billed",
+                        "input_tokens",
+                        "cache_read_tokens",
+                        "cache_write_tokens",
+                        "output_tokens",
+                        "billed_nano",
+                    ),
+                    0,
+                )
             row["attempts"] += 1
             if attempt.billed_nano:
                 row["billed"] += 1

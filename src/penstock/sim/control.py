@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from penstock.sim.core import Simulator
 from penstock.sim.faults import Scenario, ScenarioError
+from penstock.sim.simulator import Simulator
 
 
 class Page(NamedTuple):
@@ -56,9 +56,7 @@ def summary(simulator: Simulator, now: float) -> dict[str, Any]:
     }
 
 
-def answer(
-    simulator: Simulator, method: str, name: str, query: Mapping[str, str], body: bytes, now: float
-) -> Page:
+def answer(simulator: Simulator, method: str, name: str, query: Mapping[str, str], body: bytes, now: float) -> Page:
     """Answer one request under `/__sim__/`."""
     name = name.strip("/")
     pages: dict[tuple[str, str], Callable[[], Page]] = {

@@ -1,4 +1,4 @@
-"""What a fault does to an answer: refusals in each protocol's words, and changes to the timed steps of a good answer."""
+"""What a fault does: refusals in each protocol's words, and changes to the timed steps of a good answer."""
 
 from __future__ import annotations
 
@@ -44,15 +44,28 @@ def refusal(fault: f.Fault, protocol: str, now: float, *, stream: bool, azure: b
         case f.Quota():
             found = _quota(fault, protocol)
         case f.KeyRejected():
-            found = Reject(401, "Incorrect API key provided: ***. It may have been revoked." if protocol == "openai"
-                           else "invalid x-api-key", code="invalid_api_key")  # fmt: skip
+            found = Reject(
+                401,
+                "Incorrect API key provided: ***. It may have been revoked."
+                if protocol == "openai"
+                else "invalid x-api-key",
+                code="invalid_api_key",
+            )
         case f.Permission():
-            found = Reject(403, "Country, region, or territory not supported" if protocol == "openai" else
-                           "Your API key does not have permission to use the specified resource.",
-                           kind="request_forbidden", code="unsupported_country_region_territory")  # fmt: skip
+            found = Reject(
+                403,
+                "Country, region, or territory not supported"
+                if protocol == "openai"
+                else "Your API key does not have permission to use the specified resource.",
+                kind="request_forbidden",
+                code="unsupported_country_region_territory",
+            )
         case f.Overloaded():
-            found = (Reject(503, _PHRASES[503], kind="server_error", code="server_is_overloaded")
-                     if protocol == "openai" else Reject(529, "Overloaded"))  # fmt: skip
+            found = (
+                Reject(503, _PHRASES[503], kind="server_error", code="server_is_overloaded")
+                if protocol == "openai"
+                else Reject(529, "Overloaded")
+            )
         case f.Status():
             kind = "server_error" if fault.status >= 500 else "invalid_request_error"
             found = Reject(fault.status, _PHRASES.get(fault.status, "The request failed."), kind=kind, code=fault.code)
@@ -66,7 +79,8 @@ def refusal(fault: f.Fault, protocol: str, now: float, *, stream: bool, azure: b
 
 
 def _dress(fault: f.Fault, found: Reject, now: float) -> Reject:
-    if isinstance(fault, f._Answering):
+    found.ordered = True
+    if isinstance(fault, f.Answering):
         found.message = fault.message or found.message
         if fault.hint is not None:
             found.message += f" Please try again in {fault.hint}."
@@ -76,30 +90,54 @@ def _dress(fault: f.Fault, found: Reject, now: float) -> Reject:
 
 def _slow_down(protocol: str) -> Reject:
     if protocol == "openai":
-        return Reject(429, "Please slow down: your request rate rose too quickly. Reduce it, keep it steady for 15 "
-                      "minutes and then raise it gradually.", kind="slow_down", code="slow_down")  # fmt: skip
-    return Reject(429, "This request would exceed your organization's acceleration limit. Please scale up your usage "
-                  "gradually.", details={"error_code": "ramp_limit_exceeded"})  # fmt: skip
+        return Reject(
+            429,
+            "Please slow down: your request rate rose too quickly. Reduce it, keep it steady for 15 "
+            "minutes and then raise it gradually.",
+            kind="slow_down",
+            code="slow_down",
+        )
+    return Reject(
+        429,
+        "This request would exceed your organization's acceleration limit. Please scale up your usage gradually.",
+        details={"error_code": "ramp_limit_exceeded"},
+    )
 
 
 def _quota(fault: f.Quota, protocol: str) -> Reject:
     if protocol == "openai":
-        return Reject(fault.status, "You exceeded your current quota, please check your plan and billing details.",
-                      kind="insufficient_quota", code=fault.code or "insufficient_quota")  # fmt: skip
+        return Reject(
+            fault.status,
+            "You exceeded your current quota, please check your plan and billing details.",
+            kind="insufficient_quota",
+            code=fault.code or "insufficient_quota",
+        )
     if fault.status == 402:
-        return Reject(402, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing "
-                      "to upgrade or purchase credits.")  # fmt: skip
-    return Reject(429, "Your organization has reached its spend limit.",
-                  details={"error_code": fault.code or "enforced_spend_limit_reached"})  # fmt: skip
+        return Reject(
+            402,
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing "
+            "to upgrade or purchase credits.",
+        )
+    return Reject(
+        429,
+        "Your organization has reached its spend limit.",
+        details={"error_code": fault.code or "enforced_spend_limit_reached"},
+    )
 
 
 def _filtered(*, azure: bool) -> Reject:
     return Reject(
-        400, "The response was filtered due to the prompt triggering the content management policy.",
-        param="prompt", code="content_filter",
-        details={"code": "ResponsibleAIPolicyViolation",
-                 "content_filter_result": {"violence": {"filtered": True, "severity": "high"}}} if azure else None,
-    )  # fmt: skip
+        400,
+        "The response was filtered due to the prompt triggering the content management policy.",
+        param="prompt",
+        code="content_filter",
+        details={
+            "code": "ResponsibleAIPolicyViolation",
+            "content_filter_result": {"violence": {"filtered": True, "severity": "high"}},
+        }
+        if azure
+        else None,
+    )
 
 
 def midway(fault: f.ErrorEvent, protocol: str) -> Reject:
@@ -151,17 +189,13 @@ def disturb(fault: f.Fault, steps: Sequence[Step], event: Callable[[], bytes]) -
         case f.SlowBytes():
             return _slow(steps, fault)
         case f.Crlf():
-            return [replace(s, data=s.data.replace(b"\n", b"\r\n")) if _is_event(s) else s for s in _chunked(steps)]
+            return [_with_crlf(step) for step in steps]
         case f.Bom():
             return _bom(steps)
         case f.Comments() | f.Duplicate():
             return _interleaved(steps, fault)
         case _:
             return list(steps)
-
-
-def _is_event(step: Step) -> bool:
-    return isinstance(step, Send) and step.kind != "body"
 
 
 def _no_length(step: Head, length: int | None = None) -> Head:
@@ -184,7 +218,7 @@ def _until(steps: Sequence[Step], chunks: int) -> list[Step]:
     for step in steps:
         if isinstance(step, Send) and step.kind == "body":
             half = len(step.data) // 2
-            return [*_keep_length(kept), Send(step.data[:half], step.tokens, "body")]
+            return [*_chunked(kept), Send(step.data[:half], step.tokens, "body")]
         if isinstance(step, Send) and (seen >= chunks or step.kind in ("finish", "usage", "done")):
             break
         if isinstance(step, End):
@@ -194,18 +228,27 @@ def _until(steps: Sequence[Step], chunks: int) -> list[Step]:
     return kept
 
 
-def _keep_length(steps: list[Step]) -> list[Step]:
-    return _chunked(steps)
-
-
 def _malformed(steps: Sequence[Step], chunks: int) -> list[Step]:
     if any(isinstance(s, Send) and s.kind == "body" for s in steps):
-        return [
-            replace(s, data=s.data[: len(s.data) // 2] + b"\x00 not json") if isinstance(s, Send) else s
-            for s in _chunked(steps)
-        ]
+        return [_garble(s) if isinstance(s, Send) else s for s in _chunked(steps)]
     begun = _until(steps, chunks)
-    return [*begun, Send(b'data: {"broken": \n\n', 0, "noise"), *steps[len(begun) :]]
+    rest = list(steps[len(begun) :])
+    at = next((i for i, step in enumerate(rest) if isinstance(step, Send) and step.data), None)
+    if at is not None:
+        broken = rest[at]
+        assert isinstance(broken, Send)
+        rest[at] = replace(broken, data=broken.data[: len(broken.data) * 2 // 3].rstrip() + b"\n\n")
+    return [*begun, *rest]
+
+
+def _garble(step: Send) -> Send:
+    return replace(step, data=step.data[: len(step.data) // 2] + b"\x00 not json")
+
+
+def _with_crlf(step: Step) -> Step:
+    if isinstance(step, Send) and step.kind != "body":
+        return replace(step, data=step.data.replace(b"\n", b"\r\n"))
+    return step
 
 
 def _slow(steps: Sequence[Step], fault: f.SlowBytes) -> list[Step]:

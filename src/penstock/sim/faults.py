@@ -1,4 +1,4 @@
-'''Faults on order: a scenario is a list of rules, each a match and a fault; the first rule that matches wins.
+"""Faults on order: a scenario is a list of rules, each a match and a fault; the first rule that matches wins.
 
 A scenario file is TOML. All match keys are optional and must all hold; unknown keys are errors with their place:
 
@@ -18,7 +18,7 @@ the requests that fit the rest of this match, from 1), `every` (each n-th of the
 started or the scenario was loaded).
 Fault kinds are the classes below; `retry_after` is sent as it is written, except `date:+5` and `date:-5`, an HTTP date
 that many seconds from now.
-'''
+"""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class ScenarioError(ValueError):
 
 
 class _Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    pass
+    """Something that goes wrong on order."""
 
 
-class _Answering(_Fault):
+class Answering(_Fault, frozen=True, kw_only=True):
     """Common keys of faults that answer with an error: the Retry-After forms and a wording."""
 
     retry_after: str | None = None
@@ -77,34 +77,34 @@ class _Answering(_Fault):
             raise ValueError(f"retry_after {value!r} is not date:+SECONDS or date:-SECONDS")
 
 
-class RateLimit(_Answering, frozen=True, kw_only=True, tag="rate_limit"):
+class RateLimit(Answering, frozen=True, kw_only=True, tag="rate_limit"):
     """429 that goes away by itself; `hint` puts "Please try again in …" into the body."""
 
 
-class SlowDown(_Answering, frozen=True, kw_only=True, tag="slow_down"):
+class SlowDown(Answering, frozen=True, kw_only=True, tag="slow_down"):
     """Ramp-up limit: OpenAI 429 `slow_down`, Anthropic 429 with `ramp_limit_exceeded`."""
 
 
-class Quota(_Answering, frozen=True, kw_only=True, tag="quota"):
+class Quota(Answering, frozen=True, kw_only=True, tag="quota"):
     """Money ran out: OpenAI 429 `code`; Anthropic 429 `enforced_spend_limit_reached`, or 402 with `status = 402`."""
 
     status: Literal[402, 429] = 429
     code: str | None = None
 
 
-class KeyRejected(_Answering, frozen=True, kw_only=True, tag="key_rejected"):
+class KeyRejected(Answering, frozen=True, kw_only=True, tag="key_rejected"):
     """401: the key is not, or no longer, accepted."""
 
 
-class Permission(_Answering, frozen=True, kw_only=True, tag="permission"):
+class Permission(Answering, frozen=True, kw_only=True, tag="permission"):
     """403: the key may not do this."""
 
 
-class Overloaded(_Answering, frozen=True, kw_only=True, tag="overloaded"):
+class Overloaded(Answering, frozen=True, kw_only=True, tag="overloaded"):
     """OpenAI 503 `server_is_overloaded`, Anthropic 529 `overloaded_error`."""
 
 
-class Status(_Answering, frozen=True, kw_only=True, tag="status"):
+class Status(Answering, frozen=True, kw_only=True, tag="status"):
     """Any error status with the protocol's own body; `billed` means the work was done and is charged."""
 
     status: _ErrorStatus
@@ -166,7 +166,7 @@ class Malformed(_Fault, frozen=True, kw_only=True, tag="malformed"):
     after_chunks: _Whole = 2
 
 
-class ErrorEvent(_Answering, frozen=True, kw_only=True, tag="error_event"):
+class ErrorEvent(Answering, frozen=True, kw_only=True, tag="error_event"):
     """The stream turns into an error event after n chunks (0: as the first event); a non-stream gets the HTTP error."""
 
     after_chunks: _Whole = 3
@@ -217,10 +217,31 @@ class ContentFilter(_Fault, frozen=True, kw_only=True, tag="content_filter"):
 
 
 Fault = (
-    RateLimit | SlowDown | Quota | KeyRejected | Permission | Overloaded | Status | Html | EmptyBody | Error200
-    | Reset | Stall | Truncate | NoDone | Malformed | ErrorEvent | SlowBytes | Crlf | Bom | Comments | Duplicate
-    | WrongUsage | NoUsage | ContentFilter
-)  # fmt: skip
+    RateLimit
+    | SlowDown
+    | Quota
+    | KeyRejected
+    | Permission
+    | Overloaded
+    | Status
+    | Html
+    | EmptyBody
+    | Error200
+    | Reset
+    | Stall
+    | Truncate
+    | NoDone
+    | Malformed
+    | ErrorEvent
+    | SlowBytes
+    | Crlf
+    | Bom
+    | Comments
+    | Duplicate
+    | WrongUsage
+    | NoUsage
+    | ContentFilter
+)
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -324,6 +345,12 @@ class FaultBook:
                 self._given[at] += 1
                 chosen = rule
         return chosen
+
+    def take_back(self, rule: Rule) -> None:
+        """A picked fault was not delivered after all: the request failed by itself first."""
+        for at, candidate in enumerate(self.scenario.rule):
+            if candidate is rule:
+                self._given[at] -= 1
 
     def _due(self, at: int, rule: Rule) -> bool:
         if rule.times is not None and self._given[at] >= rule.times:

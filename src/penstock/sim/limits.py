@@ -243,16 +243,18 @@ def openai_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
 
 
 def anthropic_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
-    """Anthropic's anthropic-ratelimit headers; token amounts are rounded to 1000, `reset` is when the bucket is full."""
+    """Anthropic's anthropic-ratelimit headers; tokens are rounded to 1000, `reset` is when the bucket is full."""
     headers: list[tuple[str, str]] = []
     tokens: list[Bucket] = []
 
     def write(name: str, limit: int, remaining: int, reset_s: float) -> None:
-        headers.extend([
-            (f"anthropic-ratelimit-{name}-limit", str(limit)),
-            (f"anthropic-ratelimit-{name}-remaining", str(remaining)),
-            (f"anthropic-ratelimit-{name}-reset", rfc3339(now + reset_s)),
-        ])
+        headers.extend(
+            [
+                (f"anthropic-ratelimit-{name}-limit", str(limit)),
+                (f"anthropic-ratelimit-{name}-remaining", str(remaining)),
+                (f"anthropic-ratelimit-{name}-reset", rfc3339(now + reset_s)),
+            ]
+        )
 
     for dimension, bucket in lane.buckets.items():
         remaining = bucket.remaining(now)

@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions as its server speaks it: what it refuses, and how it writes answers and streams.
+"""OpenAI Chat Completions as its server speaks it: what it refuses and how it counts.
 
 Source: OpenAI API reference and openai-python 3.52 types; error wordings as quoted in public issues, 2026-11.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from penstock.sim import tokens
-from penstock.sim.answers import Ask, Reply, Tool, Turn
+from penstock.sim.answers import Ask, Tool, Turn
 from penstock.sim.config import Model
-from penstock.sim.plan import Reject, Send, SendKind, Usage
+from penstock.sim.plan import Reject
 
 _encode = msgspec.json.encode
 
@@ -49,11 +49,11 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "verbosity": ((str,), "a string"),
     "service_tier": ((str,), "a string"),
 }
-_UNCHECKED = frozenset(
-    "prompt_cache_key prompt_cache_retention prompt_cache_options prediction audio modalities moderation "
-    "web_search_options functions function_call".split()
-)
-_RANGES = {
+_UNCHECKED = {
+    "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "prediction", "audio", "modalities",
+    "moderation", "web_search_options", "functions", "function_call",
+}  # fmt: skip
+_RANGES: dict[str, tuple[int, int | None]] = {
     "temperature": (0, 2),
     "top_p": (0, 1),
     "frequency_penalty": (-2, 2),
@@ -64,11 +64,15 @@ _RANGES = {
     "max_completion_tokens": (1, None),
 }
 _EFFORT = {"none": 0, "minimal": 16, "low": 64, "medium": 192, "high": 512, "xhigh": 1024, "max": 2048}
-_SOLO_ONLY = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False}
+_SOLO_ONLY: dict[str, object] = {
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+}
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 _IMAGE_TOKENS = 85
-_FINISH = {"stop": "stop", "stop_sequence": "stop", "length": "length", "tool_calls": "tool_calls",
-           "content_filter": "content_filter"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +88,20 @@ class ChatAsk:
     logprobs: bool
 
 
-def error_body(reject: Reject, request_id: str, *, azure: bool = False) -> bytes:
-    """The JSON body of an error."""
-    if azure:
-        inner = {"innererror": dict(reject.details)} if reject.details else {}
-        return _encode({"error": {"code": reject.code or str(reject.status), "message": reject.message,
-                                  "param": reject.param, "type": None, "status": reject.status, **inner}})
-    return _encode({"error": {"message": reject.message, "type": reject.kind, "param": reject.param,
-                              "code": reject.code}})
-
-
 def _bad(message: str, param: str | None, code: str | None = "invalid_value") -> Reject:
     return Reject(400, message, param=param, code=code)
 
 
 def _name(value: object) -> str:
-    names = {str: "a string", bool: "a boolean", int: "an integer", float: "a decimal", list: "an array",
-             dict: "an object", type(None): "null"}  # fmt: skip
+    names = {
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal",
+        list: "an array",
+        dict: "an object",
+        type(None): "null",
+    }
     return names.get(type(value), "something else")
 
 
@@ -113,8 +114,9 @@ def model_name(body: Mapping[str, Any]) -> str:
     if name is None or name == "":
         raise Reject(400, "you must provide a model parameter")
     if not isinstance(name, str):
-        raise _bad(f"Invalid type for 'model': expected a string, but got {_name(name)} instead.", "model",
-                   "invalid_type")  # fmt: skip
+        raise _bad(
+            f"Invalid type for 'model': expected a string, but got {_name(name)} instead.", "model", "invalid_type"
+        )
     return name
 
 
@@ -143,22 +145,39 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
         split = f" ({prompt_tokens} in the messages, {asked} in the completion)" if asked else ""
         raise _bad(
             f"This model's maximum context length is {model.window} tokens. However, "
-            + (f"you requested {prompt_tokens + asked} tokens{split}." if asked
-               else f"your messages resulted in {prompt_tokens} tokens.")
-            + " Please reduce the length of the messages.", "messages", "context_length_exceeded")  # fmt: skip
+            + (
+                f"you requested {prompt_tokens + asked} tokens{split}."
+                if asked
+                else f"your messages resulted in {prompt_tokens} tokens."
+            )
+            + " Please reduce the length of the messages.",
+            "messages",
+            "context_length_exceeded",
+        )
     if asked is not None and asked > model.max_output:
         key = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-        raise _bad(f"{key} is too large: {asked}. This model supports at most {model.max_output} completion tokens, "
-                   f"whereas you provided {asked}.", key)  # fmt: skip
+        raise _bad(
+            f"{key} is too large: {asked}. This model supports at most {model.max_output} completion tokens, "
+            f"whereas you provided {asked}.",
+            key,
+        )
     stop = body.get("stop") or ()
     ask = Ask(
-        model=name, system="\n".join(t.text for t in turns if t.role in ("system", "developer")), turns=turns,
-        max_tokens=asked or model.max_output, tools=tools, tool_choice=choice,
-        parallel=body.get("parallel_tool_calls") is not False, schema=schema, json_mode=json_mode,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop), n=body.get("n") or 1, seed=body.get("seed") or 0,
+        model=name,
+        system="\n".join(t.text for t in turns if t.role in ("system", "developer")),
+        turns=turns,
+        max_tokens=asked or model.max_output,
+        tools=tools,
+        tool_choice=choice,
+        parallel=body.get("parallel_tool_calls") is not False,
+        schema=schema,
+        json_mode=json_mode,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        n=body.get("n") or 1,
+        seed=body.get("seed") or 0,
         reasoning_tokens=_EFFORT[body.get("reasoning_effort") or "medium"] if model.reasoning else 0,
         stream=body.get("stream") is True,
-    )  # fmt: skip
+    )
     return ChatAsk(
         ask=ask,
         prompt_tokens=prompt_tokens,
@@ -180,23 +199,41 @@ def _check_types(body: Mapping[str, Any]) -> None:
         if value is None and key not in ("messages", "model"):
             continue
         if not isinstance(value, known[0]) or (isinstance(value, bool) and bool not in known[0]):
-            raise _bad(f"Invalid type for '{key}': expected {known[1]}, but got {_name(value)} instead.", key,
-                       "invalid_type")  # fmt: skip
+            raise _bad(
+                f"Invalid type for '{key}': expected {known[1]}, but got {_name(value)} instead.", key, "invalid_type"
+            )
         low, high = _RANGES.get(key, (None, None))
+        if not isinstance(value, _NUMBER):
+            continue
         if low is not None and value < low:
-            raise _bad(f"Invalid '{key}': {_kind(value)} below minimum value. Expected a value >= {low}, but got "
-                       f"{value} instead.", key, f"{_kind(value)}_below_min_value")  # fmt: skip
+            raise _bad(
+                f"Invalid '{key}': {_kind(value)} below minimum value. Expected a value >= {low}, but got "
+                f"{value} instead.",
+                key,
+                f"{_kind(value)}_below_min_value",
+            )
         if high is not None and value > high:
-            raise _bad(f"Invalid '{key}': {_kind(value)} above maximum value. Expected a value <= {high}, but got "
-                       f"{value} instead.", key, f"{_kind(value)}_above_max_value")  # fmt: skip
+            raise _bad(
+                f"Invalid '{key}': {_kind(value)} above maximum value. Expected a value <= {high}, but got "
+                f"{value} instead.",
+                key,
+                f"{_kind(value)}_above_max_value",
+            )
     if "messages" not in body:
         raise _bad("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     if not body["messages"]:
-        raise _bad("Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array "
-                   "instead.", "messages", "empty_array")  # fmt: skip
+        raise _bad(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "messages",
+            "empty_array",
+        )
     if isinstance(body.get("stop"), list) and len(body["stop"]) > 4:
-        raise _bad("Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with "
-                   f"length {len(body['stop'])} instead.", "stop", "array_above_max_length")  # fmt: skip
+        raise _bad(
+            "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with "
+            f"length {len(body['stop'])} instead.",
+            "stop",
+            "array_above_max_length",
+        )
     if body.get("stream_options") is not None and body.get("stream") is not True:
         raise _bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", None)
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
@@ -210,20 +247,35 @@ def _kind(value: object) -> str:
 def _check_capabilities(body: Mapping[str, Any], name: str, model: Model) -> None:
     effort = body.get("reasoning_effort")
     if effort is not None and effort not in _EFFORT:
-        raise _bad(f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. Supported "
-                   f"values are: {', '.join(repr(e) for e in _EFFORT)}.", "reasoning_effort", "unsupported_value")
+        raise _bad(
+            f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. Supported "
+            f"values are: {', '.join(repr(e) for e in _EFFORT)}.",
+            "reasoning_effort",
+            "unsupported_value",
+        )
     if not model.reasoning:
         if effort is not None:
-            raise _bad(f"Unrecognized request argument supplied: reasoning_effort ({name} does not reason)",
-                       "reasoning_effort", "unsupported_parameter")  # fmt: skip
+            raise _bad(
+                f"Unrecognized request argument supplied: reasoning_effort ({name} does not reason)",
+                "reasoning_effort",
+                "unsupported_parameter",
+            )
         return
     if body.get("max_tokens") is not None:
-        raise _bad("Unsupported parameter: 'max_tokens' is not supported with this model. Use "
-                   "'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter")  # fmt: skip
+        raise _bad(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead.",
+            "max_tokens",
+            "unsupported_parameter",
+        )
     for key, only in _SOLO_ONLY.items():
         if body.get(key) is not None and body[key] != only:
-            raise _bad(f"Unsupported value: '{key}' does not support {body[key]} with this model. Only the default "
-                       f"({only}) value is supported.", key, "unsupported_value")  # fmt: skip
+            raise _bad(
+                f"Unsupported value: '{key}' does not support {body[key]} with this model. Only the default "
+                f"({only}) value is supported.",
+                key,
+                "unsupported_value",
+            )
     if body.get("stop") is not None:
         raise _bad("Unsupported parameter: 'stop' is not supported with this model.", "stop", "unsupported_parameter")
 
@@ -236,12 +288,18 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
     for at, message in enumerate(messages):
         place = f"messages[{at}]"
         if not isinstance(message, dict):
-            raise _bad(f"Invalid type for '{place}': expected an object, but got {_name(message)} instead.", place,
-                       "invalid_type")  # fmt: skip
+            raise _bad(
+                f"Invalid type for '{place}': expected an object, but got {_name(message)} instead.",
+                place,
+                "invalid_type",
+            )
         role = message.get("role")
         if role not in _ROLES:
-            raise _bad(f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'function', "
-                       f"'tool', and 'developer'.", f"{place}.role")  # fmt: skip
+            raise _bad(
+                f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'function', "
+                f"'tool', and 'developer'.",
+                f"{place}.role",
+            )
         if role != "tool" and open_calls:
             raise _unanswered(open_calls, at)
         text, seen = _content(message, place)
@@ -256,8 +314,12 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
         elif role == "tool":
             called = open_calls.pop(str(message.get("tool_call_id")), None)
             if called is None:
-                raise _bad("Invalid parameter: messages with role 'tool' must be a response to a preceeding message "
-                           "with 'tool_calls'.", f"messages.[{at}].role", None)  # fmt: skip
+                raise _bad(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message "
+                    "with 'tool_calls'.",
+                    f"messages.[{at}].role",
+                    None,
+                )
             results = ((called, text),)
             if turns and turns[-1].results:
                 results = turns.pop().results + results
@@ -268,9 +330,12 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
 
 
 def _unanswered(calls: Mapping[str, str], at: int) -> Reject:
-    return _bad("An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                "'tool_call_id'. The following tool_call_ids did not have response messages: "
-                + ", ".join(calls), f"messages.[{at}].role", None)  # fmt: skip
+    return _bad(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+        "'tool_call_id'. The following tool_call_ids did not have response messages: " + ", ".join(calls),
+        f"messages.[{at}].role",
+        None,
+    )
 
 
 def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
@@ -278,13 +343,18 @@ def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
     if isinstance(content, str):
         return content, 0
     if content is None:
-        if message["role"] == "assistant" and any(message.get(k) for k in ("tool_calls", "refusal", "function_call",
-                                                                           "audio")):  # fmt: skip
+        if message["role"] == "assistant" and any(
+            message.get(k) for k in ("tool_calls", "refusal", "function_call", "audio")
+        ):
             return "", 0
-        raise _bad(f"Invalid value for 'content': expected a string, got null.", f"{place}.content", None)
+        raise _bad("Invalid value for 'content': expected a string, got null.", f"{place}.content", None)
     if not isinstance(content, list) or not content:
-        raise _bad(f"Invalid type for '{place}.content': expected one of a string or array of objects, but got "
-                   f"{_name(content)} instead.", f"{place}.content", "invalid_type")  # fmt: skip
+        raise _bad(
+            f"Invalid type for '{place}.content': expected one of a string or array of objects, but got "
+            f"{_name(content)} instead.",
+            f"{place}.content",
+            "invalid_type",
+        )
     texts: list[str] = []
     images = 0
     for at, part in enumerate(content):
@@ -293,14 +363,20 @@ def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
             texts.append(str(part.get(kind, "")))
         elif kind == "image_url":
             if not isinstance(part.get("image_url"), dict) or not part["image_url"].get("url"):
-                raise _bad(f"Missing required parameter: '{place}.content[{at}].image_url.url'.",
-                           f"{place}.content[{at}].image_url.url", "missing_required_parameter")  # fmt: skip
+                raise _bad(
+                    f"Missing required parameter: '{place}.content[{at}].image_url.url'.",
+                    f"{place}.content[{at}].image_url.url",
+                    "missing_required_parameter",
+                )
             images += 1
         elif kind in ("input_audio", "file"):
             images += 1
         else:
-            raise _bad(f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url', 'input_audio', "
-                       f"'refusal', 'audio', and 'file'.", f"{place}.content[{at}].type")  # fmt: skip
+            raise _bad(
+                f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url', 'input_audio', "
+                f"'refusal', 'audio', and 'file'.",
+                f"{place}.content[{at}].type",
+            )
     return "\n".join(texts), images
 
 
@@ -309,22 +385,35 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
     for at, tool in enumerate(body.get("tools") or ()):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
-            raise _bad(f"Missing required parameter: 'tools[{at}].function.name'.", f"tools[{at}].function.name",
-                       "missing_required_parameter")  # fmt: skip
+            raise _bad(
+                f"Missing required parameter: 'tools[{at}].function.name'.",
+                f"tools[{at}].function.name",
+                "missing_required_parameter",
+            )
         _check_name(str(function["name"]), f"tools[{at}].function.name")
         schema = function.get("parameters") or {"type": "object", "properties": {}}
         if schema.get("type") != "object":
-            raise _bad(f"Invalid schema for function '{function['name']}': schema must be a JSON Schema of 'type: "
-                       f"\"object\"', got 'type: \"{schema.get('type')}\"'.", f"tools[{at}].function.parameters",
-                       "invalid_function_parameters")  # fmt: skip
+            raise _bad(
+                f"Invalid schema for function '{function['name']}': schema must be a JSON Schema of 'type: "
+                f'"object"\', got \'type: "{schema.get("type")}"\'.',
+                f"tools[{at}].function.parameters",
+                "invalid_function_parameters",
+            )
         if function.get("strict"):
-            check_strict(schema, f"function '{function['name']}'", f"tools[{at}].function.parameters",
-                         "invalid_function_parameters")  # fmt: skip
+            check_strict(
+                schema,
+                f"function '{function['name']}'",
+                f"tools[{at}].function.parameters",
+                "invalid_function_parameters",
+            )
         tools.append(Tool(str(function["name"]), schema, str(function.get("description") or "")))
     choice = body.get("tool_choice")
     if choice is not None and not tools:
-        raise _bad("Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
-                   "tool_choice", None)  # fmt: skip
+        raise _bad(
+            "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
+            "tool_choice",
+            None,
+        )
     if isinstance(choice, dict):
         name = str((choice.get("function") or {}).get("name"))
         if name not in [tool.name for tool in tools]:
@@ -337,8 +426,11 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
 
 def _check_name(name: str, param: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise _bad(f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern "
-                   "'^[a-zA-Z0-9_-]+$'.", param)  # fmt: skip
+        raise _bad(
+            f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern "
+            "'^[a-zA-Z0-9_-]+$'.",
+            param,
+        )
 
 
 def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Mapping[str, Any] | None, bool]:
@@ -347,21 +439,32 @@ def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Ma
         return None, False
     if kind == "json_object":
         if "json" not in _encode(messages).decode().lower():
-            raise _bad("'messages' must contain the word 'json' in some form, to use 'response_format' of type "
-                       "'json_object'.", "messages", None)  # fmt: skip
+            raise _bad(
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+                "messages",
+                None,
+            )
         return None, True
     if kind != "json_schema":
-        raise _bad(f"Invalid value: '{kind}'. Supported values are: 'json_object', 'json_schema', and 'text'.",
-                   "response_format.type")  # fmt: skip
+        raise _bad(
+            f"Invalid value: '{kind}'. Supported values are: 'json_object', 'json_schema', and 'text'.",
+            "response_format.type",
+        )
     spec = form.get("json_schema")
     if not isinstance(spec, dict) or not spec.get("name"):
-        raise _bad("Missing required parameter: 'response_format.json_schema.name'.",
-                   "response_format.json_schema.name", "missing_required_parameter")  # fmt: skip
+        raise _bad(
+            "Missing required parameter: 'response_format.json_schema.name'.",
+            "response_format.json_schema.name",
+            "missing_required_parameter",
+        )
     _check_name(str(spec["name"]), "response_format.json_schema.name")
     schema = spec.get("schema")
     if not isinstance(schema, dict):
-        raise _bad("Missing required parameter: 'response_format.json_schema.schema'.",
-                   "response_format.json_schema.schema", "missing_required_parameter")  # fmt: skip
+        raise _bad(
+            "Missing required parameter: 'response_format.json_schema.schema'.",
+            "response_format.json_schema.schema",
+            "missing_required_parameter",
+        )
     if spec.get("strict"):
         check_strict(schema, f"response_format '{spec['name']}'", "response_format", None)
     return schema, False
@@ -380,155 +483,22 @@ def check_strict(schema: Any, what: str, param: str, code: str | None, path: tup
     if schema.get("type") == "object" or isinstance(schema.get("properties"), dict):
         where = "(" + ", ".join(repr(part) for part in path) + ("," if len(path) == 1 else "") + ")"
         if schema.get("additionalProperties") is not False:
-            raise _bad(f"Invalid schema for {what}: In context={where}, 'additionalProperties' is required to be "
-                       "supplied and to be false.", param, code)  # fmt: skip
+            raise _bad(
+                f"Invalid schema for {what}: In context={where}, 'additionalProperties' is required to be "
+                "supplied and to be false.",
+                param,
+                code,
+            )
         missing = [key for key in schema.get("properties") or {} if key not in (schema.get("required") or ())]
         if missing:
-            raise _bad(f"Invalid schema for {what}: In context={where}, 'required' is required to be supplied and to "
-                       f"be an array including every key in properties. Missing '{missing[0]}'.", param, code)
+            raise _bad(
+                f"Invalid schema for {what}: In context={where}, 'required' is required to be supplied and to "
+                f"be an array including every key in properties. Missing '{missing[0]}'.",
+                param,
+                code,
+            )
     for key in ("properties", "$defs", "definitions"):
         for name, part in (schema.get(key) or {}).items():
             check_strict(part, what, param, code, (*path, key, name))
     for key in ("items", "anyOf", "allOf"):
         check_strict(schema.get(key), what, param, code, (*path, key))
-
-
-# --- answers -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """What the written form needs beside the answer: ids, time, model echo, and whether to obfuscate or hide usage."""
-
-    request: ChatAsk
-    model: str
-    ident: str
-    created: int
-    usage: Usage | None
-    chunk_tokens: int = 3
-    obfuscation: bool = False
-    azure: bool = False
-
-
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Usage as OpenAI writes it: cached tokens are part of the prompt, reasoning of the completion."""
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.prompt + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": 0,
-                                      "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
-    }  # fmt: skip
-
-
-def _finish(reply: Reply, request: ChatAsk) -> str:
-    # A forced function ends with `stop` although it is a tool call (recorded behaviour).
-    if reply.stop == "tool_calls" and request.forced_function:
-        return "stop"
-    return _FINISH[reply.stop]
-
-
-def _logprobs(pieces: Sequence[str]) -> dict[str, Any]:
-    return {"content": [{"token": p, "logprob": -0.125, "bytes": list(p.encode()), "top_logprobs": []} for p in pieces],
-            "refusal": None}  # fmt: skip
-
-
-def _call_id(ident: str, choice: int, at: int) -> str:
-    return f"call_{ident[-20:]}{choice:x}{at:x}"
-
-
-def write(replies: Sequence[Reply], writing: Writing) -> bytes:
-    """The body of a non-streamed answer."""
-    choices = []
-    for index, reply in enumerate(replies):
-        message: dict[str, Any] = {"role": "assistant", "content": None if reply.calls else reply.text,
-                                   "refusal": None, "annotations": []}  # fmt: skip
-        if reply.calls:
-            message["tool_calls"] = [
-                {"id": _call_id(writing.ident, index, at), "type": "function",
-                 "function": {"name": call.name, "arguments": call.arguments}}
-                for at, call in enumerate(reply.calls)
-            ]  # fmt: skip
-        choice: dict[str, Any] = {"index": index, "message": message,
-                                  "logprobs": _logprobs(reply.pieces) if writing.request.logprobs else None,
-                                  "finish_reason": _finish(reply, writing.request)}  # fmt: skip
-        if writing.azure:
-            choice["content_filter_results"] = {}
-        choices.append(choice)
-    body: dict[str, Any] = {"id": writing.ident, "object": "chat.completion", "created": writing.created,
-                            "model": writing.model, "choices": choices}  # fmt: skip
-    if writing.usage is not None:
-        body["usage"] = usage_object(writing.usage)
-    return _encode(body | {"service_tier": "default", "system_fingerprint": "fp_penstocksim"})
-
-
-def stream(replies: Sequence[Reply], writing: Writing) -> list[Send]:
-    """The events of a streamed answer, each with the output tokens it stands for."""
-    base: dict[str, Any] = {"id": writing.ident, "object": "chat.completion.chunk", "created": writing.created,
-                            "model": writing.model, "service_tier": "default",
-                            "system_fingerprint": "fp_penstocksim"}  # fmt: skip
-    include = writing.request.include_usage
-    events: list[Send] = []
-
-    def put(index: int, delta: dict[str, Any], count: int, kind: SendKind, finish: str | None = None,
-            pieces: Sequence[str] = ()) -> None:  # fmt: skip
-        chunk = base | {"choices": [{
-            "index": index, "delta": delta,
-            "logprobs": _logprobs(pieces) if writing.request.logprobs and pieces else None, "finish_reason": finish,
-        }]}  # fmt: skip
-        if include:
-            chunk["usage"] = None
-        if writing.obfuscation:
-            chunk["obfuscation"] = "x" * (7 + len(events) % 9)
-        events.append(Send(b"data: " + _encode(chunk) + b"\n\n", count, kind))
-
-    if writing.azure:
-        first = base | {"id": "", "model": "", "created": 0, "choices": [], "prompt_filter_results": []}
-        events.append(Send(b"data: " + _encode(first) + b"\n\n", 0, "open"))
-    for index, reply in enumerate(replies):
-        left = reply.tokens - reply.reasoning_tokens
-        opening: dict[str, Any] = {"role": "assistant", "content": None if reply.calls else "", "refusal": None}
-        put(index, opening, 0, "open")
-        if reply.calls:
-            left -= _stream_calls(reply, writing, index, put)
-        for at in range(0, len(reply.pieces), writing.chunk_tokens):
-            part = reply.pieces[at : at + writing.chunk_tokens]
-            put(index, {"content": "".join(part)}, len(part), "delta", pieces=part)
-            left -= len(part)
-        put(index, {}, max(0, left), "finish", _finish(reply, writing.request))
-    if include and writing.usage is not None:
-        last = base | {"choices": [], "usage": usage_object(writing.usage)}
-        events.append(Send(b"data: " + _encode(last) + b"\n\n", 0, "usage"))
-    events.append(Send(b"data: [DONE]\n\n", 0, "done"))
-    return events
-
-
-def _stream_calls(reply: Reply, writing: Writing, index: int, put: Any) -> int:
-    spent = 0
-    for at, call in enumerate(reply.calls):
-        ident = _call_id(writing.ident, index, at)
-        opening = {"index": at, "id": ident, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        put(index, {"tool_calls": [opening]}, tokens.count(call.name) + 4, "delta")
-        spent += tokens.count(call.name) + 4
-        pieces = tokens.split(call.arguments)
-        for start in range(0, len(pieces), writing.chunk_tokens):
-            part = pieces[start : start + writing.chunk_tokens]
-            put(index, {"tool_calls": [{"index": at, "function": {"arguments": "".join(part)}}]}, len(part), "delta")
-            spent += len(part)
-    return spent
-
-
-def error_event(reject: Reject) -> bytes:
-    """An error in the middle of a stream."""
-    return b"data: " + error_body(reject, "") + b"\n\n"
-
-
-def model_object(name: str) -> dict[str, Any]:
-    """One row of GET /v1/models."""
-    return {"id": name, "object": "model", "created": 1_715_367_049, "owned_by": "penstock-sim"}
-
-
-def model_list(names: Sequence[str]) -> bytes:
-    """GET /v1/models."""
-    return _encode({"object": "list", "data": [model_object(name) for name in names]})

@@ -100,3 +100,5 @@ class Reject(Exception):
         self.param = param
         self.details = details
         self.headers = headers
+        # Whether a fault rule ordered it, as opposed to the request's own faults.
+        self.ordered = False

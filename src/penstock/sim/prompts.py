@@ -9,28 +9,35 @@ from random import Random
 
 _SEVERE = re.compile(
     r"\b(oom\w*|out of memory|outage|data loss|corrupt\w*|panic\w*|fatal|critical|sev-?1|down for all|breach\w*|"
-    r"all users|split.brain|disk full|no space left|crashloop\w*|unreachable|kernel|lost writes?)\b", re.I)  # fmt: skip
+    r"all users|split.brain|disk full|no space left|crashloop\w*|unreachable|kernel|lost writes?)\b",
+    re.I,
+)
 _ERROR = re.compile(
     r"\b(error\w*|fail\w*|exception|refused|timed? ?out|timeouts?|5\d\d|denied|unavailable|aborted|killed|crash\w*|"
-    r"reset by peer|broken pipe|rejected|expired|deadlock\w*|invalid)\b", re.I)  # fmt: skip
+    r"reset by peer|broken pipe|rejected|expired|deadlock\w*|invalid)\b",
+    re.I,
+)
 _WARNING = re.compile(
     r"\b(warn\w*|slow\w*|degraded|retry\w*|retries|latency|lag\w*|throttl\w*|high|elevated|deprecat\w*|[789]\d ?%)",
     re.I,
 )
 
 _RANKS: dict[str, int] = {}
-for _rank, _words in enumerate((
-    "p0 p1 sev0 sev1 critical fatal emergency blocker urgent page",
-    "p2 sev2 high error major serious severe",
-    "p3 sev3 medium moderate warning warn minor elevated",
-    "p4 p5 sev4 sev5 low info informational none normal ok debug trivial healthy ignore noise",
-)):
+for _rank, _words in enumerate(
+    (
+        "p0 p1 sev0 sev1 critical fatal emergency blocker urgent page",
+        "p2 sev2 high error major serious severe",
+        "p3 sev3 medium moderate warning warn minor elevated",
+        "p4 p5 sev4 sev5 low info informational none normal ok debug trivial healthy ignore noise",
+    )
+):
     _RANKS.update(dict.fromkeys(_words.split(), _rank))
 
 _TAGS = re.compile(r"\b((?:P|SEV-?|S)[0-5])\b(?!\s*=)")
 _CHOICE = re.compile(
     r"(?:one of(?: the following)?(?: [a-z]+){0,2}|classes|categories|labels|options|choose (?:from|between)|"
-    r"answer(?: only)? with|reply(?: only)? with|classify\b[^.:\n]{0,60}?\b(?:as|into))(?: exactly)?\s*:?\s*([^.\n?]{3,200})",
+    r"answer(?: only)? with|reply(?: only)? with|classify\b[^.:\n]{0,60}?\b(?:as|into))(?: exactly)?"
+    r"\s*:?\s*([^.\n?]{3,200})",
     re.I,
 )
 _OR = re.compile(r"\b([A-Za-z][\w-]{1,20}(?:, [A-Za-z][\w-]{1,20})*,? or [A-Za-z][\w-]{1,20})\b")
@@ -64,9 +71,8 @@ def classes(prompt: str) -> list[str]:
         return ["yes", "no"]
     if re.search(r"\btrue or false\b|\btrue/false\b", lowered):
         return ["true", "false"]
-    for pattern in (_CHOICE, _OR) if re.search(r"\bclassif|\bcategor|\bseverity|\blabel|\bone of|\bpick", lowered) else (
-        _CHOICE,
-    ):
+    choosing = re.search(r"\bclassif|\bcategor|\bseverity|\blabel|\bone of|\bpick", lowered)
+    for pattern in (_CHOICE, _OR) if choosing else (_CHOICE,):
         for found in pattern.finditer(prompt):
             items = [item.strip(" \t\"'`()[]{}*") for item in re.split(r",|/|\||;|\bor\b|\band\b", found.group(1))]
             items = list(dict.fromkeys(item for item in items if item))

@@ -14,8 +14,10 @@ from uuid import UUID
 from penstock.sim import prompts
 
 _DEEP = 5
-_MOVED = re.compile(r"\b(minimum|maximum|exclusiveMinimum|exclusiveMaximum|multipleOf|minLength|maxLength|minItems|maxItems)"
-                    r"\W{1,3}(-?\d+(?:\.\d+)?)")  # fmt: skip
+_MOVED = re.compile(
+    r"\b(minimum|maximum|exclusiveMinimum|exclusiveMaximum|multipleOf|minLength|maxLength|minItems|maxItems)"
+    r"\W{1,3}(-?\d+(?:\.\d+)?)"
+)
 _PATTERN = re.compile(r"\bpattern\W{1,3}(.+?)[,}]?$", re.M)
 _FORMATS = {
     "date-time": "2026-11-20T14:03:00Z",
@@ -33,7 +35,7 @@ _CITY = re.compile(r"\b(?:in|for|at|of)\s+([A-Z][\w-]+(?: [A-Z][\w-]+)?)")
 _PHRASES = (
     (re.compile(r"city|location|place|region", re.I), "Lisbon"),
     (re.compile(r"^id$|_id$|ticket", re.I), "INC-4711"),
-    (re.compile(r"action|step|recommend|mitigat|remed|fix", re.I), "Roll back the last deployment and watch error rates"),
+    (re.compile(r"action|step|recommend|mitigat|remed|fix", re.I), "Roll back the last deployment"),
     (re.compile(r"owner|team|assignee", re.I), "sre-oncall"),
     (re.compile(r"unit", re.I), "celsius"),
     (re.compile(r"sql|query", re.I), "select count(*) from events"),
@@ -182,10 +184,9 @@ class Filler:
             return None if (not base) in filled else not base
         if isinstance(base, (int, float)):
             step = _bounds(schema).get("multipleOf", 1)
-            up = max(x for x in filled if isinstance(x, (int, float))) + step
-            high = _bounds(schema).get("maximum", math.inf)
-            return up if up <= high else min(x for x in filled if isinstance(x, (int, float))) - step
-        return f"{base} {len(filled) + 1}"[: int(_bounds(schema).get("maxLength", 1000))] if isinstance(base, str) else None
+            up = max(filled) + step
+            return up if up <= _bounds(schema).get("maximum", math.inf) else min(filled) - step
+        return f"{base} {len(filled) + 1}" if isinstance(base, str) else None
 
     def _number(self, schema: Schema, name: str, *, whole: bool) -> int | float:
         bounds = _bounds(schema)
@@ -202,7 +203,7 @@ class Filler:
         value = min(max(wish, low), high)
         if step:
             value = math.ceil(low / step - 1e-9) * step if value - value % step < low else value - value % step
-        return int(round(value)) if whole else float(value)
+        return round(value) if whole else float(value)
 
     def _string(self, schema: Schema, name: str) -> str:
         bounds = _bounds(schema)
@@ -258,8 +259,17 @@ def _merge(left: Mapping[str, Any], right: Any) -> Schema:
 def _bounds(schema: Schema) -> dict[str, float]:
     # SDKs that may not send bounds move them into the description as text.
     found = {key: float(value) for key, value in _MOVED.findall(str(schema.get("description") or ""))}
-    for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
-                "minItems", "maxItems"):  # fmt: skip
+    for key in (
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+    ):
         value = schema.get(key)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             found[key] = value
@@ -318,6 +328,7 @@ def _category(name: str) -> str:
 
 def _one_of(items: Any, rng: Random) -> str:
     if str(items[0][0]) == "NEGATE":
+
         def banned(char: str) -> bool:
             return any(
                 (str(op) == "LITERAL" and chr(arg) == char)

@@ -1,4 +1,4 @@
-"""The simulator behind a real socket: this file owns all waiting, everything else is decided in `core`."""
+"""The simulator behind a real socket: this file owns all waiting, everything else is decided in `simulator`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from aiohttp import web
 
 from penstock.sim import control
 from penstock.sim.config import SimConfig
-from penstock.sim.core import Plan, Simulator
-from penstock.sim.faults import Scenario, ScenarioError
+from penstock.sim.faults import Scenario
 from penstock.sim.plan import End, Head, Reset, Send, SimRequest, Step, Wait
+from penstock.sim.simulator import Plan, Simulator
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _BACKLOG = 4096
@@ -83,7 +83,7 @@ class _Performer:
                 elif due > time.monotonic():
                     await asyncio.sleep(due - time.monotonic())
             case Head():
-                self._response = web.StreamResponse(status=step.status, headers=_headers(step))
+                self._response = web.StreamResponse(status=step.status, headers=list(step.headers))
                 self._response.content_length = step.length
                 if step.length is None:
                     self._response.enable_chunked_encoding()
@@ -112,15 +112,12 @@ class _Performer:
             transport.close()
 
 
-def _headers(step: Head) -> list[tuple[str, str]]:
-    return list(step.headers)
-
-
 def _simple(plan: Plan) -> web.Response | None:
     match plan.steps:
         case [Head() as head, Send() as body, End()] if head.length == len(body.data):
-            return web.Response(status=head.status, headers=_headers(head), body=body.data)
-    return None
+            return web.Response(status=head.status, headers=list(head.headers), body=body.data)
+        case _:
+            return None
 
 
 class _App:
@@ -188,7 +185,8 @@ class SimServer:
 
         Raises: ScenarioError for a text that is none.
         """
-        self._on_loop(self.simulator.play, Scenario.parse(scenario) if isinstance(scenario, str) else scenario, self.now)
+        parsed = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
+        self._on_loop(self.simulator.play, parsed, self.now)
 
     def reset(self) -> None:
         """Forget bill, log, limits and caches."""
@@ -206,6 +204,17 @@ class SimServer:
         """The lanes, as `/__sim__/limits` shows them."""
         return control.limits(self.simulator, self.now)
 
+    def settle(self, timeout_s: float = 5.0) -> bool:
+        """Wait, in a thread that is not the server's, until every exchange is on the bill; False when time ran out.
+
+        A client knows of the end of a cut exchange before the server does; ask this before comparing bills.
+        """
+        until = time.monotonic() + timeout_s
+        quiet = threading.Event()
+        while self.simulator.open and time.monotonic() < until:
+            quiet.wait(0.002)
+        return not self.simulator.open
+
     def _on_loop(self, function: Any, *args: Any) -> None:
         if self._loop is None or self._thread is None:
             function(*args)
@@ -217,7 +226,7 @@ class SimServer:
             try:
                 function(*args)
                 done.set_result(None)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
                 done.set_exception(error)
 
         self._loop.call_soon_threadsafe(call)
@@ -278,7 +287,7 @@ class SimServer:
             self._stopping = asyncio.Event()
             try:
                 await self.start()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
                 ready.set_exception(error)
                 return
             ready.set_result(None)
@@ -304,12 +313,12 @@ def serve(config: SimConfig | None = None, host: str = "127.0.0.1", port: int = 
         server = SimServer(config, host=host, port=port)
         async with server:
             if not quiet:
-                print(f"simulator on {server.url}  (OpenAI: {server.url}/v1, Anthropic: {server.url}, "
-                      f"report: {server.url}/__sim__/)", flush=True)  # fmt: skip
+                print(  # noqa: T201 - the one line a person needs
+                    f"simulator on {server.url}  (OpenAI: {server.url}/v1, Anthropic: {server.url}, "
+                    f"report: {server.url}/__sim__/)",
+                    flush=True,
+                )
             await stop.wait()
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
-
-
-__all__ = ["ScenarioError", "SimServer", "serve"]

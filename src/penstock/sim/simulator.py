@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.sim import anthropic, caches, disturb, faults, openai_chat
+from penstock.sim import anthropic, anthropic_reply, caches, disturb, faults, openai_chat, openai_chat_reply
 from penstock.sim.answers import Ask, Reply, answer, filtered
 from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
@@ -47,12 +47,14 @@ class Plan:
     stream: bool = False
     status: int = 0
     steps: list[Step] = field(default_factory=list)
+    rule: faults.Rule | None = None
     fault: faults.Fault | None = None
     fault_label: str = ""
     lane: Lane | None = None
     admitted: bool = False
     billing: Literal["none", "produced", "all"] = "none"
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
+    bill: Bill | None = None
     produced: int = 0
     open: bool = True
     logged: bool = True
@@ -68,6 +70,7 @@ class Simulator:
     def __init__(self, config: SimConfig | None = None) -> None:
         self.config = SimConfig() if config is None else config
         self._credentials: dict[str, str] = {}
+        self._scenario = self.config.scenario
         self.reset()
 
     def reset(self) -> None:
@@ -75,13 +78,15 @@ class Simulator:
         self.started: float | None = None
         self.bill = Bill(self.config.log_entries)
         self.lanes: dict[tuple[Protocol, str, str], Lane] = {}
-        self.book = faults.FaultBook(getattr(self, "book", None) and self.book.scenario or self.config.scenario)
+        self.book = faults.FaultBook(self._scenario)
         self._scenario_at: float | None = None
         self._cache = caches.PrefixCache()
         self._count = 0
+        self.open = 0
 
     def play(self, scenario: faults.Scenario, now: float) -> None:
         """Replace the scenario; its counters and its clock start anew."""
+        self._scenario = scenario
         self.book = faults.FaultBook(scenario)
         self._scenario_at = now
 
@@ -92,12 +97,19 @@ class Simulator:
         if self.started is None:
             self.started = now
         self._count += 1
+        self.open += 1
         plan = Plan(self._count, request, now, Random(f"{self.config.seed}/{self._count}"))
+        plan.bill = self.bill
         plan.request_id = f"req_{plan.rng.getrandbits(96):024x}"
         try:
             self._answer(plan, now)
         except Reject as reject:
+            self._take_fault_back(plan, reject)
             self._refuse(plan, reject, now)
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
+            # Checks look at what the real server names; deeper nonsense in a body ends here.
+            plan.fault_label = "unreadable"
+            self._refuse(plan, Reject(400, f"The request body could not be understood: {error}"), now)
         head = next((step for step in plan.steps if isinstance(step, Head)), None)
         plan.status = head.status if head is not None else 0
         return plan
@@ -117,6 +129,8 @@ class Simulator:
         if not plan.open:
             raise RuntimeError(f"request {plan.no} was finished twice")
         plan.open = False
+        if plan.bill is self.bill:
+            self.open -= 1
         if isinstance(within, Wait) and within.tokens:
             self._produce(plan, int(within.tokens * min(1.0, max(0.0, share))), now)
         if plan.lane is not None and plan.admitted:
@@ -126,15 +140,34 @@ class Simulator:
             output = plan.usage.output if plan.billing == "all" else min(plan.produced, plan.usage.output)
             usage = replace(plan.usage, output=output, reasoning=min(plan.usage.reasoning, output))
         attempt = Attempt(
-            no=plan.no, request_id=plan.request_id, arrived=plan.arrived, ended=now, protocol=plan.protocol,
-            path=plan.request.path, model=plan.model, credential=plan.credential, status=plan.status,
-            fault=plan.fault_label, stream=plan.stream, aborted=aborted, input_tokens=usage.input,
-            cache_read_tokens=usage.cache_read, cache_write_tokens=usage.write_5m + usage.write_1h,
-            output_tokens=usage.output, billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage),
-        )  # fmt: skip
-        if plan.logged:
-            self.bill.add(attempt)
+            no=plan.no,
+            request_id=plan.request_id,
+            arrived=plan.arrived,
+            ended=now,
+            protocol=plan.protocol,
+            path=plan.request.path,
+            model=plan.model,
+            credential=plan.credential,
+            status=plan.status,
+            fault=plan.fault_label,
+            stream=plan.stream,
+            aborted=aborted,
+            input_tokens=usage.input,
+            cache_read_tokens=usage.cache_read,
+            cache_write_tokens=usage.write_5m + usage.write_1h,
+            output_tokens=usage.output,
+            billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage),
+        )
+        # A reset in between started a new bill; what began before it stays on the old one.
+        if plan.logged and plan.bill is not None:
+            plan.bill.add(attempt)
         return attempt
+
+    def _take_fault_back(self, plan: Plan, reject: Reject) -> None:
+        if plan.rule is not None and not reject.ordered:
+            self.book.take_back(plan.rule)
+            plan.fault = None
+            plan.fault_label = "" if plan.fault_label == plan.rule.label else plan.fault_label
 
     def _produce(self, plan: Plan, count: int, now: float) -> None:
         plan.produced += count
@@ -155,10 +188,15 @@ class Simulator:
             self._models(plan, "" if last == "models" else last)
             return
         if not path.endswith(("/chat/completions", "/messages", "/messages/count_tokens")):
-            raise Reject(404, f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found")
+            words = f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found"
+            raise Reject(404, words)
         if request.method != "POST":
-            raise Reject(405, f"Not allowed to {request.method} on {request.path} (HINT: Perhaps you meant to use a "
-                         "different HTTP method?)", code="method_not_supported")  # fmt: skip
+            raise Reject(
+                405,
+                f"Not allowed to {request.method} on {request.path} (HINT: Perhaps you meant to use a "
+                "different HTTP method?)",
+                code="method_not_supported",
+            )
         self._authenticate(plan)
         if len(request.body) > self.config.max_body_bytes:
             raise Reject(413, "Request exceeds the maximum size", code="request_too_large")
@@ -180,20 +218,26 @@ class Simulator:
         headers = plan.request.headers
         bearer = headers.get("authorization", "")
         key = bearer[7:].strip() if bearer.lower().startswith("bearer ") else ""
-        if plan.protocol == "anthropic":
-            key = headers.get("x-api-key") or key
-        else:
-            key = headers.get("api-key") or key
+        key = headers.get("x-api-key" if plan.protocol == "anthropic" else "api-key") or key
         if not key:
-            raise Reject(401, "You didn't provide an API key. You need to provide your API key in an Authorization "
-                         "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
-                         if plan.protocol == "openai" else "x-api-key header is required")  # fmt: skip
+            raise Reject(
+                401,
+                "You didn't provide an API key. You need to provide your API key in an Authorization "
+                "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+                if plan.protocol == "openai"
+                else "x-api-key header is required",
+            )
         plan.credential = self._credential(key)
         accepted = key in self.config.accept_keys if self.config.accept_keys else not key.startswith(("bad", "revoked"))
         if not accepted:
-            raise Reject(401, "Incorrect API key provided: ***. You can find your API key at "
-                         "https://platform.openai.com/account/api-keys."
-                         if plan.protocol == "openai" else "invalid x-api-key", code="invalid_api_key")  # fmt: skip
+            raise Reject(
+                401,
+                "Incorrect API key provided: ***. You can find your API key at "
+                "https://platform.openai.com/account/api-keys."
+                if plan.protocol == "openai"
+                else "invalid x-api-key",
+                code="invalid_api_key",
+            )
 
     def _credential(self, key: str) -> str:
         found = self._credentials.get(key)
@@ -207,20 +251,27 @@ class Simulator:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if plan.protocol == "anthropic":
                 raise Reject(400, f"The request body is not valid JSON: {error}") from error
-            raise Reject(400, "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
-                         "using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent "
-                         "was not valid JSON.)") from error  # fmt: skip
+            raise Reject(
+                400,
+                "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
+                "using your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent "
+                "was not valid JSON.)",
+            ) from error
 
     def _maybe_fault(self, plan: Plan, now: float) -> None:
         since = self._scenario_at if self._scenario_at is not None else self.started
         facts = faults.Facts(
-            protocol=plan.protocol, model=plan.model, path=plan.request.path, stream=plan.stream,
-            body=plan.request.body, since_s=now - (now if since is None else since),
-        )  # fmt: skip
+            protocol=plan.protocol,
+            model=plan.model,
+            path=plan.request.path,
+            stream=plan.stream,
+            body=plan.request.body,
+            since_s=now - (now if since is None else since),
+        )
         rule = self.book.pick(facts, plan.rng) if self.book.scenario.rule else None
         if rule is None:
             return
-        plan.fault, plan.fault_label = rule.fault, rule.label
+        plan.rule, plan.fault, plan.fault_label = rule, rule.fault, rule.label
         if isinstance(rule.fault, faults.Status) and rule.fault.billed:
             return
         reject = disturb.refusal(rule.fault, plan.protocol, now, stream=plan.stream, azure=plan.azure)
@@ -241,18 +292,25 @@ class Simulator:
             return
         lane = self._admit(plan, {"requests": 1, "tokens": chat.charge}, now)
         replies = [self._reply(plan, chat.ask, index) for index in range(chat.ask.n)]
-        cached = caches.automatic(self._cache, f"{plan.credential}/{name}", chat.prompt_text, now, self.config.cache_ttl_s)
+        scope = f"{plan.credential}/{name}"
+        cached = caches.automatic(self._cache, scope, chat.prompt_text, now, self.config.cache_ttl_s)
         cached = min(cached, chat.prompt_tokens)
         output, reasoning = sum(r.tokens for r in replies), sum(r.reasoning_tokens for r in replies)
         plan.usage = Usage(chat.prompt_tokens - cached, cached, 0, 0, output, reasoning)
-        writing = openai_chat.Writing(
-            chat, name, f"chatcmpl-{plan.request_id[4:]}", int(now), self._reported(plan.usage, plan.fault),
-            self.config.latency.chunk_tokens, self.config.obfuscation, plan.azure,
-        )  # fmt: skip
+        writing = openai_chat_reply.Writing(
+            chat,
+            name,
+            f"chatcmpl-{plan.request_id[4:]}",
+            int(now),
+            self._reported(plan.usage, plan.fault),
+            self.config.latency.chunk_tokens,
+            self.config.obfuscation,
+            plan.azure,
+        )
         if chat.ask.stream:
-            self._streamed(plan, openai_chat.stream(replies, writing), reasoning, lane, now)
+            self._streamed(plan, openai_chat_reply.stream(replies, writing), reasoning, lane, now)
         else:
-            self._whole(plan, openai_chat.write(replies, writing), lane, now)
+            self._whole(plan, openai_chat_reply.write(replies, writing), lane, now)
         self._disturb(plan, now)
 
     def _messages(self, plan: Plan, body: dict[str, Any], now: float) -> None:
@@ -270,16 +328,23 @@ class Simulator:
         caches.marked(self._cache, message.marks, self.config.cache_min_tokens, now)
         reply = self._reply(plan, message.ask, 0)
         plan.usage = Usage(fresh, read, short, long, reply.tokens, reply.reasoning_tokens)
-        writing = anthropic.Writing(name, f"msg_01{plan.request_id[8:]}", self._reported(plan.usage, plan.fault),
-                                    message.show_thinking, self.config.latency.chunk_tokens)  # fmt: skip
+        writing = anthropic_reply.Writing(
+            name,
+            f"msg_01{plan.request_id[8:]}",
+            self._reported(plan.usage, plan.fault),
+            message.show_thinking,
+            self.config.latency.chunk_tokens,
+        )
         if message.ask.stream:
-            self._streamed(plan, anthropic.stream(reply, writing), 0, lane, now)
+            self._streamed(plan, anthropic_reply.stream(reply, writing), 0, lane, now)
         else:
-            self._whole(plan, anthropic.write(reply, writing), lane, now)
+            self._whole(plan, anthropic_reply.write(reply, writing), lane, now)
         self._disturb(plan, now)
 
     def _peek_cache(self, marks: tuple[caches.Mark, ...], now: float) -> tuple[int, int, int]:
-        return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False) if marks else (0, 0, 0)
+        if not marks:
+            return 0, 0, 0
+        return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False)
 
     def _count_tokens(self, plan: Plan, body: dict[str, Any]) -> None:
         version = anthropic.check_version(plan.request.headers)
@@ -301,12 +366,10 @@ class Simulator:
         if name and name not in table:
             raise (openai_chat if plan.protocol == "openai" else anthropic).no_such_model(name)
         if plan.protocol == "openai":
-            body = msgspec.json.encode(openai_chat.model_object(name)) if name else openai_chat.model_list(list(table))
-        elif name:
-            body = msgspec.json.encode(anthropic.model_object(name, table[name]))
+            rows = openai_chat_reply.model_list([name] if name else list(table))
         else:
-            body = anthropic.model_list(table)
-        self._body(plan, 200, body, None, plan.arrived)
+            rows = anthropic_reply.model_list({name: table[name]} if name else table)
+        self._body(plan, 200, msgspec.json.encode(rows["data"][0] if name else rows), None, plan.arrived)
 
     # --- limits ----------------------------------------------------------------------------------------------------
 
@@ -322,7 +385,6 @@ class Simulator:
         lane = plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
         found = lane.ask(costs, now)
         if isinstance(found, Refuse):
-            plan.fault = None
             plan.fault_label = f"limit:{found.dimension}"
             raise _limited(plan, found)
         plan.admitted = True
@@ -339,8 +401,12 @@ class Simulator:
         if isinstance(fault, faults.NoUsage):
             return None
         if isinstance(fault, faults.WrongUsage):
-            return Usage(*(math.ceil(getattr(usage, name) * fault.factor) for name in (
-                "input", "cache_read", "write_5m", "write_1h", "output", "reasoning")))  # fmt: skip
+            return Usage(
+                *(
+                    math.ceil(getattr(usage, name) * fault.factor)
+                    for name in ("input", "cache_read", "write_5m", "write_1h", "output", "reasoning")
+                )
+            )
         return usage
 
     def _first_token_s(self, plan: Plan) -> float:
@@ -363,9 +429,17 @@ class Simulator:
         self._body(plan, 200, body, lane, now, wait_s=wait_s, produced=0 if wait_s > 0 else output)
 
     def _body(
-        self, plan: Plan, status: int, body: bytes, lane: Lane | None, now: float, *, wait_s: float = 0.0,
-        produced: int = 0, more: tuple[tuple[str, str], ...] = (),
-    ) -> None:  # fmt: skip
+        self,
+        plan: Plan,
+        status: int,
+        body: bytes,
+        lane: Lane | None,
+        now: float,
+        *,
+        wait_s: float = 0.0,
+        produced: int = 0,
+        more: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         headers = (_JSON, *self._headers(plan, lane, now, wait_s), *more)
         plan.steps += [Head(status, headers, len(body)), Send(body, produced, "body"), End()]
 
@@ -386,8 +460,13 @@ class Simulator:
         if plan.protocol == "anthropic":
             return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
         spent_ms = str(int(wait_s * 1000) + 1)
-        return [("x-request-id", plan.request_id), ("openai-processing-ms", spent_ms), ("openai-version", "2020-10-01"),
-                ("openai-organization", "org-sim"), *headers]  # fmt: skip
+        return [
+            ("x-request-id", plan.request_id),
+            ("openai-processing-ms", spent_ms),
+            ("openai-version", "2020-10-01"),
+            ("openai-organization", "org-sim"),
+            *headers,
+        ]
 
     def _front_fault(self, plan: Plan) -> bool:
         """Faults that answer in the provider's place before any work is done."""
@@ -419,8 +498,8 @@ class Simulator:
         def event() -> bytes:
             reject = disturb.midway(fault, plan.protocol) if isinstance(fault, faults.ErrorEvent) else Reject(500, "")
             if plan.protocol == "openai":
-                return openai_chat.error_event(reject)
-            return anthropic.error_event(reject, plan.request_id)
+                return openai_chat_reply.error_event(reject)
+            return anthropic_reply.error_event(reject, plan.request_id)
 
         plan.steps = disturb.disturb(fault, plan.steps, event)
 
@@ -429,9 +508,9 @@ class Simulator:
             plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
             plan.lane.rejected(now)
         if plan.protocol == "anthropic":
-            body = anthropic.error_body(reject, plan.request_id)
+            body = anthropic_reply.error_body(reject, plan.request_id)
         else:
-            body = openai_chat.error_body(reject, plan.request_id, azure=plan.azure)
+            body = openai_chat_reply.error_body(reject, plan.request_id, azure=plan.azure)
         self._body(plan, reject.status, body, plan.lane, now, more=reject.headers)
 
 
@@ -441,18 +520,27 @@ def _limited(plan: Plan, refusal: Refuse) -> Reject:
         if refusal.dimension == "concurrency":
             words = "Number of concurrent connections has exceeded your rate limit. Please try again later."
         else:
-            words = (f"This request would exceed your organization's rate limit of {refusal.limit:,} "
-                     f"{refusal.dimension.replace('-', ' ')} per minute (model: {plan.model}).")  # fmt: skip
+            words = (
+                f"This request would exceed your organization's rate limit of {refusal.limit:,} "
+                f"{refusal.dimension.replace('-', ' ')} per minute (model: {plan.model})."
+            )
         return Reject(429, words, headers=(("retry-after", seconds),))
     where = f"{plan.model} in organization org-sim on {_UNITS[refusal.dimension]}"
     if refusal.never:
-        return Reject(429, f"Request too large for {where}: Limit {refusal.limit}, Requested {refusal.asked}. The input "
-                      "or output tokens must be reduced in order to run successfully. Visit "
-                      "https://platform.openai.com/account/rate-limits to learn more.", kind=refusal.dimension,
-                      code="rate_limit_exceeded")  # fmt: skip
+        return Reject(
+            429,
+            f"Request too large for {where}: Limit {refusal.limit}, Requested {refusal.asked}. The "
+            "input or output tokens must be reduced in order to run successfully. Visit "
+            "https://platform.openai.com/account/rate-limits to learn more.",
+            kind=refusal.dimension,
+            code="rate_limit_exceeded",
+        )
     return Reject(
-        429, f"Rate limit reached for {where}: Limit {refusal.limit}, Used {refusal.used}, Requested {refusal.asked}. "
+        429,
+        f"Rate limit reached for {where}: Limit {refusal.limit}, Used {refusal.used}, Requested {refusal.asked}. "
         f"Please try again in {go_duration(refusal.wait_s)}. Visit https://platform.openai.com/account/rate-limits to "
-        "learn more.", kind=refusal.dimension, code="RateLimitReached" if plan.azure else "rate_limit_exceeded",
+        "learn more.",
+        kind=refusal.dimension,
+        code="RateLimitReached" if plan.azure else "rate_limit_exceeded",
         headers=(("retry-after", seconds), ("retry-after-ms", str(max(1, math.ceil(refusal.wait_s * 1000))))),
-    )  # fmt: skip
+    )

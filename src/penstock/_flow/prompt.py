@@ -1,0 +1,290 @@
+"""From what a caller writes to a `Request`: prompts in any common shape, parameters by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from ..errors import ConfigError, InputError
+from ..types import (
+    Audio,
+    CacheTTL,
+    Document,
+    Effort,
+    Image,
+    JSONSchema,
+    Message,
+    Part,
+    Request,
+    Role,
+    Text,
+    Thinking,
+    Tier,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+
+Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+
+
+class Parameters(TypedDict, total=False):
+    """What the model is asked to do, by the names of `Request`. A dict stands for the type of the same fields."""
+
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop: str | Sequence[str]
+    seed: int | None
+    n: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logit_bias: dict[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    tools: Sequence[Tool | Mapping[str, Any]]
+    tool_choice: str | None
+    parallel_tool_calls: bool | None
+    response_format: Literal["text", "json"] | JSONSchema | Mapping[str, Any] | None
+    reasoning_effort: Effort | None
+    thinking: Thinking | Mapping[str, Any] | None
+    verbosity: Literal["low", "medium", "high"] | None
+    service_tier: str | None
+    metadata: dict[str, str] | None
+    user: str | None
+    prompt_cache: CacheTTL | None
+    prompt_cache_key: str | None
+    prompt_cache_retention: Literal["in_memory", "24h"] | None
+    modalities: Sequence[str]
+    audio: dict[str, Any] | None
+    prediction: dict[str, Any] | None
+    store: bool | None
+    extra: dict[str, Any]
+
+
+class Options(Parameters, total=False):
+    """Everything that `complete` and `stream` take beside the prompt; all of it by keyword.
+
+    `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the model's provider fails.
+    `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
+    `priority` decides who goes first at the limit.
+    """
+
+    model: str | None
+    tier: Tier | None
+    system: str | None
+    fallbacks: Sequence[str]
+    deadline_s: float | None
+    tags: Mapping[str, str]
+    priority: Literal["interactive", "normal", "batch"]
+
+
+PARAMETERS = frozenset(Parameters.__annotations__)
+OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
+_SEQUENCES = ("stop", "tools", "modalities")
+
+
+def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
+    """Build the request that every lane of the call is asked; its model is filled in for each lane.
+
+    Raises: ConfigError for a parameter that does not exist or has the wrong type, InputError for a prompt that cannot
+    be read.
+    """
+    unknown = options.keys() - OPTIONS
+    if unknown:
+        raise ConfigError(_no_such_option(sorted(unknown)[0]))
+    messages = _messages(prompt)
+    if options.get("system"):
+        messages = (Message("system", options["system"]), *messages)
+    fields: dict[str, Any] = {name: options[name] for name in PARAMETERS & options.keys() if options[name] is not None}
+    if fields:
+        _shape(fields)
+    return Request(model="", messages=messages, **fields)
+
+
+def _no_such_option(name: str) -> str:
+    near = difflib.get_close_matches(name, OPTIONS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "a parameter without a name here goes into extra={...}"
+    return f"there is no parameter {name!r}; {hint}"
+
+
+def _shape(fields: dict[str, Any]) -> None:
+    if isinstance(fields.get("stop"), str):
+        fields["stop"] = (fields["stop"],)
+    form = fields.get("response_format")
+    if isinstance(form, Mapping):
+        fields["response_format"] = _response_format(form)
+    if "tools" in fields:
+        fields["tools"] = [_openai_tool(tool) if isinstance(tool, Mapping) else tool for tool in fields["tools"]]
+    for name, value in fields.items():
+        try:
+            fields[name] = msgspec.convert(value, _TYPES[name], strict=True, from_attributes=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"parameter {name!r} is {value!r}: {_expected(error)}") from None
+        if isinstance(value, float) and value != value:
+            raise ConfigError(f"parameter {name!r} is NaN; expected a number")
+    if fields.get("max_tokens", 1) < 1:
+        raise ConfigError(f"parameter 'max_tokens' is {fields['max_tokens']}; expected at least 1")
+
+
+def _expected(error: msgspec.ValidationError) -> str:
+    return str(error).replace("Expected", "expected").replace(" - at `$", " (at `").replace("``", "`")
+
+
+def _response_format(form: Mapping[str, Any]) -> Any:
+    kind = form.get("type")
+    if kind == "json_schema":
+        inner = form.get("json_schema", form)
+        return JSONSchema(
+            schema=inner["schema"],
+            name=inner.get("name", "answer"),
+            description=inner.get("description"),
+            strict=inner.get("strict"),
+        )
+    if kind in ("json_object", "json"):
+        return "json"
+    if kind == "text":
+        return "text"
+    if "schema" in form:
+        return msgspec.convert(form, JSONSchema)
+    raise ConfigError(
+        "parameter 'response_format' is a dict of no known shape; expected 'json', a JSONSchema, or "
+        "{'type': 'json_schema', 'json_schema': {...}}"
+    )
+
+
+def _openai_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    if tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
+        return dict(tool["function"])
+    if "input_schema" in tool:
+        return {("parameters" if key == "input_schema" else key): value for key, value in tool.items() if key != "type"}
+    return tool
+
+
+_TYPES: dict[str, Any] = {
+    field.name: field.type for field in msgspec.structs.fields(Request) if field.name in PARAMETERS
+}
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    if isinstance(prompt, Message):
+        return (prompt,)
+    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
+        raise InputError(f"the prompt is a {type(prompt).__name__}; expected a string or a list of messages")
+    if not prompt:
+        raise InputError("the prompt is an empty list; expected at least one message")
+    return tuple(
+        item if isinstance(item, Message) else message for at, item in enumerate(prompt) for message in _read(item, at)
+    )
+
+
+def _read(item: Any, at: int) -> tuple[Message, ...]:
+    if isinstance(item, Message):
+        return (item,)
+    if not isinstance(item, Mapping):
+        raise InputError(
+            f"messages[{at}] is a {type(item).__name__}; expected a Message or a dict with role and content"
+        )
+    role = ROLES.get(item.get("role", ""))
+    if role is None:
+        raise InputError(f"messages[{at}].role is {item.get('role')!r}; expected one of {', '.join(ROLES)}")
+    content = item.get("content")
+    if role == "tool" and "tool_call_id" in item:
+        text = content if isinstance(content, str) else _plain(content, at)
+        return (Message("tool", (ToolResult(tool_call_id=item["tool_call_id"], content=text),)),)
+    calls = [_tool_call(call, at) for call in item.get("tool_calls") or ()]
+    if isinstance(content, str) and not calls:
+        return (Message(role, content, item.get("name")),)
+    if content is None and not calls:
+        raise InputError(f"messages[{at}] has no content")
+    if not isinstance(content, str | Sequence | None):
+        raise InputError(f"messages[{at}].content is a {type(content).__name__}; expected a string or a list of parts")
+    given: Sequence[Any] = ([Text(content)] if content else []) if isinstance(content, str) else content or []
+    parts = [
+        part if isinstance(part, msgspec.Struct) else _part(part, f"messages[{at}].content[{i}]")
+        for i, part in enumerate(given)
+    ]
+    return (Message(role, (*parts, *calls), item.get("name")),)  # type: ignore[arg-type]
+
+
+def _plain(content: Any, at: int) -> str:
+    if isinstance(content, Sequence) and all(isinstance(part, Mapping) for part in content):
+        return "".join(str(part.get("text", "")) for part in content)
+    raise InputError(f"messages[{at}].content of a tool result is a {type(content).__name__}; expected a string")
+
+
+def _tool_call(call: Any, at: int) -> ToolCall:
+    try:
+        function = call["function"]
+        return ToolCall(id=call["id"], name=function["name"], arguments=function.get("arguments") or "{}")
+    except (KeyError, TypeError):
+        raise InputError(f"messages[{at}].tool_calls: expected {{'id', 'function': {{'name', 'arguments'}}}}") from None
+
+
+def _part(part: Any, where: str) -> Part:
+    """Read a part written as OpenAI, Anthropic or Penstock write it."""
+    if not isinstance(part, Mapping):
+        raise InputError(f"{where} is a {type(part).__name__}; expected a part")
+    try:
+        match part.get("type"):
+            case "text" | "input_text":
+                return Text(part["text"], _cache(part))
+            case "image_url":
+                image = part["image_url"]
+                return (
+                    _url_image(image["url"], image.get("detail")) if isinstance(image, Mapping) else _url_image(image)
+                )
+            case "image" if "source" in part:
+                source = part["source"]
+                return Image(
+                    url=source.get("url"),
+                    data=source.get("data"),
+                    media_type=source.get("media_type"),
+                    cache=_cache(part),
+                )
+            case "input_audio":
+                return Audio(data=part["input_audio"]["data"], format=part["input_audio"]["format"])
+            case "file":
+                file = part["file"]
+                return Document(data=file.get("file_data"), file_id=file.get("file_id"), title=file.get("filename"))
+            case "tool_use":
+                arguments = msgspec.json.encode(part["input"]).decode()
+                return ToolCall(id=part["id"], name=part["name"], arguments=arguments)
+            case "tool_result":
+                content = part.get("content") or ""
+                text = content if isinstance(content, str) else _plain(content, 0)
+                return ToolResult(
+                    tool_call_id=part["tool_use_id"] if "tool_use_id" in part else part["tool_call_id"],
+                    content=text,
+                    is_error=bool(part.get("is_error")),
+                )
+        return msgspec.convert(part, Part)  # type: ignore[call-overload, no-any-return]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where} of type {part.get('type')!r} lacks {error}") from None
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {_expected(error)}") from None
+
+
+def _cache(part: Mapping[str, Any]) -> CacheTTL | None:
+    mark = part.get("cache_control")
+    return mark.get("ttl", "5m") if isinstance(mark, Mapping) else part.get("cache")
+
+
+def _url_image(url: str, detail: Any = None) -> Image:
+    if url.startswith("data:") and ";base64," in url:
+        head, data = url.split(";base64,", 1)
+        return Image(data=data, media_type=head.removeprefix("data:"), detail=detail)
+    return Image(url=url, detail=detail)

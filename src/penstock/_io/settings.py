@@ -1,0 +1,235 @@
+"""Where settings come from: arguments, then the environment and .env, then penstock.toml, then the user's own file."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from .._policy.budget import Budget
+from .._policy.limiter import Limits
+from .._policy.prices import Prices
+from .._policy.retry import RetryPolicy
+from .._policy.timeouts import Timeouts
+from .._wire import registry
+from .._wire.protocol import Provider
+from ..errors import ConfigError, MissingKey
+from ..types import Secret, Tier
+
+PROJECT_FILE: Final = "penstock.toml"
+
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a penstock.toml may say."""
+
+    model: str | None = None
+    tiers: dict[Tier, str | list[str]] = {}
+    fallbacks: list[str] | dict[str, list[str]] = []
+    limits: dict[str, Limits] = {}
+    budget: Budget | None = None
+    timeouts: Timeouts | None = None
+    retry: RetryPolicy | None = None
+    deadline_s: float | None = None
+    tags: dict[str, str] = {}
+    providers: dict[str, dict[str, Any]] = {}
+    prices: dict[str, dict[str, Any]] = {}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a value came from, for people: 'environment OPENAI_API_KEY', '.env', 'penstock.toml', 'argument'."""
+
+    value: str
+    origin: str
+
+
+class Settings:
+    """Everything read before a client starts. No key is in its repr or in `origins`."""
+
+    def __init__(
+        self,
+        *,
+        file: FileSettings,
+        files: tuple[str, ...],
+        env: Mapping[str, str],
+        dotenv: Mapping[str, str | None],
+        keys: Mapping[str, str],
+        base_urls: Mapping[str, str],
+    ) -> None:
+        self.file = file
+        self.files = files
+        self._env = env
+        self._dotenv = dotenv
+        self._keys = keys
+        self._base_urls = base_urls
+        self.providers: dict[str, Provider] = _providers(file, files)
+        self.prices = price_table().with_overrides(file.prices) if file.prices else price_table()
+
+    def _variable(self, name: str) -> Source | None:
+        if self._env.get(name):
+            return Source(self._env[name], f"environment {name}")
+        value = self._dotenv.get(name)
+        return Source(value, f".env {name}") if value else None
+
+    def key(self, provider: Provider) -> tuple[Secret | None, str]:
+        """Return a provider's key and where it came from; (None, why) where it needs none.
+
+        Raises: MissingKey.
+        """
+        if provider.name in self._keys:
+            return Secret(self._keys[provider.name]), "argument"
+        for name in provider.key_env:
+            found = self._variable(name)
+            if found is not None:
+                return Secret(found.value.strip()), found.origin
+        if provider.local or provider.auth == "none":
+            return None, "not needed"
+        names = " or ".join(provider.key_env) or f"keys={{{provider.name!r}: …}}"
+        raise MissingKey(
+            f"{provider.name} needs a key and none is set; set {names} in the environment or in .env"
+            + (f" (keys are made at {provider.docs})" if provider.docs else "")
+        )
+
+    def base_url(self, provider: Provider) -> Source:
+        """Return where a provider's requests go, without a slash at the end.
+
+        Raises: ConfigError when there is none or it is not an http(s) URL.
+        """
+        found = Source(provider.base_url, "provider table")
+        if provider.name in self._base_urls:
+            found = Source(self._base_urls[provider.name], "argument")
+        else:
+            found = next((hit for name in provider.base_url_env if (hit := self._variable(name))), found)
+        if not found.value:
+            where = " or ".join(provider.base_url_env) or f"base_urls={{{provider.name!r}: …}}"
+            raise ConfigError(f"{provider.name} has no address; set {where}")
+        url = found.value if "://" in found.value else f"http://{found.value}"
+        if not re.match(r"^https?://[^/\s?#]+[^\s?#]*$", url):
+            raise ConfigError(
+                f"the base URL of {provider.name} ({found.origin}) is not an http(s) URL without query: {_shown(url)!r}"
+            )
+        return Source(url.rstrip("/"), found.origin)
+
+    def __repr__(self) -> str:
+        return f"<Settings from {', '.join(self.files) or 'defaults'}>"
+
+
+def _shown(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url).split("?", 1)[0]
+
+
+@functools.cache
+def price_table() -> Prices:
+    """Return the price table that came with this release."""
+    return Prices.load(resources.files("penstock._policy").joinpath("prices.json").read_bytes())
+
+
+@functools.cache
+def _builtin_rows() -> dict[str, Provider]:
+    text = resources.files("penstock._wire").joinpath("providers.toml").read_text("utf-8")
+    return registry.parse(text, "providers.toml")
+
+
+def _providers(file: FileSettings, files: tuple[str, ...]) -> dict[str, Provider]:
+    rows = _builtin_rows()
+    return registry.extend(rows, file.providers, files[-1] if files else PROJECT_FILE) if file.providers else dict(rows)
+
+
+def load(
+    *,
+    config: str | os.PathLike[str] | bool | None = None,
+    env: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
+    base_urls: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings. `config` is a file to read instead of the usual ones; False reads none.
+
+    Raises: ConfigError naming the file and the place.
+    """
+    environ = os.environ if env is None else env
+    paths = _files(config, environ)
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _merge(merged, _read(path))
+    file = _checked(merged, str(paths[-1])) if paths else FileSettings()
+    return Settings(
+        file=file,
+        files=tuple(str(path) for path in paths),
+        env=environ,
+        dotenv={} if config is False else _dotenv(),
+        keys=keys or {},
+        base_urls=base_urls or {},
+    )
+
+
+def _files(config: str | os.PathLike[str] | bool | None, env: Mapping[str, str]) -> list[Path]:
+    if config is False:
+        return []
+    if config is not None and config is not True:
+        path = Path(config)
+        if not path.is_file():
+            raise ConfigError(f"there is no settings file at {path}")
+        return [path]
+    home = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "penstock" / "config.toml"
+    named = env.get("PENSTOCK_CONFIG")
+    return [path for path in (home, Path(named) if named else Path(PROJECT_FILE)) if path.is_file()]
+
+
+def _dotenv() -> dict[str, str | None]:
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return dict(dotenv_values(".env"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    _checked(tree, str(path))
+    return tree
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _checked(tree: dict[str, Any], where: str) -> FileSettings:
+    try:
+        return msgspec.convert(tree, FileSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_in_words(str(error))}") from None
+
+
+def _in_words(message: str) -> str:
+    what, _, place = message.partition(" - at `")
+    place = place.rstrip("`").removeprefix("$.").removeprefix("$")
+    unknown = re.search(r"unknown field `([^`]*)`", what)
+    if unknown:
+        known = _known(place)
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+        return f"[{place or 'top level'}] has no field {unknown[1]!r}; {hint}"
+    what = re.sub(r"^Expected", "expected", what)
+    return f"{place}: {what}" if place else what
+
+
+def _known(place: str) -> list[str]:
+    tables: dict[str, type] = {"limits": Limits, "budget": Budget, "timeouts": Timeouts, "retry": RetryPolicy}
+    table = tables.get(place.split("[")[0].split(".")[0], FileSettings)
+    return list(table.__struct_fields__)  # type: ignore[attr-defined]

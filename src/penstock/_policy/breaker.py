@@ -1,0 +1,297 @@
+"""The circuit breaker of one lane: closed, open, half open, and back.
+
+            the ratio of failures is reached      the open time is over        every probe succeeded
+    closed ─────────────────────────────────▶ open ───────────────────▶ half open ─────────────────────▶ closed
+                                               ▲                            │
+                                               └── a probe failed, or its lease ran out
+
+Every state has an epoch; a pass carries the epoch in which it was given, and the result of an old epoch changes nothing.
+Half open gives out exactly `probes` permits; each is a lease. A cancelled probe says nothing: its permit comes back. A
+lease that runs out is a failure, so no lost probe keeps the lane shut for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+from ..errors import ConfigError, ConnectionFailed, OutcomeUnknown, Overloaded, ServerFault, StreamInterrupted
+
+Outcome = Literal["ok", "failure", "ignored"]
+State = Literal["closed", "open", "half_open"]
+
+BUCKETS = 10
+LONGEST_WINDOW_S = 1800.0
+LATENCIES = 64  # the latest ones give the 95th percentile; looked at again every 16
+LATENCIES_STEP = 16
+ALONE_S = 1.0  # a lane without alternative is probed this often instead of refusing everything
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When to open and for how long.
+
+    Opens when at least `min_calls` ended within `window_s` and `failure_ratio` of them failed, or `slow_ratio` of them
+    took longer than `slow_s` (None: no such rule). Stays open `open_s`, doubled on each failed probe up to
+    `open_max_s`. A probe that is not heard of for `lease_s` failed. Window and lease grow to twice the 95th percentile
+    of the latency.
+
+    Raises: ConfigError when a number is out of its range.
+    """
+
+    failure_ratio: float = 0.5
+    min_calls: int = 10
+    window_s: float = 30.0
+    open_s: float = 5.0
+    open_max_s: float = 300.0
+    probes: int = 1
+    lease_s: float = 60.0
+    slow_s: float | None = None
+    slow_ratio: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("failure_ratio", "slow_ratio"):
+            _check(name, getattr(self, name), least=0.0, most=1.0)
+        for name in ("window_s", "open_s", "open_max_s", "lease_s", "slow_s"):
+            if name != "slow_s" or self.slow_s is not None:
+                _check(name, getattr(self, name), least=0.0)
+        for name, most in (("min_calls", 1_000_000), ("probes", 5)):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ConfigError(f"breaker {name} must be a whole number from 1 to {most}; got {value!r}")
+        if self.open_max_s < self.open_s:
+            raise ConfigError(f"breaker open_max_s must be at least open_s ({self.open_s!r}); got {self.open_max_s!r}")
+
+
+def _check(name: str, value: object, *, least: float, most: float | None = None) -> None:
+    good = not isinstance(value, bool) and isinstance(value, int | float) and isfinite(value) and value > least
+    if not good or (most is not None and isinstance(value, int | float) and value > most):
+        wanted = f"above {least:g}" + (f" and at most {most:g}" if most is not None else "")
+        raise ConfigError(f"breaker {name} must be a number {wanted}; got {value!r}")
+
+
+class Pass(msgspec.Struct, frozen=True, gc=False):
+    """Go ahead; hand it to `settle` with the outcome. `probe` is the number of the lease, 0 for an ordinary call."""
+
+    epoch: int
+    probe: int = 0
+
+
+class Open(msgspec.Struct, frozen=True, gc=False):
+    """Do not send; ask again in `retry_after_s`. `reason` says what opened the breaker."""
+
+    retry_after_s: float
+    reason: str = ""
+
+
+class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
+    """The breaker as it stands; times are on the caller's clock."""
+
+    state: State
+    epoch: int
+    calls: int
+    failures: int
+    slow: int
+    window_s: float
+    p95_s: float
+    opens: int
+    open_until: float | None
+    probes_out: int
+    reason: str
+
+
+def health(error: BaseException) -> Literal["failure", "ignored"]:
+    """Say whether an error tells of a sick lane.
+
+    Faults of the provider and the network do; 429s (pacing), faults of the caller, refusals of our own and cancellation
+    do not.
+    """
+    sick = Overloaded | ServerFault | ConnectionFailed | OutcomeUnknown | StreamInterrupted
+    return "failure" if isinstance(error, sick) else "ignored"
+
+
+class _Bucket:
+    __slots__ = ("calls", "failures", "opens", "slow")
+
+    def __init__(self, opens: float) -> None:
+        self.opens = opens
+        self.calls = 0
+        self.failures = 0
+        self.slow = 0
+
+
+class Breaker:
+    """See the module. The caller holds a lock around every call and gives a monotonic `now` and a fresh uniform `u`."""
+
+    def __init__(self, settings: BreakerSettings | None = None) -> None:
+        self.settings = settings or BreakerSettings()
+        self._state: State = "closed"
+        self._epoch = 0
+        self._pass = Pass(0)
+        self._opens = 0  # in a row, without a success between them
+        self._opened_at = 0.0
+        self._until = 0.0
+        self._reason = ""
+        self._tripped = False
+        self._leases: dict[int, float] = {}
+        self._last_lease = 0
+        self._probed_ok = 0
+        self._buckets: deque[_Bucket] = deque()
+        self._calls = self._failures = self._slow = 0
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._latencies_new = 0
+        self._p95_s = 0.0
+
+    def ask(self, now: float, u: float, *, alone: bool = False) -> Pass | Open:
+        """Give a pass, or say when to ask again. `alone`: the call has no other lane, so one probe a second may go."""
+        if self._state == "closed":
+            return self._pass
+        if self._state == "half_open":
+            self._expire(now, u)
+        if self._state == "open":
+            until = self._open_until(alone)
+            if now < until:
+                return Open(until - now, self._reason)
+            self._enter("half_open")
+        if self._probed_ok + len(self._leases) >= self.settings.probes:
+            return Open(self._probe_wait_s(now), self._reason)
+        self._last_lease += 1
+        self._leases[self._last_lease] = now + max(self.settings.lease_s, 2 * self._p95_s)
+        return Pass(self._epoch, self._last_lease)
+
+    def peek(self, now: float, *, alone: bool = False) -> Open | None:
+        """What `ask` would answer, None for a pass; changes nothing."""
+        if self._state == "closed":
+            return None
+        if self._state == "open":
+            until = self._open_until(alone)
+            return Open(until - now, self._reason) if now < until else None
+        if any(expires <= now for expires in self._leases.values()):
+            return Open(self.settings.open_s, self._reason)
+        if self._probed_ok + len(self._leases) < self.settings.probes:
+            return None
+        return Open(self._probe_wait_s(now), self._reason)
+
+    def settle(self, now: float, pass_: Pass, outcome: Outcome, latency_s: float, u: float) -> None:
+        """Report how an admitted call ended; every pass is settled once, a cancelled call as 'ignored'."""
+        if pass_.epoch != self._epoch:
+            return
+        if self._state == "half_open":
+            self._settle_probe(now, pass_, outcome, u)
+            return
+        if outcome == "ignored" or self._state != "closed":
+            return
+        self._learn_latency(latency_s)
+        self._forget(now)
+        if not self._buckets or now >= self._buckets[-1].opens + self.window_s / BUCKETS:
+            self._buckets.append(_Bucket(now))
+        bucket = self._buckets[-1]
+        bucket.calls += 1
+        self._calls += 1
+        if outcome == "failure":
+            bucket.failures += 1
+            self._failures += 1
+        settings = self.settings
+        if settings.slow_s is not None and latency_s > settings.slow_s:
+            bucket.slow += 1
+            self._slow += 1
+        if self._calls < settings.min_calls:
+            return
+        if self._failures >= settings.failure_ratio * self._calls:
+            self._open(now, u, f"{self._failures} of {self._calls} calls failed")
+        elif settings.slow_s is not None and self._slow >= settings.slow_ratio * self._calls:
+            self._open(now, u, f"{self._slow} of {self._calls} calls took longer than {settings.slow_s:g} s")
+
+    def trip(self, now: float, reason: str, *, u: float = 0.0) -> None:
+        """Open at once for a reason that is known, e.g. a rejected key that every lane of the credential shares."""
+        if self._state == "open":
+            self._tripped, self._reason = True, reason
+            return
+        self._open(now, u, reason)
+        self._tripped = True
+
+    @property
+    def window_s(self) -> float:
+        """The window that counts: as set, or twice the 95th percentile of the latency when calls take longer."""
+        return max(self.settings.window_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))
+
+    def snapshot(self, now: float | None = None) -> BreakerState:
+        """The state at `now`, or as the last event left it."""
+        if now is not None:
+            self._forget(now)
+        return BreakerState(
+            state=self._state,
+            epoch=self._epoch,
+            calls=self._calls,
+            failures=self._failures,
+            slow=self._slow,
+            window_s=self.window_s,
+            p95_s=self._p95_s,
+            opens=self._opens,
+            open_until=self._until if self._state == "open" else None,
+            probes_out=len(self._leases),
+            reason=self._reason,
+        )
+
+    def _settle_probe(self, now: float, pass_: Pass, outcome: Outcome, u: float) -> None:
+        expires = self._leases.pop(pass_.probe, None)
+        if expires is None:
+            return
+        if outcome == "failure" or (outcome == "ok" and expires <= now):
+            self._open(now, u, "a probe failed" if outcome == "failure" else "a probe came back too late")
+        elif outcome == "ok":
+            self._probed_ok += 1
+            if self._probed_ok >= self.settings.probes:
+                self._opens = 0
+                self._reason = ""
+                self._enter("closed")
+
+    def _expire(self, now: float, u: float) -> None:
+        if any(expires <= now for expires in self._leases.values()):
+            self._open(now, u, "a probe was not heard of again")
+
+    def _open(self, now: float, u: float, reason: str) -> None:
+        settings = self.settings
+        longest_s = min(settings.open_max_s, settings.open_s * 2.0 ** min(self._opens, 30))
+        self._opened_at = now
+        self._until = now + longest_s * (0.8 + 0.2 * u)  # so that many clients do not probe together
+        self._opens += 1
+        self._reason = reason
+        self._enter("open")
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._epoch += 1
+        self._pass = Pass(self._epoch)
+        self._leases.clear()
+        self._probed_ok = 0
+        self._buckets.clear()
+        self._calls = self._failures = self._slow = 0
+        if state != "half_open":
+            self._tripped = False
+
+    def _open_until(self, alone: bool) -> float:
+        return min(self._until, self._opened_at + ALONE_S) if alone and not self._tripped else self._until
+
+    def _probe_wait_s(self, now: float) -> float:
+        # A probe usually answers long before its lease ends; whoever waits looks again after an open time.
+        first = min(self._leases.values(), default=now + self.settings.open_s)
+        return max(0.0, min(first - now, self.settings.open_s))
+
+    def _forget(self, now: float) -> None:
+        buckets, horizon = self._buckets, now - self.window_s
+        while buckets and buckets[0].opens <= horizon:
+            gone = buckets.popleft()
+            self._calls -= gone.calls
+            self._failures -= gone.failures
+            self._slow -= gone.slow
+
+    def _learn_latency(self, latency_s: float) -> None:
+        self._latencies.append(latency_s)
+        self._latencies_new += 1
+        if self._latencies_new >= LATENCIES_STEP or len(self._latencies) < LATENCIES_STEP:
+            self._latencies_new = 0
+            ordered = sorted(self._latencies)
+            self._p95_s = ordered[int(0.95 * (len(ordered) - 1))]

@@ -1,0 +1,520 @@
+"""The limiter of one lane: who may send now, who waits until when, and what an answer gives back.
+
+    ask ──▶ Grant | Wait | Refuse          settle · cancel · rejected · adopt · advance ──▶ the tickets that may now go
+
+A ticket is asked for once. Whatever frees room returns the tickets that go next, already granted, in order; `next_at`
+is the one time at which `advance` is to be called when nothing else happens. Nobody polls and nobody asks twice.
+The caller holds a lock around every call, gives a monotonic `now`, and owes each granted ticket exactly one `settle`,
+`cancel` or `rejected`; a second one changes nothing.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import Any, Literal
+
+import msgspec
+
+from ..errors import ConfigError
+from ..types import LimitSeen, Usage
+from .fairqueue import FairQueue, Priority
+from .window import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, Slot
+
+Counting = Literal["prompt+max", "input,output"]
+TicketState = Literal["new", "queued", "granted", "done"]
+
+EXPECTED_OUTPUT = 512.0  # tokens, until answers tell
+OUTPUT_SMOOTHING = 0.1
+DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
+PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; rejections come back faster than answers
+LEAST_PROBE_S = 0.25
+FIRST_IN_FLIGHT = 32.0  # while nothing is known of a server's limits; doubles each second that it is in the way
+RAMP_S = 1.0
+UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a lane may use per minute, as far as the user knows: requests, tokens, input and output tokens.
+
+    `concurrency` bounds the calls in flight. `burst_s` is how many seconds' worth of a limit may go at once after a
+    quiet time (0.25 unless told; more for a server known to be a large bucket).
+
+    Raises: ConfigError for anything but positive whole numbers (`burst_s`: a positive number).
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    itpm: int | None = None
+    otpm: int | None = None
+    concurrency: int | None = None
+    burst_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rpm", "tpm", "itpm", "otpm", "concurrency"):
+            value: object = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"limit {name} must be a whole number of at least 1, or left out; got {value!r}")
+        burst: object = self.burst_s
+        if burst is not None and (
+            isinstance(burst, bool) or not isinstance(burst, int | float) or not isfinite(burst) or burst <= 0
+        ):
+            raise ConfigError(f"limit burst_s must be a number of seconds above 0, or left out; got {burst!r}")
+
+
+class Ticket:
+    """One attempt's wish to be sent. The gate makes it; `tag` is the gate's own and never looked at.
+
+    `input_tokens` is the estimate of the prompt, `output_tokens` the attempt's max_tokens. `deadline` is a time, not a
+    duration. `returned` says that the provider sent an earlier attempt of the call back: it goes before new ones.
+    """
+
+    __slots__ = (
+        "asked_at",
+        "deadline",
+        "granted_at",
+        "holds",
+        "input_tokens",
+        "output_tokens",
+        "priority",
+        "returned",
+        "state",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        input_tokens: int = 0,
+        output_tokens: int | None = None,
+        *,
+        priority: Priority = "normal",
+        deadline: float | None = None,
+        returned: bool = False,
+        tag: Any = None,
+    ) -> None:
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+        self.priority: Priority = priority
+        self.deadline = deadline
+        self.returned = returned
+        self.tag = tag
+        self.state: TicketState = "new"
+        self.asked_at = 0.0
+        self.granted_at = 0.0
+        self.holds: tuple[tuple[Dimension, Slot, float], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Ticket({self.input_tokens}, {self.output_tokens}, {self.priority!r}, {self.state!r})"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Send now."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Park; the ticket is queued. `until` is the lane's `next_at`; None: only an answer or a cancel can help."""
+
+    until: float | None
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """Do not send. `never`: larger than the limit. Else the deadline comes before `retry_after_s` is over."""
+
+    reason: str
+    retry_after_s: float | None = None
+    never: bool = False
+
+
+class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
+    """One dimension as it stands: `limit` counts, `used_in_window` of it are used; `level` is left in the bucket."""
+
+    name: str
+    period_s: float
+    limit: int
+    configured: int | None
+    told: int | None
+    used_in_window: float
+    level: float
+    trim: float
+
+    @property
+    def utilisation(self) -> float:
+        """The used share of the limit, 0 to 1 (above 1: usage that nobody could know before)."""
+        return self.used_in_window / self.limit
+
+
+class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
+    """The limiter as it stands; times are on the caller's clock."""
+
+    name: str
+    queued: int
+    in_flight: int
+    in_flight_cap: float | None
+    paused_until: float | None
+    probing: bool
+    next_at: float | None
+    granted: int
+    rejected: int
+    expected_output: float
+    dimensions: tuple[DimensionState, ...]
+
+
+_GRANT = Grant()
+
+
+class Limiter:
+    """See the module. `counting` is how the provider counts tokens: 'prompt+max' reserves the larger of prompt estimate
+    and max_tokens and never gives it back once sent (OpenAI); 'input,output' counts input at the start, output as it is
+    produced and cache reads not at all (Anthropic).
+    """  # noqa: D205
+
+    def __init__(self, limits: Limits | None = None, *, counting: Counting = "prompt+max", name: str = "") -> None:
+        self.name = name
+        self.counting: Counting = counting
+        self.next_at: float | None = None
+        self._limits = limits or Limits()
+        self._dimensions: list[Dimension] = []
+        self._started = False
+        self._queue: FairQueue[Ticket] = FairQueue()
+        self._in_flight = 0
+        self._granted = 0
+        self._rejected = 0
+        self._output_mean = EXPECTED_OUTPUT
+        self._output_known = False
+        self._not_before = -inf
+        self._probing = False
+        self._probe: Ticket | None = None
+        self._probe_until = inf
+        self._reject_s: float | None = None
+        self._last_cut = -inf
+        self._told_at = -inf
+        self._learned_cap = inf
+        self._good = 0
+        self._ramp = FIRST_IN_FLIGHT if limits is None else inf
+        self._ramp_at: float | None = None
+
+    # --- the verbs -----------------------------------------------------------------------------------------------
+
+    def ask(self, now: float, ticket: Ticket) -> Grant | Wait | Refuse:
+        """Say whether the ticket may go, must wait (it is queued then), or can never go in time."""
+        assert ticket.state == "new", f"{ticket!r} was asked for before"
+        if not self._started:
+            self._start(now)
+        ticket.asked_at = now
+        refusal = self._refusal(now, ticket)
+        if refusal is not None:
+            ticket.state = "done"
+            return refusal
+        if not self._queue:
+            at = self._try(now, ticket)
+            if at <= now:
+                return _GRANT
+            self._enqueue(ticket)
+            self.next_at = at if at < inf else None
+            return Wait(self.next_at)
+        self._enqueue(ticket)
+        if self._queue.head() is ticket:  # its class is due before that of the old head, whose `next_at` stays true
+            at = self._try(now, ticket)
+            if at <= now:
+                self._queue.pop(ticket, now, self._share(ticket))
+                return _GRANT
+            self.next_at = at if at < inf else None
+        return Wait(self.next_at)
+
+    def advance(self, now: float) -> list[Ticket]:
+        """Return the tickets that may go now; to be called at `next_at`."""
+        return self._pump(now)
+
+    def settle(self, now: float, ticket: Ticket, *, usage: Usage | None, sent: bool = True) -> list[Ticket]:
+        """Replace what a granted ticket holds by what it used, at the end of its attempt whatever the end was.
+
+        `usage` None: unknown, so the reservation stands. `sent` False: the provider saw nothing, so all is given back.
+        """
+        if ticket.state != "granted":
+            return []
+        if not sent:
+            return self.cancel(now, ticket)
+        if usage is not None:
+            self._learn_output(usage)
+            for dimension, slot, held in ticket.holds:
+                self._settle_one(now, ticket, usage, dimension, slot, held)
+            self._grow_caps()
+        if self._probing and ticket is self._probe:
+            self._probing = False
+        return self._leave(now, ticket)
+
+    def cancel(self, now: float, ticket: Ticket) -> list[Ticket]:
+        """Forget a ticket that waits, or give back all that a granted one holds because it was not sent."""
+        if ticket.state == "queued":
+            was_head = self._queue.head() is ticket
+            self._queue.remove(ticket)
+            ticket.state = "done"
+            return self._pump(now) if was_head else []
+        if ticket.state != "granted":
+            return []
+        for dimension, slot, held in ticket.holds:
+            dimension.correct(slot, -held)
+        if ticket is self._probe:
+            self._probe = None
+        return self._leave(now, ticket)
+
+    def rejected(self, now: float, ticket: Ticket, retry_after_s: float | None, u: float) -> list[Ticket]:
+        """Account for a 429: pause the lane as told (0.5 to 1 s if not), and go slower from now on.
+
+        Only the first 429 of a generation (attempts granted since the last cut) slows down; the others are its echo.
+        """
+        if ticket.state != "granted":
+            return []
+        self._rejected += 1
+        for dimension, slot, held in ticket.holds:
+            # OpenAI counts failed requests; elsewhere only the tokens are known to be given back.
+            if self.counting == "input,output" and dimension.kind != REQUESTS:
+                dimension.correct(slot, -held)
+        took_s = max(0.0, now - ticket.granted_at)
+        self._reject_s = took_s if self._reject_s is None else 0.8 * self._reject_s + 0.2 * took_s
+        fresh = ticket.granted_at >= self._last_cut
+        if fresh:
+            self._last_cut = now
+            for dimension in self._dimensions:
+                dimension.cut(now)
+            if not self._dimensions:
+                self._learn_cap()
+        self._ramp = inf
+        if retry_after_s is not None:
+            self.pause(now, now + max(0.0, retry_after_s))
+        elif fresh:
+            self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u))
+        return self._leave(now, ticket)
+
+    def pause(self, now: float, until: float) -> None:
+        """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
+        if self._probing and until <= self._not_before:
+            return
+        self._not_before = max(self._not_before, until, now)
+        self._probing = True
+        self._probe = None
+        self._probe_until = inf
+        if self._queue:
+            self.next_at = self._not_before
+
+    def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
+        """Learn from the headers of an answer to an attempt that was granted at `asked_at`."""
+        if not self._started:
+            self._start(now)
+        newest = asked_at >= self._told_at
+        self._told_at = max(self._told_at, asked_at)
+        for limit in seen:
+            if limit.period_s > 0 and isfinite(limit.period_s):
+                self._adopt_one(now, limit, asked_at, newest)
+        return self._pump(now)
+
+    def snapshot(self, now: float | None = None) -> LimiterState:
+        """The state at `now`, or as the last event left it."""
+        for dimension in self._dimensions if now is not None else ():
+            dimension.roll(now if now is not None else 0.0)
+        cap = min(self._cap(), self._ramp)
+        paused = self._not_before > (-inf if now is None else now)
+        return LimiterState(
+            name=self.name,
+            queued=len(self._queue),
+            in_flight=self._in_flight,
+            in_flight_cap=cap if cap < inf else None,
+            paused_until=self._not_before if paused and self._not_before > -inf else None,
+            probing=self._probing,
+            next_at=self.next_at,
+            granted=self._granted,
+            rejected=self._rejected,
+            expected_output=self._output_mean,
+            dimensions=tuple(
+                DimensionState(
+                    name=d.name,
+                    period_s=d.period_s,
+                    limit=d.limit,
+                    configured=d.configured,
+                    told=d.told,
+                    used_in_window=d.used,
+                    level=d.level,
+                    trim=d.trim,
+                )
+                for d in self._dimensions
+            ),
+        )
+
+    # --- admission -----------------------------------------------------------------------------------------------
+
+    def _start(self, now: float) -> None:
+        self._started = True
+        limits = self._limits
+        configured = {
+            "requests": limits.rpm, "tokens": limits.tpm, "input_tokens": limits.itpm, "output_tokens": limits.otpm,
+        }  # fmt: skip
+        for name, limit in configured.items():
+            if limit is not None:
+                self._dimensions.append(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
+
+    def _refusal(self, now: float, ticket: Ticket) -> Refuse | None:
+        for dimension in self._dimensions:
+            least = self._least(ticket, dimension.kind)
+            if least > dimension.limit:
+                what = f"{least:,} {dimension.name.replace('_', ' ')}"
+                per = "minute" if dimension.period_s == 60 else f"{dimension.period_s:g} s"
+                return Refuse(f"the call counts {what}, the limit is {dimension.limit:,} per {per}", never=True)
+        if ticket.deadline is not None and self._not_before > ticket.deadline and self._not_before > now:
+            wait_s = self._not_before - now
+            left_s = max(0.0, ticket.deadline - now)
+            return Refuse(
+                f"the provider asked to wait {wait_s:.1f} s more, the deadline is in {left_s:.1f} s",
+                retry_after_s=wait_s,
+            )
+        return None
+
+    def _least(self, ticket: Ticket, kind: int) -> int:
+        """What the server counts of the ticket at the start, for certain."""
+        if kind == REQUESTS:
+            return 1
+        if kind == OUTPUT:
+            return 0
+        if kind == TOKENS and self.counting == "prompt+max":
+            return max(ticket.input_tokens, ticket.output_tokens or 0)
+        return ticket.input_tokens
+
+    def _amount(self, ticket: Ticket, dimension: Dimension) -> float:
+        """What to reserve: what the server counts, and what the answer is expected to add."""
+        kind = dimension.kind
+        if kind == REQUESTS:
+            return 1.0
+        if kind == INPUT:
+            return float(ticket.input_tokens)
+        expected = self._output_mean
+        if ticket.output_tokens is not None and ticket.output_tokens < expected:
+            expected = float(ticket.output_tokens)
+        if kind == TOKENS:
+            expected = max(expected + ticket.input_tokens, self._least(ticket, TOKENS))
+        return min(expected, float(dimension.limit))
+
+    def _try(self, now: float, ticket: Ticket) -> float:
+        """Grant the ticket and return `now`, or return when to try again (inf: when something is given back)."""
+        if now < self._not_before:
+            return self._not_before
+        if self._probing and self._probe is not None:
+            if now < self._probe_until:
+                return self._probe_until
+            self._probing = False
+        if self._in_flight >= self._cap():
+            return inf
+        if self._in_flight >= self._ramp:
+            at = self._ramp_up(now)
+            if at > now:
+                return at
+        ready = now
+        amounts = [(dimension, self._amount(ticket, dimension)) for dimension in self._dimensions]
+        for dimension, amount in amounts:
+            at = dimension.ready_at(now, amount)
+            if at > ready:
+                ready = at
+        if ready > now:
+            return ready
+        ticket.holds = tuple([(dimension, dimension.book(now, amount), amount) for dimension, amount in amounts])
+        ticket.state = "granted"
+        ticket.granted_at = now
+        self._in_flight += 1
+        self._granted += 1
+        if self._probing:
+            self._probe = ticket
+            patience = PROBE_S if self._reject_s is None else min(PROBE_S, max(LEAST_PROBE_S, 2 * self._reject_s))
+            self._probe_until = now + patience
+        return now
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        ticket.state = "queued"
+        self._queue.push(ticket)
+
+    def _pump(self, now: float) -> list[Ticket]:
+        granted: list[Ticket] = []
+        self.next_at = None
+        while (ticket := self._queue.head()) is not None:
+            at = self._try(now, ticket)
+            if at > now:
+                self.next_at = at if at < inf else None
+                break
+            self._queue.pop(ticket, now, self._share(ticket))
+            granted.append(ticket)
+        return granted
+
+    def _share(self, ticket: Ticket) -> float:
+        return max([held / dimension.limit for dimension, _, held in ticket.holds], default=UNLIMITED_SHARE)
+
+    def _leave(self, now: float, ticket: Ticket) -> list[Ticket]:
+        ticket.state = "done"
+        ticket.holds = ()
+        self._in_flight -= 1
+        return self._pump(now) if self._queue else []
+
+    # --- what answers teach --------------------------------------------------------------------------------------
+
+    def _settle_one(
+        self, now: float, ticket: Ticket, usage: Usage, dimension: Dimension, slot: Slot, held: float
+    ) -> None:
+        kind = dimension.kind
+        if kind == REQUESTS:
+            return
+        if kind == OUTPUT:
+            dimension.move_half(now, slot, held, usage.completion)
+            return
+        if kind == INPUT or self.counting == "input,output":
+            used = usage.prompt - (usage.cache_read if self.counting == "input,output" else 0)
+            if kind == TOKENS:
+                used += usage.completion
+        else:
+            used = max(usage.total, self._least(ticket, TOKENS))
+        if used != held:
+            dimension.correct(slot, used - held)
+
+    def _learn_output(self, usage: Usage) -> None:
+        produced = usage.completion
+        if self._output_known:
+            self._output_mean += OUTPUT_SMOOTHING * (produced - self._output_mean)
+        else:
+            self._output_known, self._output_mean = True, float(produced)
+
+    def _adopt_one(self, now: float, seen: LimitSeen, asked_at: float, newest: bool) -> None:
+        known = next((d for d in self._dimensions if d.name == seen.dimension and d.period_s == seen.period_s), None)
+        if seen.limit is not None and seen.limit > 0:
+            if known is None:
+                burst_s = self._limits.burst_s
+                known = Dimension(seen.dimension, now, told=seen.limit, period_s=seen.period_s, burst_s=burst_s)
+                self._dimensions.append(known)
+                self._ramp = self._learned_cap = inf
+            elif newest:
+                known.tell(now, seen.limit)
+        if known is not None and seen.remaining is not None:
+            known.remain(now, max(0, seen.remaining), asked_at)
+
+    def _cap(self) -> float:
+        cap = self._limits.concurrency
+        return self._learned_cap if cap is None else min(self._learned_cap, cap)
+
+    def _learn_cap(self) -> None:
+        others = self._in_flight - 1
+        if self._learned_cap == inf:
+            self._learned_cap = max(1, int(others * 0.95))
+        else:
+            self._learned_cap = max(1, min(self._learned_cap, others + 1) - 1)
+        self._good = 0
+
+    def _grow_caps(self) -> None:
+        if self._ramp < inf and self._in_flight * 2 > self._ramp:
+            self._ramp += 1
+        if self._learned_cap < inf:
+            self._good += 1
+            if self._good >= 1.5 * self._learned_cap and self._in_flight >= self._learned_cap - 1:
+                self._learned_cap += 1
+                self._good = 0
+
+    def _ramp_up(self, now: float) -> float:
+        if self._ramp_at is None or now > self._ramp_at + RAMP_S:
+            self._ramp_at = now + RAMP_S
+        if now < self._ramp_at:
+            return self._ramp_at
+        self._ramp *= 2
+        self._ramp_at = None
+        return now

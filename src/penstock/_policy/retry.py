@@ -1,0 +1,199 @@
+"""Whether a failed attempt is tried again, and after how long.
+
+    phase        what it means                               tried again
+    not_sent     the provider saw nothing                    yes, after milliseconds; costs the provider nothing
+    refused      turned away before any work (429, 503, 529) yes, not before it said
+    unknown      sent, no whole answer; may have been paid   `unknown_outcomes` times, 0 for never
+    emitted      output was already shown                    never: the text would be repeated
+    final        the same again cannot help                  never
+
+The order of the rules: can it help, may it be repeated, are attempts left, is there time, is there budget. The deadline
+comes before any wait: who would wait past it is told now.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+from ..errors import ConfigError, ConnectionFailed, Overloaded, PenstockError, RateLimited, Refused, ServerFault
+
+Phase = Literal["not_sent", "refused", "unknown", "emitted", "final"]
+
+BUDGET = 500
+COST_TRANSIENT = 14
+COST_THROTTLED = 5
+EARNED = 1
+TOLD_JITTER = 0.1
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How often and how patiently: `attempts` in all, the first included.
+
+    Delays are uniform between 0 and min(`cap_s`, base times 2 per retry), with `base_s`, or `not_sent_base_s` where the
+    provider saw nothing. `unknown_outcomes` attempts that may have been paid are repeated. `rate_limits` 429s per call
+    do not count as attempts where the caller counts them apart. A provider that asks for more than `patience_s` is
+    not waited for.
+
+    Raises: ConfigError when a number is out of its range.
+    """
+
+    attempts: int = 3
+    base_s: float = 1.0
+    not_sent_base_s: float = 0.05
+    cap_s: float = 20.0
+    unknown_outcomes: int = 1
+    rate_limits: int = 10
+    patience_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("attempts", 1), ("unknown_outcomes", 0), ("rate_limits", 0)):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"retry {name} must be a whole number of at least {least}; got {value!r}")
+        for name in ("base_s", "not_sent_base_s", "cap_s", "patience_s"):
+            number: object = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number) or number < 0:
+                raise ConfigError(f"retry {name} must be a number of seconds of at least 0; got {number!r}")
+
+
+class RetryBudgetState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left of the budget, and how often it was used and found empty."""
+
+    level: int
+    capacity: int
+    spent: int
+    empty: int
+
+
+class RetryBudget:
+    """A purse that all calls of a lane share: retries cost, first-try successes earn, so an outage is not multiplied.
+
+    Full, it pays for 35 retries; 200 calls into a total outage therefore make 235 attempts (1.18 per call). Where all
+    is throttled it pays for 100; there the lane's pause bounds the rate.
+    Source: AWS SDKs' standard retry mode (botocore 1.44, 2026-11).
+    """
+
+    __slots__ = ("_capacity", "_empty", "_level", "_spent")
+
+    def __init__(self, capacity: int = BUDGET) -> None:
+        value: object = capacity
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigError(f"a retry budget must be a whole number of at least 0; got {value!r}")
+        self._capacity = capacity
+        self._level = capacity
+        self._spent = 0
+        self._empty = 0
+
+    def spend(self, cost: int) -> bool:
+        """Pay for a retry; False when there is not enough left."""
+        if cost > self._level:
+            self._empty += 1
+            return False
+        self._level -= cost
+        self._spent += 1
+        return True
+
+    def succeeded(self, cost: int = 0) -> None:
+        """A call succeeded: with `cost`, that of its last retry, it is given back; without a retry it earns."""
+        self._level = min(self._capacity, self._level + (cost or EARNED))
+
+    def snapshot(self) -> RetryBudgetState:
+        """The budget as it stands."""
+        return RetryBudgetState(level=self._level, capacity=self._capacity, spent=self._spent, empty=self._empty)
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False):
+    """Try again after `after_s`; `cost` goes to `RetryBudget.succeeded` when that works."""
+
+    after_s: float
+    cost: int = 0
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """Do not try again. `deadline`: there was no time for it; it would have taken `needed_s` more, until `retry_at`."""
+
+    reason: str
+    deadline: bool = False
+    needed_s: float | None = None
+    retry_at: float | None = None
+
+
+def phase(error: BaseException, emitted: bool = False) -> Phase:
+    """Say how far an attempt came, which decides whether it may be repeated and whether it may have been paid."""
+    if emitted:
+        return "emitted"
+    if not isinstance(error, PenstockError) or not error.retriable:
+        return "final"
+    if isinstance(error, ConnectionFailed | Refused):
+        return "not_sent"
+    if isinstance(error, RateLimited | Overloaded):
+        return "refused"
+    if isinstance(error, ServerFault) and error.status in (503, 529):
+        return "refused"
+    return "unknown"
+
+
+def decide(
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    *,
+    error: PenstockError,
+    number: int,
+    unknowns: int,
+    emitted: bool,
+    now: float,
+    deadline: float | None,
+    u: float,
+    limited: int | None = None,
+) -> Retry | GiveUp:
+    """Decide about the attempt that just failed.
+
+    `number` of them were made (this one included), `unknowns` of those before this one ended unknown, `limited` of
+    those before this one were rate limited (None: they count as attempts like any other). `emitted`: output was shown.
+    """
+    how = phase(error, emitted)
+    counted = number - (limited or 0)
+    if how == "emitted":
+        return GiveUp("output was already shown")
+    if how == "final":
+        return GiveUp("the same request cannot succeed")
+    if how == "unknown" and unknowns >= policy.unknown_outcomes:
+        return GiveUp("it may have been paid, and repeating it could pay twice")
+    if limited is not None and isinstance(error, RateLimited):
+        if limited >= policy.rate_limits:
+            return GiveUp(f"rate limited {limited + 1} times")
+        counted = 0
+    if counted >= policy.attempts:
+        return GiveUp(f"all {policy.attempts} attempts were used" if policy.attempts > 1 else "retries are off")
+    after_s = _delay_s(policy, error, how, max(1, counted), u)
+    if deadline is not None and after_s >= deadline - now:
+        left_s = max(0.0, deadline - now)
+        return GiveUp(
+            f"the next attempt would start in {after_s:.2f} s, the deadline is in {left_s:.2f} s",
+            deadline=True,
+            needed_s=after_s,
+            retry_at=now + after_s,
+        )
+    if error.retry_after_s is not None and error.retry_after_s > policy.patience_s:
+        return GiveUp(
+            f"the provider asked to wait {error.retry_after_s:.0f} s, more than patience_s={policy.patience_s:g}",
+            needed_s=after_s,
+            retry_at=now + after_s,
+        )
+    cost = COST_THROTTLED if isinstance(error, RateLimited) else COST_TRANSIENT
+    if not budget.spend(cost):
+        return GiveUp("the retry budget is empty: too many calls fail")
+    return Retry(after_s, cost)
+
+
+def _delay_s(policy: RetryPolicy, error: PenstockError, how: Phase, number: int, u: float) -> float:
+    told_s = error.retry_after_s
+    floor_s = told_s * (1.0 + TOLD_JITTER * u) if told_s is not None and told_s > 0 else 0.0
+    if isinstance(error, RateLimited):
+        return floor_s  # the lane's pause does the waiting
+    base_s = policy.not_sent_base_s if how == "not_sent" else policy.base_s
+    backoff_s = u * min(policy.cap_s, base_s * 2.0 ** min(number - 1, 60))
+    return max(floor_s, backoff_s)

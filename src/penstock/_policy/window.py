@@ -1,0 +1,244 @@
+"""One dimension of a limit: at most so many requests or tokens in any window of its period, and evenly paced.
+
+Two guards that must both agree. The *window* is the promise: the exact sum of the last period, kept in at most 600
+slots that expire late, never early. The *bucket* is the pace: it spreads the limit over the period, so that a server
+that enforces it in short slices, or by a bucket of its own, has nothing to refuse. Both run a guard of 1/60 of the
+period slower than allowed, because the network moves requests closer together than they were sent; that leaves 97.8 %
+of the limit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+Name = str
+REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
+KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
+
+GUARD = 1 / 60  # of the period: arrivals may be this much closer together than departures
+SLOTS = 600
+BURST_S = 0.25  # of the rate of requests: a quarter of the shortest slice that a server was seen to enforce (1 s)
+TOKEN_BURST_S = 4.0  # of the rate of tokens: credit for mixed sizes, less than the smallest bucket seen (6 s)
+LEAST_PACE = 0.995  # of the limit; below it a large burst would cost more than the window takes back
+PACED_PERIOD_S = 120.0  # a limit per day is a quota: it is counted, not spread over the day
+
+TRIM_CUT = 0.93
+TRIM_FLOOR = 0.3
+TRIM_GROWTH_PER_S = 0.01
+TRIM_CLEAN_S = 3.0
+
+
+class Slot:
+    """What was booked between `opens` and `closes`; `expires` is -inf once it left the window."""
+
+    __slots__ = ("amount", "closes", "expires", "opens")
+
+    def __init__(self, opens: float, closes: float, expires: float, amount: float) -> None:
+        self.opens = opens
+        self.closes = closes
+        self.expires = expires
+        self.amount = amount
+
+
+class Dimension:
+    """Requests or tokens against one limit; amounts may be fractions (an expected output is an average).
+
+    `configured` is the upper bound that the user set, `told` what the provider's headers say; the smaller one counts.
+    `trim` scales it down after rejections that the figures do not explain.
+    """
+
+    __slots__ = (
+        "_base_rate",
+        "_blocked_need",
+        "_blocked_until",
+        "_burst_s",
+        "_keep_s",
+        "_slots",
+        "_trimmed_at",
+        "_width_s",
+        "allowed",
+        "at",
+        "cap",
+        "configured",
+        "kind",
+        "level",
+        "limit",
+        "name",
+        "period_s",
+        "rate",
+        "told",
+        "trim",
+        "used",
+    )
+
+    def __init__(
+        self,
+        name: Name,
+        now: float,
+        *,
+        configured: int | None = None,
+        told: int | None = None,
+        period_s: float = 60.0,
+        burst_s: float | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = KINDS[name]
+        self.configured = configured
+        self.told = told
+        self.period_s = period_s
+        self.trim = 1.0
+        self.at = now
+        self.used = 0.0
+        own_burst_s = (BURST_S if self.kind == REQUESTS else TOKEN_BURST_S) * min(1.0, period_s / 60)
+        self._burst_s = (own_burst_s if burst_s is None else burst_s) if period_s <= PACED_PERIOD_S else period_s
+        self._keep_s = period_s * (1 + GUARD)
+        self._width_s = self._keep_s / SLOTS
+        self._slots: deque[Slot] = deque()
+        self._trimmed_at = -inf
+        self._blocked_need = inf
+        self._blocked_until = -inf
+        self._retune()
+        self.level = self.cap
+
+    def _retune(self) -> None:
+        limits = [limit for limit in (self.configured, self.told) if limit is not None]
+        self.limit = min(limits)
+        # One request always fits the bucket; tokens may overdraw it (see `ready_at`), so they need no such floor.
+        self.cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
+        pace = max(self.limit - self.cap, self.limit * LEAST_PACE)
+        self._base_rate = pace / self._keep_s
+        self._scale()
+
+    def _scale(self) -> None:
+        self.allowed = self.limit * self.trim
+        self.rate = self._base_rate * self.trim
+        self._blocked_need = inf
+
+    def roll(self, now: float) -> None:
+        """Bring level and window to `now`; a clock that went back changes nothing."""
+        elapsed_s = now - self.at
+        if elapsed_s > 0:
+            self.level += elapsed_s * self.rate
+            if self.level > self.cap:
+                self.level = self.cap
+            if self.trim < 1.0:
+                self._grow(now)
+            self.at = now
+        slots = self._slots
+        while slots and slots[0].expires <= now:
+            gone = slots.popleft()
+            self.used -= gone.amount
+            gone.expires = -inf
+        if not slots:
+            self.used = 0.0
+
+    def ready_at(self, now: float, amount: float) -> float:
+        """The earliest time at which `amount` may go if nothing else happens; `now` when it may go at once.
+
+        What is larger than the burst goes at a full bucket and overdraws it, so no size waits for ever. For the same
+        reason an empty window takes anything: a trimmed or tightened limit never blocks what was let into the queue.
+        """
+        self.roll(now)
+        ready = now
+        need = amount if amount < self.cap else self.cap
+        missing = need - self.level
+        if missing > self.rate * 1e-6:
+            ready = now + missing / self.rate
+        if self.used + amount > self.allowed + 1e-6 and self._slots:
+            ready = max(ready, self._window_at(amount))
+        if ready > now and self.trim < 1.0:
+            return min(ready, now + 1.0)  # the trim grows back meanwhile
+        return ready
+
+    def _window_at(self, amount: float) -> float:
+        # Nothing but a refund makes room before the slot found last time expires, and a refund forgets it.
+        if amount >= self._blocked_need and self.at < self._blocked_until:
+            return self._blocked_until
+        excess = self.used + amount - self.allowed - 1e-6
+        until = self._slots[-1].expires
+        for slot in self._slots:
+            excess -= slot.amount
+            if excess <= 0:
+                until = slot.expires
+                break
+        self._blocked_need, self._blocked_until = amount, until
+        return until
+
+    def book(self, now: float, amount: float) -> Slot:
+        """Take `amount` now; the slot is the receipt for `correct`."""
+        self.level -= amount
+        self.used += amount
+        if self._slots:
+            last = self._slots[-1]
+            if now < last.closes:
+                last.amount += amount
+                return last
+        slot = Slot(now, now + self._width_s, now + self._keep_s, amount)
+        self._slots.append(slot)
+        return slot
+
+    def correct(self, slot: Slot, change: float) -> None:
+        """Add `change` to what a slot holds; negative is a refund, which may be used at once."""
+        level = self.level - change
+        self.level = level if level < self.cap else self.cap
+        if slot.expires > 0:
+            slot.amount += change
+            self.used += change
+            self._blocked_need = inf
+
+    def move_half(self, now: float, slot: Slot, held: float, actual: float) -> None:
+        """Replace a held amount by what was used evenly between then and now: half there, half here.
+
+        Output is produced during the call, so its mean time is the middle; two halves have the same mean.
+        """
+        self.correct(slot, actual / 2 - held)
+        self.book(now, actual / 2)
+
+    def booked_since(self, since: float) -> float:
+        """What was booked after `since`, a slot that covers it included."""
+        total = 0.0
+        for slot in reversed(self._slots):
+            if slot.closes <= since:
+                break
+            total += slot.amount
+        return total
+
+    def cut(self, now: float) -> None:
+        """Scale down after a rejection."""
+        self.roll(now)
+        self.trim = max(TRIM_FLOOR, self.trim * TRIM_CUT)
+        self._trimmed_at = now
+        self._scale()
+
+    def _grow(self, now: float) -> None:
+        since = max(self.at, self._trimmed_at + TRIM_CLEAN_S)
+        if now > since:
+            self.trim = min(1.0, self.trim + TRIM_GROWTH_PER_S * (now - since))
+            self._scale()
+
+    def tell(self, now: float, limit: int) -> None:
+        """Adopt the limit that the provider states: a lower one at once, a higher one as slowly as a trim grows back."""
+        if limit == self.told:
+            return
+        self.roll(now)
+        before = self.allowed
+        self.told = limit
+        self._retune()
+        self.trim = max(TRIM_FLOOR, min(1.0, before / self.limit)) if self.limit > before else 1.0
+        self._scale()
+        self.level = min(self.level, self.cap)
+
+    def remain(self, now: float, remaining: int, asked_at: float) -> None:
+        """Lower the level to what the provider says is left, less what was booked after it was asked.
+
+        `remaining` >= the burst says nothing: what was booked since cannot exceed the burst and the refill since.
+        """
+        if remaining >= self.cap:
+            return
+        self.roll(now)
+        refilled = max(0.0, now - asked_at) * self.rate
+        self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
+
+    def __len__(self) -> int:
+        return len(self._slots)

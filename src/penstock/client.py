@@ -1,0 +1,284 @@
+"""`Client` and `AsyncClient`: options in, a driver out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import blake2s
+from types import TracebackType
+from typing import Generic, Literal, Self, TypeVar, Unpack
+
+import msgspec
+
+from ._flow.accounting import Order
+from ._flow.effects import Lane
+from ._flow.prompt import Options, Prompt, request
+from ._io import settings as _settings
+from ._io.clock import Clock, SystemClock
+from ._io.drive_async import AsyncRun
+from ._io.drive_sync import SyncRun
+from ._io.gate import Gate
+from ._io.http import AsyncTransport, SyncTransport, Target
+from ._io.parking import AsyncGate, ThreadGate
+from ._io.stream import AsyncStream, Stream
+from ._policy.breaker import BreakerSettings, BreakerState
+from ._policy.budget import Budget, BudgetBook, BudgetState
+from ._policy.limiter import Limiter, LimiterState, Limits
+from ._policy.retry import RetryPolicy
+from ._policy.routing import Router
+from ._policy.tally import Totals
+from ._policy.timeouts import Timeouts
+from ._wire import registry
+from .errors import ConfigError
+from .types import Response, Tier
+
+__all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Stream"]
+
+GateT = TypeVar("GateT", bound=Gate)
+TransportT = TypeVar("TransportT")
+
+
+class LaneStatus(msgspec.Struct, frozen=True):
+    """The state of one lane, for people: 'provider:model', its limiter and its breaker."""
+
+    name: str
+    limiter: LimiterState
+    breaker: BreakerState
+
+
+class _Client(Generic[GateT, TransportT]):
+    """What both clients share: settings, lanes and policies. Nothing here waits."""
+
+    _gate_class: type[GateT]
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        tiers: Mapping[Tier, str | Sequence[str]] | None = None,
+        fallbacks: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        limits: Limits | Mapping[str, Limits] | None = None,
+        budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
+        breaker: BreakerSettings | None = None,
+        timeouts: Timeouts | None = None,
+        deadline_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+        base_urls: Mapping[str, str] | None = None,
+        config: str | os.PathLike[str] | bool | None = None,
+        env: Mapping[str, str] | None = None,
+        transport: TransportT | Literal["aiohttp", "urllib3", "httpx2"] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Read the settings; nothing is sent and no connection is made.
+
+        `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
+        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `keys` and
+        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
+
+        Raises: ConfigError.
+        """
+        self.settings = _settings.load(config=config, env=env, keys=keys, base_urls=base_urls)
+        file = self.settings.file
+        self._limits: Mapping[str, Limits] = file.limits if limits is None else _by_name(limits)
+        self._timeouts = timeouts or file.timeouts or Timeouts()
+        self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
+        self._tags = {**file.tags, **(tags or {})}
+        self._router = Router(
+            tiers=file.tiers if tiers is None else tiers,
+            fallbacks=file.fallbacks if fallbacks is None else fallbacks,
+            default=model or file.model,
+        )
+        budget = budget or file.budget
+        self._capped = budget is not None
+        self._clock = clock or SystemClock()
+        self._gate = self._gate_class(
+            clock=self._clock,
+            limits=self._limits_of,
+            budget=BudgetBook(budget),
+            retry=retry or file.retry or RetryPolicy(),
+            breaker=breaker or BreakerSettings(),
+        )
+        self._lanes: dict[str, Lane] = {}
+        self._targets: dict[str, Target] = {}
+        self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
+
+    def _open(self, name: str | None) -> TransportT:
+        raise NotImplementedError
+
+    def _limits_of(self, lane: Lane) -> Limits | None:
+        return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+
+    def _lane(self, model: str) -> Lane:
+        lane = self._lanes.get(model)
+        if lane is None:
+            provider, name = registry.resolve(model, self.settings.providers)
+            key, _ = self.settings.key(provider)
+            base_url = self.settings.base_url(provider).value
+            credential = "none" if key is None else blake2s(key.reveal().encode(), digest_size=4).hexdigest()
+            wire = registry.wire(provider.wire)
+            lane = Lane(
+                id=f"{provider.name}:{name}@{base_url}#{credential}",
+                provider=provider,
+                model=name,
+                wire=wire,
+                base_url=base_url,
+                credential=credential,
+            )
+            Limiter(self._limits_of(lane), counting=provider.counting)
+            self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
+            self._lanes[model] = lane
+        return lane
+
+    def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
+        asked = request(prompt, options)
+        route = self._router.route(options.get("model"), options.get("tier"))
+        names = (*route.candidates[:1], *options["fallbacks"]) if "fallbacks" in options else route.candidates
+        now = self._clock.now()
+        within = options.get("deadline_s", self._deadline_s)
+        if within is not self._deadline_s:
+            within = _deadline(within)
+        tags = options.get("tags")
+        return Order(
+            request=asked,
+            lanes=tuple([self._lane(name) for name in names]),
+            stream=stream,
+            timeouts=self._timeouts,
+            prices=self.settings.prices,
+            capped=self._capped,
+            priority=options.get("priority", "normal"),
+            tags={**self._tags, **tags} if tags else self._tags,
+            started=now,
+            deadline=None if within is None else now + within,
+        )
+
+    def usage(self) -> Totals:
+        """Return what this client used so far, in all, by model and by tag."""
+        return self._gate.usage()
+
+    def lanes(self) -> tuple[LaneStatus, ...]:
+        """Return the state of the lanes used so far."""
+        return tuple(
+            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot())
+            for state in self._gate.lanes()
+        )
+
+    def budget(self) -> BudgetState:
+        """Return what is spent, held and left in every budget."""
+        return self._gate.budget.snapshot(self._clock.wall())
+
+    def __repr__(self) -> str:
+        totals = self.usage()
+        lanes = ", ".join(sorted(state.lane.name for state in self._gate.lanes())) or "no lane yet"
+        return f"<{type(self).__name__} [{lanes}] {totals.calls} calls, {totals.attempts} attempts, ${totals.cost}>"
+
+
+def _by_name(limits: Limits | Mapping[str, Limits]) -> Mapping[str, Limits]:
+    return {"*": limits} if isinstance(limits, Limits) else limits
+
+
+def _deadline(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ConfigError(f"deadline_s is {seconds!r}; expected a finite number of seconds above 0")
+    return float(seconds)
+
+
+class Client(_Client[ThreadGate, SyncTransport]):
+    """The gate for threads: every method may be called from many threads at once.
+
+    Use it in a `with` block, or close() it. Parameters are those of `AsyncClient`.
+    """
+
+    _gate_class = ThreadGate
+
+    def _open(self, name: str | None) -> SyncTransport:
+        connect_s = self._timeouts.connect_s
+        if name in (None, "urllib3"):
+            from ._io.transports.urllib3_ import Urllib3Transport
+
+            return Urllib3Transport(connect_s=connect_s)
+        if name == "httpx2":
+            from ._io.transports.httpx2_ import Httpx2Transport
+
+            return Httpx2Transport(connect_s=connect_s)
+        raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
+
+    def complete(self, prompt: Prompt, **options: Unpack[Options]) -> Response:
+        """Ask once and wait for the whole answer.
+
+        `prompt` is a string, or messages as `Message`s or dicts in the shape of OpenAI or Anthropic.
+
+        Raises: PenstockError; see errors for what each class asks you to do.
+        """
+        return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
+
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Stream:
+        """Ask once and get the answer as it is produced; nothing is sent before it is read.
+
+        Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
+        """
+        return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
+
+    def close(self) -> None:
+        """Close all connections. Calls under way fail."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncClient(_Client[AsyncGate, AsyncTransport]):
+    """The gate for an event loop, with the same parameters and results as `Client`, awaited.
+
+    Use it in an `async with` block, or close() it.
+    """
+
+    _gate_class = AsyncGate
+
+    def _open(self, name: str | None) -> AsyncTransport:
+        connect_s = self._timeouts.connect_s
+        if name in (None, "aiohttp"):
+            from ._io.transports.aiohttp_ import AiohttpTransport
+
+            return AiohttpTransport(connect_s=connect_s)
+        if name == "httpx2":
+            from ._io.transports.httpx2_ import AsyncHttpx2Transport
+
+            return AsyncHttpx2Transport(connect_s=connect_s)
+        raise ConfigError(f"transport {name!r} is not for AsyncClient; expected 'aiohttp' or 'httpx2'")
+
+    async def complete(self, prompt: Prompt, **options: Unpack[Options]) -> Response:
+        """Ask once and wait for the whole answer.
+
+        `prompt` is a string, or messages as `Message`s or dicts in the shape of OpenAI or Anthropic.
+
+        Raises: PenstockError; see errors for what each class asks you to do.
+        """
+        order = self._order(prompt, options, stream=False)
+        return await AsyncRun(order, self._gate, self._transport, self._targets).finish()
+
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncStream:
+        """Ask once and get the answer as it is produced; nothing is sent before it is read.
+
+        Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
+        """
+        order = self._order(prompt, options, stream=True)
+        return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
+
+    async def close(self) -> None:
+        """Close all connections. Calls under way fail."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
