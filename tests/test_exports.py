@@ -10,15 +10,36 @@ import penstock
 
 PROMISE = [
     "AsyncClient",
+    "AsyncStream",
+    "Attempt",
+    "Audio",
+    "BreakerSettings",
     "Budget",
+    "Choice",
     "Chunk",
     "Client",
+    "Document",
+    "Image",
+    "JSONSchema",
     "Limits",
     "Message",
+    "Opaque",
+    "PenstockError",
+    "Reasoning",
+    "Refusal",
     "Request",
     "Response",
+    "RetryPolicy",
+    "Stream",
+    "Text",
+    "Thinking",
+    "Timeouts",
     "Tool",
+    "ToolCall",
+    "ToolResult",
+    "Totals",
     "Usage",
+    "__version__",
 ]
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -26,7 +47,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 def test_the_public_names_are_the_promised_ones() -> None:
     """Adding or removing a public name is a decision, made here as well."""
-    assert sorted(penstock.__all__) == PROMISE
+    assert sorted(penstock.__all__) == sorted(PROMISE)
 
 
 def test_every_public_name_is_listed_by_dir() -> None:

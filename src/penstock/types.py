@@ -53,7 +53,7 @@ def to_nano(amount: str | int | float | Decimal) -> int:
 
 def to_usd(nano: int) -> Decimal:
     """Turn integer nano-dollars into exact dollars."""
-    return Decimal(nano).scaleb(-9)
+    return Decimal(nano).scaleb(-9) if nano else Decimal(0)
 
 
 class Secret:

@@ -272,8 +272,9 @@ def test_bad_requests_are_refused_in_the_services_words(
     claude: anthropic.Anthropic, options: dict[str, Any], status: int, words: str
 ) -> None:
     """What the real server refuses is refused with its status and message."""
+    request: dict[str, Any] = {"model": MODEL, "max_tokens": 50, "messages": ASK, **options}
     with pytest.raises(anthropic.APIStatusError, match=words) as caught:
-        claude.messages.create(**{"model": MODEL, "max_tokens": 50, "messages": ASK} | options)
+        claude.messages.create(**request)
     assert caught.value.status_code == status
     assert caught.value.request_id
 
@@ -291,9 +292,11 @@ def test_a_missing_version_or_max_tokens_is_a_bad_request(sim: SimServer) -> Non
 
 def test_a_bad_key_is_rejected(sim: SimServer) -> None:
     """A rejected key gets 401 with the error type."""
-    with anthropic.Anthropic(base_url=sim.url, api_key="bad-key", max_retries=0) as client:
-        with pytest.raises(anthropic.AuthenticationError) as caught:
-            client.messages.create(model=MODEL, max_tokens=50, messages=ASK)
+    with (
+        anthropic.Anthropic(base_url=sim.url, api_key="bad-key", max_retries=0) as client,
+        pytest.raises(anthropic.AuthenticationError) as caught,
+    ):
+        client.messages.create(model=MODEL, max_tokens=50, messages=ASK)
     assert caught.value.type == "authentication_error"
 
 

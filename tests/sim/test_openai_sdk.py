@@ -280,9 +280,11 @@ def test_bad_requests_are_refused_with_code_and_param(
 @pytest.mark.parametrize("key", ["bad-key", "revoked-key"])
 def test_a_bad_key_is_rejected_and_never_shown(sim: SimServer, key: str) -> None:
     """A rejected key gets 401 and appears nowhere."""
-    with openai.OpenAI(base_url=f"{sim.url}/v1", api_key=key, max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError) as caught:
-            client.chat.completions.create(model=MODEL, messages=ASK)
+    with (
+        openai.OpenAI(base_url=f"{sim.url}/v1", api_key=key, max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as caught,
+    ):
+        client.chat.completions.create(model=MODEL, messages=ASK)
     assert caught.value.code == "invalid_api_key"
     assert key not in str(caught.value) + json.dumps(sim.log()) + json.dumps(sim.bill())
 
@@ -419,6 +421,7 @@ def test_broken_bodies_break_the_parser(chat: openai.OpenAI, sim: SimServer, fau
         fault(inside)
         with pytest.raises(json.JSONDecodeError):
             chat.chat.completions.create(model=MODEL, messages=ASK)
+    assert sim.settle()
     assert sim.bill()["by_model"][MODEL]["billed"] == 2
 
 

@@ -10,6 +10,7 @@ The caller holds a lock around every call, gives a monotonic `now`, and owes eac
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf, isfinite
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ import msgspec
 from ..errors import ConfigError
 from ..types import LimitSeen, Usage
 from .fairqueue import FairQueue, Priority
-from .window import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, Slot
+from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, Slot
 
 Counting = Literal["prompt+max", "input,output"]
 TicketState = Literal["new", "queued", "granted", "done"]
@@ -30,6 +31,9 @@ PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; reject
 LEAST_PROBE_S = 0.25
 FIRST_IN_FLIGHT = 32.0  # while nothing is known of a server's limits; doubles each second that it is in the way
 RAMP_S = 1.0
+GUESS_MARK_S = 0.5
+GUESS_MARKS = 10  # a limit that nobody stated is guessed from the sends of the last 5 s that were let in
+GUESS_LEAST = 10  # sends; fewer say nothing of a rate
 UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
 
 
@@ -189,6 +193,7 @@ class Limiter:
         self._told_at = -inf
         self._learned_cap = inf
         self._good = 0
+        self._marks: deque[tuple[float, int, int]] = deque(maxlen=GUESS_MARKS)
         self._ramp = FIRST_IN_FLIGHT if limits is None else inf
         self._ramp_at: float | None = None
 
@@ -274,10 +279,12 @@ class Limiter:
         fresh = ticket.granted_at >= self._last_cut
         if fresh:
             self._last_cut = now
+            if all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions):
+                self._learn_cap()  # no known rate explains it, so it may be the calls in flight
+            if not self._dimensions:
+                self._guess(now)
             for dimension in self._dimensions:
                 dimension.cut(now)
-            if not self._dimensions:
-                self._learn_cap()
         self._ramp = inf
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
@@ -418,6 +425,8 @@ class Limiter:
         ticket.granted_at = now
         self._in_flight += 1
         self._granted += 1
+        if not amounts and (not self._marks or now >= self._marks[-1][0] + GUESS_MARK_S):
+            self._marks.append((now, self._granted, self._rejected))
         if self._probing:
             self._probe = ticket
             patience = PROBE_S if self._reject_s is None else min(PROBE_S, max(LEAST_PROBE_S, 2 * self._reject_s))
@@ -485,6 +494,8 @@ class Limiter:
                 self._dimensions.append(known)
                 self._ramp = self._learned_cap = inf
             elif newest:
+                if known.guessed:
+                    self._learned_cap = inf
                 known.tell(now, seen.limit)
         if known is not None and seen.remaining is not None:
             known.remain(now, max(0, seen.remaining), asked_at)
@@ -492,6 +503,13 @@ class Limiter:
     def _cap(self) -> float:
         cap = self._limits.concurrency
         return self._learned_cap if cap is None else min(self._learned_cap, cap)
+
+    def _guess(self, now: float) -> None:
+        since, granted, rejected = self._marks[0]
+        let_in = (self._granted - granted) - (self._rejected - rejected)
+        if let_in >= GUESS_LEAST:
+            limit = max(1, int(60 * let_in / max(GUESS_MARK_S, now - since)))
+            self._dimensions.append(Dimension("requests", now, told=limit, guessed=True))
 
     def _learn_cap(self) -> None:
         others = self._in_flight - 1

@@ -172,6 +172,9 @@ class _When(NamedTuple):
         return self.daily is not None or wall_s + _DAY_S >= self.from_s
 
 
+_ALWAYS: Final = _When(-(2**63), None)
+
+
 class _Model:
     """The prices of one model: which row holds when, and what service tiers change.
 
@@ -186,8 +189,8 @@ class _Model:
         self,
         provider: str,
         model: str,
-        prices: list[tuple[_When | None, _Row]],
-        variants: list[tuple[str, _When | None, _Row]],
+        prices: list[tuple[_When, _Row]],
+        variants: list[tuple[str, _When, _Row]],
         source: str,
     ) -> None:
         self.provider = provider
@@ -203,28 +206,19 @@ class _Model:
         """Find the prices at a time in a tier (None: the ordinary one); None when the tier's are unknown."""
         if tier is None and self.plain is not None:
             return self.plain
-        last = len(self.prices) - 1
-        while (when := self.prices[last][0]) is not None and not when.holds(wall_s):
-            last -= 1
+        last = next(i for i in reversed(range(len(self.prices))) if self.prices[i][0].holds(wall_s))
         return self._with_tier(last, tier, lambda when: when.holds(wall_s))
 
     def tariffs(self, tier: str | None, wall_s: float) -> list[_Tariff]:
         """Find all prices that may hold in the day after `wall_s`, in a tier; empty when they are unknown."""
-        found: list[_Tariff | None] = []
-        for index in reversed(range(len(self.prices))):
-            when = self.prices[index][0]
-            if when is None or when.may_hold(wall_s):
-                found.append(self._with_tier(index, tier, lambda when: when.may_hold(wall_s)))
-            if when is None or (when.daily is None and when.holds(wall_s)):
-                break
+        whens = [when for when, _ in self.prices]
+        first = next(i for i in reversed(range(len(whens))) if whens[i].daily is None and whens[i].holds(wall_s))
+        reachable = (i for i in range(first, len(whens)) if whens[i].may_hold(wall_s))
+        found = (self._with_tier(i, tier, lambda when: when.may_hold(wall_s)) for i in reachable)
         return [tariff for tariff in found if tariff is not None]
 
     def _with_tier(self, index: int, tier: str | None, holds: Callable[[_When], bool]) -> _Tariff | None:
-        chosen = [
-            number
-            for number, (name, when, _) in enumerate(self.variants)
-            if name == tier and (when is None or holds(when))
-        ]
+        chosen = [number for number, (name, when, _) in enumerate(self.variants) if name == tier and holds(when)]
         if tier is not None and not chosen:
             return None
         key = (index, *chosen)
@@ -346,7 +340,7 @@ class Prices:
             if not provider or not model:
                 raise ConfigError(f"prices: {key!r} names no model; write it as 'provider:model'")
             entry = _override(key, model, row)
-            models[provider, model.lower()] = _Model(provider, model, [(None, entry)], [], "your own price")
+            models[provider, model.lower()] = _Model(provider, model, [(_ALWAYS, entry)], [], "your own price")
         return Prices(self._table, self._ids, self._free, models)
 
     def cost(
@@ -449,7 +443,7 @@ class Prices:
     def _look_up(self, provider: str, model: str) -> _Model | None:
         if provider in self._free:
             row: _Row = {"i": Decimal(0), "o": Decimal(0)}
-            return _Model(provider, model, [(None, row)], [], "free: a server of your own bills no tokens")
+            return _Model(provider, model, [(_ALWAYS, row)], [], "free: a server of your own bills no tokens")
         price_id = self._ids.get(provider, provider)
         if price_id == "huggingface":
             # The router's name is 'org/model:host'; without a host it picks one, and prices differ between hosts.
@@ -521,9 +515,9 @@ def _epoch_s(day: str) -> int:
     return (date.fromisoformat(day) - date(1970, 1, 1)).days * _DAY_S
 
 
-def _when(text: str | None) -> _When | None:
+def _when(text: str | None) -> _When:
     if text is None:
-        return None
+        return _ALWAYS
     if len(text) == len("2026-08-21"):
         return _When(_epoch_s(text), None)
     start, end = ((int(clock[:2]) * 60 + int(clock[3:])) * 60 for clock in text.split("-"))
@@ -539,9 +533,9 @@ def _alternatives(rule: str | list[Any]) -> list[Any]:
 
 def _matches(rule: str | list[Any], name: str) -> bool:
     if isinstance(rule, list):
-        return (
-            all(_matches(part, name) for part in rule[1:]) if rule[0] == "&" else any(_matches(r, name) for r in rule)
-        )
+        if rule[0] == "&":
+            return all(_matches(part, name) for part in rule[1:])
+        return any(_matches(part, name) for part in rule)
     text = rule[1:]
     match rule[0]:
         case "=":

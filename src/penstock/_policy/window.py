@@ -45,7 +45,8 @@ class Dimension:
     """Requests or tokens against one limit; amounts may be fractions (an expected output is an average).
 
     `configured` is the upper bound that the user set, `told` what the provider's headers say; the smaller one counts.
-    `trim` scales it down after rejections that the figures do not explain.
+    `trim` scales it down after rejections that the figures do not explain. A `guessed` limit is neither configured nor
+    told but seen in rejections; its trim also grows beyond 1, since nothing else says where the limit is.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Dimension:
         "at",
         "cap",
         "configured",
+        "guessed",
         "kind",
         "level",
         "limit",
@@ -81,6 +83,7 @@ class Dimension:
         told: int | None = None,
         period_s: float = 60.0,
         burst_s: float | None = None,
+        guessed: bool = False,
     ) -> None:
         self.name = name
         self.kind = KINDS[name]
@@ -88,6 +91,7 @@ class Dimension:
         self.told = told
         self.period_s = period_s
         self.trim = 1.0
+        self.guessed = guessed
         self.at = now
         self.used = 0.0
         own_burst_s = (BURST_S if self.kind == REQUESTS else TOKEN_BURST_S) * min(1.0, period_s / 60)
@@ -122,7 +126,7 @@ class Dimension:
             self.level += elapsed_s * self.rate
             if self.level > self.cap:
                 self.level = self.cap
-            if self.trim < 1.0:
+            if self.trim < 1.0 or self.guessed:
                 self._grow(now)
             self.at = now
         slots = self._slots
@@ -214,18 +218,22 @@ class Dimension:
     def _grow(self, now: float) -> None:
         since = max(self.at, self._trimmed_at + TRIM_CLEAN_S)
         if now > since:
-            self.trim = min(1.0, self.trim + TRIM_GROWTH_PER_S * (now - since))
+            if self.guessed:
+                self.trim *= 1.0 + TRIM_GROWTH_PER_S * (now - since)
+            else:
+                self.trim = min(1.0, self.trim + TRIM_GROWTH_PER_S * (now - since))
             self._scale()
 
     def tell(self, now: float, limit: int) -> None:
         """Adopt the limit that the provider states: a lower one at once, a higher one as slowly as a trim grows back."""
-        if limit == self.told:
+        if limit == self.told and not self.guessed:
             return
         self.roll(now)
         before = self.allowed
         self.told = limit
+        self.guessed = False
         self._retune()
-        self.trim = max(TRIM_FLOOR, min(1.0, before / self.limit)) if self.limit > before else 1.0
+        self.trim = max(TRIM_FLOOR, min(1.0, before / self.limit))
         self._scale()
         self.level = min(self.level, self.cap)
 

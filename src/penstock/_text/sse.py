@@ -1,8 +1,8 @@
 """Server-sent events: bytes in any split, events out.
 
-The parser follows the WHATWG grammar (CRLF, LF or CR line ends, BOM, comments, `data:` with or without a space, data over
-several lines), with one addition: an event that the server did not end with a blank line is given out at the end of
-the bytes. `id` and `retry` are ignored, since nobody reconnects to an LLM stream.
+The parser follows the WHATWG grammar (CRLF, LF or CR line ends, BOM, comments, `data:` with or without a space, data
+over several lines), with one addition: an event that the server did not end with a blank line is given out at the end
+of the bytes. `id` and `retry` are ignored, since nobody reconnects to an LLM stream.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation (read 2026-11).
 """

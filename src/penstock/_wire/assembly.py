@@ -150,9 +150,7 @@ def _told(choice: Choice, number: int) -> list[Chunk]:
                 chunks.append(Chunk(kind="reasoning", text=text, index=index, choice=number))
             case ToolCall(kind="function", extra=None):
                 chunks.append(
-                    Chunk(
-                        kind="tool_call", text=part.arguments, index=index, choice=number, id=part.id, name=part.name
-                    )
+                    Chunk(kind="tool_call", text=part.arguments, index=index, choice=number, id=part.id, name=part.name)
                 )
             case _:
                 chunks.append(Chunk(kind="part", part=part, index=index, choice=number))

@@ -72,9 +72,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(pattern="claude-opus-4-20*", max_output=32_000, context=200_000),
     Family(pattern="claude-opus-4-5*", max_output=64_000, context=200_000),
     Family(pattern="claude-opus-4-6*", max_output=128_000, context=1_000_000),
-    Family(
-        pattern="claude-opus-4-*", max_output=128_000, context=1_000_000, rejects=("temperature", "top_p", "top_k")
-    ),
+    Family(pattern="claude-opus-4-*", max_output=128_000, context=1_000_000, rejects=("temperature", "top_p", "top_k")),
     Family(pattern="claude-sonnet-4*", max_output=64_000, context=200_000),
     Family(pattern="claude-haiku-4*", max_output=64_000, context=200_000),
     Family(pattern="claude-*-[5-9]*", max_output=64_000, rejects=("temperature", "top_p", "top_k")),

@@ -213,8 +213,8 @@ class GrowingChoice:
     def _find(self, wire: WireCall, name: str | None, position: int) -> _Call:
         """Choose the call that a piece belongs to.
 
-        A new id is a new call, whatever the index says; without an index, an id or a second name starts one; a name that
-        comes again on the same index, without any id, starts one where the arguments so far are whole.
+        A new id is a new call, whatever the index says; without an index, an id or a second name starts one; a name
+        that comes again on the same index, without any id, starts one where the arguments so far are whole.
         """
         given = call_id(wire)
         key = None if wire.index is None else _LEGACY if wire.index == _LEGACY else count(wire.index)

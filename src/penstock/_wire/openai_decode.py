@@ -298,8 +298,8 @@ def stop_reason(raw: Any, has_calls: bool, has_refusal: bool) -> tuple[StopReaso
 def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     """Turn a provider's counts into disjoint buckets; the total tells what is inside what, where it can.
 
-    Cached tokens larger than the prompt cannot be inside it (Grok on Azure); reasoning is outside the completion where only
-    that adds up to the total (xAI); a total above its parts is hidden thinking, or sound at Mistral.
+    Cached tokens larger than the prompt cannot be inside it (Grok on Azure); reasoning is outside the completion where
+    only that adds up to the total (xAI); a total above its parts is hidden thinking, or sound at Mistral.
     """
     if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None and not wire.total_tokens):
         return None

@@ -181,7 +181,7 @@ class Writer:
         return written
 
     def _thought(self, part: Reasoning, written: JSON) -> None:
-        """Send reasoning back where the server takes it; the others keep none, and refusing would end every dialogue."""
+        """Send reasoning back where the server takes it; elsewhere it is left out, or no dialogue could go on."""
         if part.details and self.takes("reasoning_details"):
             written["reasoning_details"] = [*written.get("reasoning_details", ()), *part.details]
         elif part.text:

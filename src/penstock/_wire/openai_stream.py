@@ -29,7 +29,7 @@ from .sniff import Sniffer
 class Decoder:
     """Turns the bytes of one stream into chunks; see `protocol.Decoder`.
 
-    The stop of each choice is given out at the end of the stream, since tool calls and usage may follow a finish_reason.
+    The stop of each choice is given out at the end of the stream: tool calls and usage may follow a finish_reason.
     """
 
     def __init__(self, provider: Provider) -> None:
@@ -76,8 +76,6 @@ class Decoder:
             return self._whole(self._sniffer.document())
         chunks: list[Chunk] = []
         if not self.done:
-            for event in self._parser.feed(self._sniffer.document()):
-                self._event(event, chunks)
             cut = self._parser.open
             try:
                 for event in self._parser.finish():

@@ -20,11 +20,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     """One row of the provider table: everything that differs between servers of one protocol.
 
     `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key.
-    `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by which
-    rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission (OpenAI:
-    the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
-    `takes` names what this server takes beyond its protocol ('top_k', 'cache_control', 'reasoning_content' …), `unsupported`
-    the parameters of the protocol that it refuses.
+    `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by
+    which rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission
+    (OpenAI: the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
+    `takes` names what this server takes beyond its protocol ('top_k', 'cache_control', 'reasoning_content' …),
+    `unsupported` the parameters of the protocol that it refuses.
     """
 
     name: str
@@ -39,7 +39,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     headers: dict[str, str] = {}
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    limits: Literal["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"] = "openai"
+    limits: Literal["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"] = (
+        "openai"
+    )
     counting: Literal["prompt+max", "input,output"] = "prompt+max"
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     stream_usage: bool = True
@@ -62,7 +64,7 @@ class Outbound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer, decoded. `usage` is None where the provider reported none; `cost_nano` where it reported a cost."""
+    """A whole answer, decoded. `usage` and `cost_nano` are None where the provider reported none."""
 
     choices: tuple[Choice, ...]
     usage: Usage | None = None
@@ -74,9 +76,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Decoder(Protocol):
     """Turns the bytes of one stream into chunks; any split of the same bytes gives the same chunks.
 
-    Chunks that came before an error are given out first: `feed` then returns them and keeps the error in `failure`, which
-    the next call raises; a caller that looks at it need not wait for more bytes. `done` says that the end was announced
-    ([DONE], message_stop), so nothing more is to be expected.
+    Chunks that came before an error are given out first: `feed` then returns them and keeps the error in `failure`,
+    which the next call raises; a caller that looks at it need not wait for more bytes. `done` says that the end was
+    announced ([DONE], message_stop), so nothing more is to be expected.
     """
 
     id: str | None
@@ -138,9 +140,7 @@ class Classify(Protocol):
 class ReadLimits(Protocol):
     """`headers.limits_seen`: what the headers of any answer say of the provider's limits; garbage is ignored."""
 
-    def __call__(
-        self, headers: Mapping[str, str], provider: Provider, *, wall_s: float
-    ) -> tuple[LimitSeen, ...]: ...
+    def __call__(self, headers: Mapping[str, str], provider: Provider, *, wall_s: float) -> tuple[LimitSeen, ...]: ...
 
 
 JSON = dict[str, Any]

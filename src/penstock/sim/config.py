@@ -132,6 +132,13 @@ MODELS: dict[str, Model] = {
     "gpt-5": _openai(400_000, 128_000, reasoning=True),
     "gpt-5-mini": _openai(400_000, 128_000, reasoning=True),
     "gpt-5-nano": _openai(400_000, 128_000, reasoning=True),
+    "gpt-5.4-mini": _openai(400_000, 128_000, reasoning=True),
+    "gpt-5.4-nano": _openai(400_000, 128_000, reasoning=True),
+    "gpt-5.6-luna": _openai(1_050_000, 128_000, reasoning=True),
+    "gpt-6-luna": _openai(1_050_000, 128_000, reasoning=True),
+    "gpt-6-sol": _openai(1_050_000, 128_000, reasoning=True),
+    "gpt-6.1-sol": _openai(1_050_000, 128_000, reasoning=True),
+    "gpt-6.1-terra": _openai(1_050_000, 128_000, reasoning=True),
     "o3": _openai(200_000, 100_000, reasoning=True),
     "o3-mini": _openai(200_000, 100_000, reasoning=True),
     "o4-mini": _openai(200_000, 100_000, reasoning=True),
@@ -144,16 +151,23 @@ MODELS: dict[str, Model] = {
     "claude-opus-4-1": _claude(32_000),
     "claude-opus-4-5": _claude(64_000),
     "claude-opus-4-6": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-opus-4-7": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-opus-4-8": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-sonnet-5": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-opus-5": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-haiku-5-5": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-sonnet-5-5": _claude(128_000, window=1_000_000, prefill=False),
+    "claude-opus-5-5": _claude(128_000, window=1_000_000, prefill=False),
     "claude-3-5-haiku-latest": _claude(8_192),
 }
 
 
-def _claude_price(input_usd: str, output_usd: str) -> Price:
+def _claude_price(input_usd: str, output_usd: str, cache_read_usd: str | None = None) -> Price:
     base = Decimal(input_usd)
     return Price(
         input=input_usd,
         output=output_usd,
-        cache_read=str(base / 10),
+        cache_read=cache_read_usd or str(base / 10),
         write_5m=str(base * Decimal("1.25")),
         write_1h=str(base * 2),
     )
@@ -170,6 +184,13 @@ PRICES: dict[str, Price] = {
     "gpt-5": Price(input="1.25", output="10", cache_read="0.125"),
     "gpt-5-mini": Price(input="0.25", output="2", cache_read="0.025"),
     "gpt-5-nano": Price(input="0.05", output="0.40", cache_read="0.005"),
+    "gpt-5.4-mini": Price(input="0.75", output="4.50", cache_read="0.075"),
+    "gpt-5.4-nano": Price(input="0.20", output="1.25", cache_read="0.02"),
+    "gpt-5.6-luna": Price(input="0.20", output="1.20", cache_read="0.02"),
+    "gpt-6-luna": Price(input="0.10", output="0.50", cache_read="0.01"),
+    "gpt-6-sol": Price(input="2", output="10", cache_read="0.20"),
+    "gpt-6.1-sol": Price(input="2", output="10", cache_read="0.10"),
+    "gpt-6.1-terra": Price(input="1", output="5", cache_read="0.05"),
     "o3": Price(input="2", output="8", cache_read="0.50"),
     "o3-mini": Price(input="1.10", output="4.40", cache_read="0.55"),
     "o4-mini": Price(input="1.10", output="4.40", cache_read="0.275"),
@@ -182,5 +203,12 @@ PRICES: dict[str, Price] = {
     "claude-opus-4-1": _claude_price("15", "75"),
     "claude-opus-4-5": _claude_price("5", "25"),
     "claude-opus-4-6": _claude_price("5", "25"),
+    "claude-opus-4-7": _claude_price("5", "25"),
+    "claude-opus-4-8": _claude_price("5", "25"),
+    "claude-sonnet-5": _claude_price("2", "10"),
+    "claude-opus-5": _claude_price("5", "25"),
+    "claude-haiku-5-5": _claude_price("0.10", "0.50"),
+    "claude-sonnet-5-5": _claude_price("2", "10", "0.10"),
+    "claude-opus-5-5": _claude_price("4", "20", "0.20"),
     "claude-3-5-haiku-latest": _claude_price("0.80", "4"),
 }

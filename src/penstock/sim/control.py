@@ -28,6 +28,11 @@ def limits(simulator: Simulator, now: float) -> dict[str, Any]:
     return {"rejected_429": sum(lane.refused for lane in list(simulator.lanes.values())), "lanes": lanes}
 
 
+def bill(simulator: Simulator, *, attempts: bool = False) -> dict[str, Any]:
+    """The bill, and as `open` how many exchanges are not on it yet because they are under way."""
+    return {**simulator.bill.report(attempts=attempts), "open": simulator.open}
+
+
 def log(simulator: Simulator) -> list[dict[str, Any]]:
     """Every kept attempt in the order in which they ended."""
     rows: list[dict[str, Any]] = msgspec.to_builtins(list(simulator.bill.attempts))
@@ -47,6 +52,7 @@ def summary(simulator: Simulator, now: float) -> dict[str, Any]:
         "seed": simulator.config.seed,
         "up_s": 0.0 if simulator.started is None else round(now - simulator.started, 3),
         "attempts": simulator.bill.count,
+        "open": simulator.open,
         "statuses": statuses,
         "faults": faults,
         "rules": simulator.book.snapshot(),
@@ -62,7 +68,7 @@ def answer(simulator: Simulator, method: str, name: str, query: Mapping[str, str
     pages: dict[tuple[str, str], Callable[[], Page]] = {
         ("GET", ""): lambda: _json(summary(simulator, now)),
         ("GET", "health"): lambda: _json({"ok": True}),
-        ("GET", "bill"): lambda: _json(simulator.bill.report(attempts=query.get("attempts") in ("1", "true"))),
+        ("GET", "bill"): lambda: _json(bill(simulator, attempts=query.get("attempts") in ("1", "true"))),
         ("GET", "limits"): lambda: _json(limits(simulator, now)),
         ("GET", "log"): lambda: Page(
             200, msgspec.json.Encoder().encode_lines(list(simulator.bill.attempts)), "application/x-ndjson"

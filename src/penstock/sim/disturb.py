@@ -233,11 +233,11 @@ def _malformed(steps: Sequence[Step], chunks: int) -> list[Step]:
         return [_garble(s) if isinstance(s, Send) else s for s in _chunked(steps)]
     begun = _until(steps, chunks)
     rest = list(steps[len(begun) :])
-    at = next((i for i, step in enumerate(rest) if isinstance(step, Send) and step.data), None)
-    if at is not None:
-        broken = rest[at]
-        assert isinstance(broken, Send)
-        rest[at] = replace(broken, data=broken.data[: len(broken.data) * 2 // 3].rstrip() + b"\n\n")
+    for at, step in enumerate(rest):
+        # Clients skip pings unread, so the broken event is one they must read.
+        if isinstance(step, Send) and step.data and step.kind != "ping":
+            rest[at] = replace(step, data=step.data[: len(step.data) * 2 // 3].rstrip() + b"\n\n")
+            break
     return [*begun, *rest]
 
 

@@ -194,7 +194,7 @@ class SimServer:
 
     def bill(self) -> dict[str, Any]:
         """The bill, as `/__sim__/bill` shows it."""
-        return dict(self.simulator.bill.report())
+        return control.bill(self.simulator)
 
     def log(self) -> list[dict[str, Any]]:
         """The log, as `/__sim__/log` shows it."""

@@ -80,9 +80,10 @@ class Httpx2Exchange:
         Raises: OutcomeUnknown, Expired.
         """
         seconds, idle = window(until, idle_s)
-        # httpx2 reads the timeout from the request's extensions at every read, so the nearer clock can be set anew.
-        self._response.request.extensions["timeout"]["read"] = seconds
         if self._pieces is None:
+            # httpx2 looks at the read timeout once, when the body begins: a stream's deadline is therefore only checked
+            # between two pieces and can pass by up to idle_s.
+            self._response.request.extensions["timeout"]["read"] = seconds
             self._pieces = self._response.iter_bytes()
         try:
             return next(self._pieces, b"")

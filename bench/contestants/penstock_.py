@@ -1,0 +1,39 @@
+"""Penstock as a user writes it: default settings, the base URL and the key given."""
+
+from penstock import AsyncClient, Client
+
+from bench import answers
+
+PACKAGE = "penstock"
+MODEL = f"openai:{answers.MODEL}"
+
+
+class Sync:
+    def __init__(self, root: str) -> None:
+        self.client = Client(base_urls={"openai": f"{root}/v1"}, keys={"openai": "x"}, config=False)
+
+    def call(self) -> str:
+        return self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS).text
+
+    def stream(self) -> str:
+        with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
+            return "".join([chunk.text for chunk in stream if chunk.kind == "text"])
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Async:
+    def __init__(self, root: str) -> None:
+        self.client = AsyncClient(base_urls={"openai": f"{root}/v1"}, keys={"openai": "x"}, config=False)
+
+    async def call(self) -> str:
+        answer = await self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS)
+        return answer.text
+
+    async def stream(self) -> str:
+        async with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
+            return "".join([chunk.text async for chunk in stream if chunk.kind == "text"])
+
+    async def close(self) -> None:
+        await self.client.close()

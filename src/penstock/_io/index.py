@@ -1,0 +1,65 @@
+"""A table from 64-bit digests to two 64-bit numbers, 24 to 48 bytes per entry however many there are."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+_WIDTH: Final = 3
+_FIRST_SLOTS: Final = 1024
+_FULL: Final = 0.75
+
+
+class Index:
+    """Open addressing in one flat array: a dict of a million entries would take 200 MB, this takes 50.
+
+    Two ids share a digest with a chance of 3 in 100 million for a job of a million rows.
+    """
+
+    def __init__(self) -> None:
+        self._slots = _FIRST_SLOTS
+        self._cells = array("Q", bytes(8 * _WIDTH * _FIRST_SLOTS))
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    def find(self, digest: int) -> tuple[int, int] | None:
+        """Return the two numbers of a digest (not 0), None when it has none."""
+        at = self._at(digest)
+        return (self._cells[at + 1], self._cells[at + 2]) if self._cells[at] else None
+
+    def put(self, digest: int, first: int, second: int) -> None:
+        """Set the two numbers of a digest (not 0)."""
+        at = self._at(digest)
+        if not self._cells[at]:
+            if self._used + 1 > self._slots * _FULL:
+                self._grow()
+                at = self._at(digest)
+            self._used += 1
+            self._cells[at] = digest
+        self._cells[at + 1] = first
+        self._cells[at + 2] = second
+
+    def items(self) -> Iterator[tuple[int, int, int]]:
+        """Every digest with its two numbers, in no order."""
+        cells = self._cells
+        return (
+            (cells[at], cells[at + 1], cells[at + 2]) for at in range(0, len(cells), _WIDTH) if cells[at]
+        )
+
+    def _at(self, digest: int) -> int:
+        cells, mask = self._cells, self._slots - 1
+        slot = digest & mask
+        while (found := cells[slot * _WIDTH]) and found != digest:
+            slot = (slot + 1) & mask
+        return slot * _WIDTH
+
+    def _grow(self) -> None:
+        old = self.items()
+        self._slots *= 2
+        self._cells = array("Q", bytes(8 * _WIDTH * self._slots))
+        for digest, first, second in old:
+            at = self._at(digest)
+            self._cells[at], self._cells[at + 1], self._cells[at + 2] = digest, first, second

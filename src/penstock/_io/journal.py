@@ -1,0 +1,368 @@
+"""The output of a job, which is its journal as well: one line per finished row, appended as rows finish.
+
+A line counts once it is whole, with its end of line. A killed run leaves at most one torn line, which the next run cuts
+off; a line for an id replaces the earlier one. `compact` rewrites the file with one line per id, in the order of the rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from ..errors import EXIT_CANT_CREATE, EXIT_IO, EXIT_TEMPFAIL, InputError, PenstockError
+from .index import Index
+from .rows import id_digest
+
+RESERVE_BYTES: Final = 1024 * 1024
+"""Kept aside in the lock file: when the disk is full it is freed, so that answers under way still find room."""
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+LINE_MAX_BYTES: Final = 256 * 1024 * 1024
+_COPY_BYTES: Final = 1024 * 1024
+_BEGIN: Final = b'{"id":'
+_ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
+_FLAG_BITS: Final = 2
+
+
+class OutputError(PenstockError):
+    """The output cannot be written; what was written before stays."""
+
+    code = "output"
+    fault = "caller"
+    exit_code = EXIT_CANT_CREATE
+
+
+class OutputFull(OutputError):
+    """The disk is full, or a quota or size limit is reached."""
+
+    code = "output_full"
+    exit_code = EXIT_IO
+
+
+class OutputBusy(OutputError):
+    """Another run writes the same output."""
+
+    code = "output_busy"
+    exit_code = EXIT_TEMPFAIL
+
+
+class _Failure(msgspec.Struct):
+    retriable: bool = False
+
+
+class _Line(msgspec.Struct):
+    """What of a line decides whether its row is done."""
+
+    id: str | int
+    key: str
+    error: _Failure | None = None
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """What opening an existing output found: whole lines, and the bytes of a torn last line that were cut off."""
+
+    lines: int
+    torn_bytes: int
+
+
+_line = msgspec.json.Decoder(_Line).decode
+
+
+class Journal:
+    """One output file, held by one run. Open it with `Journal.open`, close it, or use it in a `with` block."""
+
+    def __init__(self, path: Path, fd: int, lock: _Lock) -> None:
+        self.path = path
+        self._fd = fd
+        self._lock = lock
+        self._index = Index()
+        self._size = 0
+        self._lines = 0
+        self.mended = Mended(0, 0)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Lock the output, mend its end, and learn which rows are done.
+
+        Raises: OutputError when it cannot be written, OutputBusy when another run holds it, InputError when it holds
+            something else than results.
+        """
+        real = Path(os.path.realpath(path))
+        lock = _Lock(real.with_name(f".{real.name}.lock"), real)
+        try:
+            fd = _open(real)
+        except BaseException:
+            lock.release()
+            raise
+        journal = cls(real, fd, lock)
+        try:
+            journal._scan()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def is_answered(self, name: str | int, key: str) -> bool:
+        """Whether the row has an answer to exactly this question."""
+        found = self._index.find(id_digest(name))
+        return found is not None and found[0] == _short(key) and bool(found[1] & _ANSWERED)
+
+    def may_try_again(self, name: str | int, key: str) -> bool:
+        """Whether the row's newest line is a failure of this question that another try may mend."""
+        found = self._index.find(id_digest(name))
+        return found is not None and found[0] == _short(key) and bool(found[1] & _AGAIN)
+
+    def append(self, name: str | int, key: str, line: bytes, *, answered: bool, retriable: bool = False) -> None:
+        """Write one row's line (without its end) at once, whole or not at all.
+
+        Raises: OutputFull, OutputError; the file then ends after the last whole line, and the same line may be tried again.
+        """
+        data = line + b"\n"
+        try:
+            self._write(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            raise _refused(self.path, error) from error
+        flags = (_ANSWERED if answered else 0) | (_AGAIN if retriable and not answered else 0)
+        self._index.put(id_digest(name), _short(key), self._size << _FLAG_BITS | flags)
+        self._size += len(data)
+        self._lines += 1
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def free_reserve(self) -> None:
+        """Give up the room kept aside, once the disk is full."""
+        self._lock.free_reserve()
+
+    def sync(self) -> None:
+        """Put everything on the disk itself."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._fd)
+
+    def compact(self, ids: Iterable[str | int]) -> bool:
+        """Leave one line per id: first those of `ids` in their order, then what other rows left. Say whether it did.
+
+        The file is replaced in one step, so that a crash leaves the old one or the new one. It is the last thing to do
+        with a journal, which is closed by it.
+
+        Raises: OutputError; the old file is untouched then.
+        """
+        if self._lines == len(self._index) and self._in_order(ids):
+            return False
+        side = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            with open(self._fd, "rb", closefd=False) as old, side.open("wb", buffering=_COPY_BYTES) as new:
+                for line in self._chosen(old, ids):
+                    new.write(line)
+                new.flush()
+                os.fsync(new.fileno())
+            os.chmod(side, stat.S_IMODE(os.fstat(self._fd).st_mode))
+            os.replace(side, self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                side.unlink()
+            raise _refused(self.path, error) from error
+        _sync_folder(self.path.parent)
+        self.close()
+        return True
+
+    def _in_order(self, ids: Iterable[str | int]) -> bool:
+        last = -1
+        for name in ids:
+            found = self._index.find(id_digest(name))
+            if found is not None:
+                place = found[1] >> _FLAG_BITS
+                if place < last:
+                    return False
+                last = place
+        return True
+
+    def _chosen(self, old: Any, ids: Iterable[str | int]) -> Iterator[bytes]:
+        placed = Index()
+        for name in ids:
+            digest = id_digest(name)
+            found = self._index.find(digest)
+            if found is not None:
+                placed.put(digest, 0, 0)
+                old.seek(found[1] >> _FLAG_BITS)
+                yield old.readline()
+        others = array("Q", sorted(at >> _FLAG_BITS for digest, _, at in self._index.items() if not placed.find(digest)))
+        for place in others:
+            old.seek(place)
+            yield old.readline()
+
+    def _scan(self) -> None:
+        """Read the lines of earlier runs and cut off what a killed one left half written."""
+        torn = 0
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(0)
+            number = 0
+            while line := file.readline(LINE_MAX_BYTES):
+                number += 1
+                try:
+                    record = _line(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    if line.endswith(b"\n") or not _is_ours(line):
+                        raise InputError(
+                            f"{self.path} line {number} is no result of a run ({error}); remove that line, or choose another "
+                            "output"
+                        ) from None
+                    torn = len(line)
+                    break
+                if not line.endswith(b"\n"):
+                    # The row is whole; only its end of line is missing.
+                    self._finish_line()
+                    line += b"\n"
+                self._note(record, self._size)
+                self._size += len(line)
+        if torn:
+            os.ftruncate(self._fd, self._size)
+        self.mended = Mended(self._lines, torn)
+
+    def _finish_line(self) -> None:
+        try:
+            os.write(self._fd, b"\n")
+        except OSError as error:
+            raise _refused(self.path, error) from error
+
+    def _note(self, record: _Line, place: int) -> None:
+        self._lines += 1
+        flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
+        self._index.put(id_digest(record.id), _short(record.key), place << _FLAG_BITS | flags)
+
+    def close(self) -> None:
+        """Sync, close and unlock; again changes nothing."""
+        if self._fd >= 0:
+            self.sync()
+            os.close(self._fd)
+            self._fd = -1
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class _Lock:
+    """A file beside the output that one process holds; the system lets go of it when the process dies."""
+
+    def __init__(self, path: Path, output: Path) -> None:
+        self._path = path
+        self._fd = -1
+        while self._fd < 0:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise _refused(output, error) from error
+            if not _lock(fd):
+                os.close(fd)
+                raise OutputBusy(
+                    f"another run is writing {output}; wait for it to end, or choose another output (-o)"
+                )
+            if _same_file(fd, path):
+                self._fd = fd
+            else:  # its owner removed it between our open and our lock
+                os.close(fd)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, bytes(RESERVE_BYTES))
+
+    def free_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _lock(fd: int) -> bool:
+    """Take the lock of a file without waiting; False when another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the file cannot be removed while it is open, which is lock enough
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+    return True
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+    except OSError as error:
+        raise _refused(path, error) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OutputError(f"{path} is no regular file; a run needs one that it can read again, to resume")
+    return fd
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    """Say why the output cannot be written and what to do."""
+    if error.errno in FULL:
+        why = {errno.EFBIG: "reached the largest size that this process may write"}.get(
+            error.errno or 0, "cannot grow: the disk or its quota is full"
+        )
+        return OutputFull(f"{path} {why}; every line written so far is whole. Make room and run the same command again.")
+    hint = {
+        errno.ENOENT: "its folder does not exist; create it first",
+        errno.EISDIR: "it is a folder; name a file in it",
+        errno.ENOTDIR: "a part of its path is not a folder",
+        errno.EROFS: "its file system is read-only; choose another output",
+        errno.EACCES: "permission denied; choose another output, or change its rights",
+        errno.EPERM: "permission denied; choose another output, or change its rights",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {hint}")
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _is_ours(torn: bytes) -> bool:
+    """Whether a torn line may be the beginning of one of our lines, or what a power failure left of it."""
+    return torn.startswith(_BEGIN[: len(torn)]) or not torn.strip(b"\0")
+
+
+def _short(key: str) -> int:
+    """Return 64 bits of a key; a key that is no hex number, as of another version, equals none of ours."""
+    try:
+        return int(key[:16], 16)
+    except ValueError:
+        return 0

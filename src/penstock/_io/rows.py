@@ -1,0 +1,248 @@
+"""The rows of a job: one JSON object per line, read lazily, each with a prompt of its own or one made from a template."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from .._flow.prompt import PARAMETERS, Prompt, request
+from ..errors import ConfigError, InputError
+from .index import Index
+
+OnBadRow = Literal["stop", "skip"]
+
+PROBLEMS_SHOWN: Final = 10
+LINE_MAX_BYTES: Final = 64 * 1024 * 1024
+"""A longer line is no row: no provider takes a body of this size."""
+
+_OPTIONS: Final = PARAMETERS | {"system", "model"}
+_OWN: Final = frozenset({"id", "prompt", "messages", "params"})
+_LIKE_A_PARAMETER: Final = 0.85
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One question of a job. `id` tells it from the others and finds its answer again, `line` is where it stands.
+
+    `params` are parameters of `client.complete`, on top of those of the job. `problem` says why it cannot be asked.
+    """
+
+    id: str | int
+    prompt: Prompt = ""
+    line: int = 0
+    model: str | None = None
+    params: dict[str, Any] = {}
+    problem: str | None = None
+
+
+class Template:
+    """A prompt with `{column}` places; `{{` and `}}` stand for braces.
+
+    Raises: ConfigError for a brace without its partner or an empty place.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._parts: list[tuple[str, str | None]] = []
+        at, plain = 0, ""
+        for found in _PIECE.finditer(text):
+            plain += text[at : found.start()]
+            at = found.end()
+            if found[0] in ("{{", "}}"):
+                plain += found[0][0]
+                continue
+            name = (found[1] or "").strip()
+            if not name:
+                raise ConfigError(
+                    f"the prompt template has {found[0]!r} at character {found.start() + 1}, which names no column; "
+                    "write {column}, or {{ and }} for braces"
+                )
+            self._parts.append((plain, name))
+            plain = ""
+        self._parts.append((plain + text[at:], None))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it needs, in the order of their first use."""
+        return tuple(dict.fromkeys(name for _, name in self._parts if name is not None))
+
+    def fill(self, row: Mapping[str, Any]) -> str:
+        """Put a row's values in; what is not a string is written as JSON.
+
+        Raises: InputError naming the column that is missing or null.
+        """
+        out: list[str] = []
+        for plain, name in self._parts:
+            out.append(plain)
+            if name is None:
+                continue
+            value = row.get(name)
+            if value is None:
+                have = ", ".join(sorted(row)) or "no columns"
+                raise InputError(f"column {name!r} of the prompt is {'null' if name in row else 'missing'} (has {have})")
+            out.append(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        return "".join(out)
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pass over the rows found: how many there are, and which lines are bad and why (the first few)."""
+
+    rows: int
+    bad: int
+    problems: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The problems in words, the first few with their lines."""
+        more = f"\n  … and {self.bad - len(self.problems)} more" if self.bad > len(self.problems) else ""
+        return f"{self.bad} bad row{'s' if self.bad != 1 else ''}:\n  " + "\n  ".join(self.problems) + more
+
+
+class RowFile:
+    """The rows of a JSONL file, as often as you iterate it; `check` first, it finds every bad row before any is paid.
+
+    A row is `{"prompt": …}` or `{"messages": […]}` with optional `id`, `model` and parameters such as `max_tokens`; with a
+    `template` its fields are columns, and parameters stand in an object `params`. Other fields are ignored, unless
+    they look like a misspelt parameter. A row without an id has its line number as id. Blank lines are skipped.
+
+    Args:
+        path: the file; it is read once per iteration and never held in memory.
+        template: the prompt, with columns in braces.
+        limit: use only the first so many rows.
+        on_bad_row: 'stop' refuses the file in `check`; 'skip' makes bad rows fail alone and drops repeated ids.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        template: str | None = None,
+        limit: int | None = None,
+        on_bad_row: OnBadRow = "stop",
+    ) -> None:
+        self.path = Path(path)
+        self.template = None if template is None else Template(template)
+        self.limit = limit
+        self.on_bad_row = on_bad_row
+        self._repeated: set[int] = set()
+
+    def check(self) -> Checked:
+        """Read all rows once.
+
+        Raises: InputError listing the bad lines unless they are to be skipped, or when there is no row at all.
+        """
+        seen = Index()
+        rows = bad = 0
+        problems: list[str] = []
+        self._repeated.clear()
+        for row in self._rows():
+            problem = row.problem
+            digest = id_digest(row.id)
+            if seen.find(digest) is not None:
+                problem = f"repeats the id {row.id!r}"
+                self._repeated.add(row.line)
+            else:
+                seen.put(digest, 0, 0)
+                rows += 1
+            if problem is not None:
+                bad += 1
+                if len(problems) < PROBLEMS_SHOWN:
+                    problems.append(f"line {row.line}: {problem}")
+        found = Checked(rows=rows, bad=bad, problems=tuple(problems))
+        if bad and self.on_bad_row == "stop":
+            raise InputError(
+                f"{self.path} has {found.summary}\nNothing was sent. Mend these lines, or use --on-bad-row skip."
+            )
+        if not rows:
+            raise InputError(f"{self.path} has no rows; it needs one JSON object per line")
+        return found
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row for row in self._rows() if row.line not in self._repeated)
+
+    def _rows(self) -> Iterator[Row]:
+        count = 0
+        for number, line in self._lines():
+            if self.limit is not None and count >= self.limit:
+                return
+            count += 1
+            yield self._row(number, line)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        try:
+            with self.path.open("rb") as file:
+                number = 0
+                while line := file.readline(LINE_MAX_BYTES):
+                    number += 1
+                    if number == 1:
+                        line = line.removeprefix(b"\xef\xbb\xbf")
+                    if line.strip():
+                        yield number, line
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+
+    def _row(self, number: int, line: bytes) -> Row:
+        try:
+            data = _object(line)
+        except msgspec.ValidationError:
+            return Row(line=number, id=number, problem="is JSON but not an object; write {...}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Row(line=number, id=number, problem=f"is not JSON: {error}")
+        name = data.get("id", number)
+        if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+            return Row(line=number, id=number, problem=f"has the id {name!r}; an id is a string or a whole number")
+        try:
+            return self._ask(number, name, data)
+        except (InputError, ConfigError) as error:
+            return Row(line=number, id=name, problem=error.message)
+
+    def _ask(self, number: int, name: str | int, data: dict[str, Any]) -> Row:
+        given = data.get("params") or {}
+        if not isinstance(given, dict):
+            raise InputError("has params that are not an object")
+        if self.template is not None:
+            prompt: Prompt = self.template.fill(data)
+        else:
+            prompt = _question(data)
+            _spelling(data)
+            given = {key: data[key] for key in data.keys() & _OPTIONS} | given
+        params = {key: value for key, value in given.items() if value is not None}
+        model, system = params.pop("model", None), params.get("system")
+        for what, value in (("model", model), ("system", system)):
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InputError(f"has a {what} that is no text")
+        request(prompt, params)
+        return Row(line=number, id=name, prompt=prompt, model=model, params=params)
+
+
+def id_digest(name: str | int) -> int:
+    """Return 64 bits that stand for an id; `1` and `"1"` are the same id."""
+    return int.from_bytes(blake2b(str(name).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") or 1
+
+
+def _question(data: Mapping[str, Any]) -> Prompt:
+    prompt, messages = data.get("prompt"), data.get("messages")
+    if prompt is None and messages is None:
+        raise InputError('has no prompt; give it "prompt" or "messages", or use --prompt with its columns')
+    if prompt is not None and messages is not None:
+        raise InputError("has both prompt and messages; give it one of them")
+    if prompt is None:
+        if not isinstance(messages, list):
+            raise InputError("has messages that are no list")
+        return messages
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError("has a prompt that is no text" if not isinstance(prompt, str) else "has an empty prompt")
+    return prompt
+
+
+def _spelling(data: Mapping[str, Any]) -> None:
+    for key in data.keys() - _OPTIONS - _OWN:
+        if close := difflib.get_close_matches(key, _OPTIONS | _OWN, n=1, cutoff=_LIKE_A_PARAMETER):
+            raise InputError(f"has the field {key!r}; did you mean {close[0]!r}?")

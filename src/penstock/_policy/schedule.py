@@ -1,0 +1,221 @@
+"""The planner of a job: which row may start now, on which lane, and what a row's failure means for the whole run.
+
+    pick ──▶ Start | Wait | Stop          answered · failed ──▶ "record" | "again" | "leave"
+
+It holds no rows and knows no clock: `now` is an instant of the caller's monotonic clock. A lane here is a model of the job
+as the user wrote it. The limiter of the client paces each lane; the planner only decides who stands in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from ..errors import BreakerOpen, BudgetExceeded, ConfigError, PenstockError
+
+Verdict = Literal["record", "again", "leave"]
+StopReason = Literal["interrupted", "budget", "refused", "outage", "output", "failed"]
+
+FIRST_IN_FLIGHT: Final = 8
+"""Calls on a lane before its first answer, so that a wrong key or model wastes few of them."""
+
+FATAL: Final = frozenset({"authentication", "permission", "quota_exhausted", "not_found"})
+"""Failures that the next row of the same lane will share."""
+
+FATAL_MAX: Final = 3
+"""Fatal failures in a row that close a lane."""
+
+SAME_MAX: Final = 20
+"""Rows that may fail in the same way before the first answer; then the run stops instead of burning all rows."""
+
+OUTAGE_S: Final = 300.0
+"""How long all lanes may be shut by their breakers before the run gives up; it can be resumed later."""
+
+AGAIN_S: Final = 1.0
+"""The wait before a shut lane is tried again when nobody said how long it stays shut."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Send the row to this model."""
+
+    model: str
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Ask again when a call ended, or at `until`."""
+
+    until: float | None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Start nothing more."""
+
+    reason: StopReason
+
+
+class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One lane of the job as it stands."""
+
+    model: str
+    in_flight: int
+    answered: int
+    failed: int
+    closed: bool
+
+
+class _Lane:
+    __slots__ = ("answered", "closed", "failed", "fatal", "in_flight", "model", "paused_until", "shut_since")
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.in_flight = 0
+        self.answered = 0
+        self.failed = 0
+        self.fatal = 0
+        self.closed = False
+        self.paused_until = 0.0
+        self.shut_since: float | None = None
+
+    def ready(self, now: float) -> bool:
+        return self.paused_until <= now and (self.answered > 0 or self.in_flight < FIRST_IN_FLIGHT)
+
+
+class Planner:
+    """Decides for one run over `models`; rows that name a model of their own get a lane of their own.
+
+    Each `Start` owes exactly one `answered` or `failed`. Once `reason` is set nothing starts; `cause` is the error that
+    stopped the run, None when somebody asked for it.
+    """
+
+    def __init__(self, models: Sequence[str] = ()) -> None:
+        self.reason: StopReason | None = None
+        self.cause: PenstockError | None = None
+        self.in_flight = 0
+        self._pool = [_Lane(model) for model in dict.fromkeys(models)]
+        self._lanes = {lane.model: lane for lane in self._pool}
+        self._answered = 0
+        self._same: tuple[str, int] = ("", 0)
+        self._starved = False
+        self._credit = 0
+
+    @property
+    def lanes(self) -> tuple[LaneCount, ...]:
+        """Every lane used so far."""
+        return tuple(
+            LaneCount(
+                model=lane.model,
+                in_flight=lane.in_flight,
+                answered=lane.answered,
+                failed=lane.failed,
+                closed=lane.closed,
+            )
+            for lane in self._lanes.values()
+        )
+
+    def stop(self, reason: StopReason, cause: PenstockError | None = None) -> None:
+        """Start nothing more; the first reason given is the one that counts."""
+        if self.reason is None:
+            self.reason = reason
+            self.cause = cause
+
+    def pick(self, now: float, model: str | None = None, tried: Collection[str] = ()) -> Start | Wait | Stop:
+        """Choose the lane for a row: its own `model`, else the emptiest of the pool that was not `tried` for it."""
+        if self.reason is not None:
+            return Stop(self.reason)
+        if self._starved and self.in_flight and not self._credit:
+            return Wait(None)
+        lanes = self._candidates(model, tried)
+        ready = [lane for lane in lanes if lane.ready(now)]
+        if not ready:
+            pauses = [lane.paused_until for lane in lanes if lane.paused_until > now]
+            return Wait(min(pauses) if pauses else None)
+        self._credit = max(0, self._credit - 1)
+        chosen = min(ready, key=lambda lane: lane.in_flight)
+        chosen.in_flight += 1
+        self.in_flight += 1
+        return Start(chosen.model)
+
+    def _candidates(self, model: str | None, tried: Collection[str]) -> list[_Lane]:
+        if model is not None:
+            return [self._lanes.setdefault(model, _Lane(model))]
+        left = [lane for lane in self._pool if not lane.closed and lane.model not in tried]
+        return left or [lane for lane in self._pool if not lane.closed] or self._pool
+
+    def answered(self, model: str) -> None:
+        """A row got its answer."""
+        lane = self._leave(model)
+        lane.answered += 1
+        lane.fatal = 0
+        lane.shut_since = None
+        self._answered += 1
+        self._credit += 2 if self._starved else 0
+
+    def abandoned(self, model: str) -> None:
+        """A call was cancelled: it says nothing about its lane."""
+        self._leave(model)
+
+    def failed(self, now: float, model: str, error: PenstockError, *, own: bool, tried: Collection[str]) -> Verdict:
+        """A row failed for good as far as the client is concerned; `own` says that the row itself names the model.
+
+        'record': its error is its result. 'again': give it back to `pick`. 'leave': the run stops, the row stays undone.
+        """
+        lane = self._leave(model)
+        self._credit += 1 if self._starved else 0
+        match error:
+            case BudgetExceeded():
+                return self._over_budget(error)
+            case BreakerOpen():
+                return self._shut(now, lane, error)
+            case ConfigError() if not own:
+                self.stop("refused", error)
+                return "leave"
+        lane.failed += 1
+        if error.code in FATAL and not own:
+            return self._fatal(lane, error, tried)
+        if error.retriable:
+            self._same = ("", 0)
+            return "record"
+        return self._same_again(error)
+
+    def _leave(self, model: str) -> _Lane:
+        lane = self._lanes[model]
+        lane.in_flight -= 1
+        self.in_flight -= 1
+        return lane
+
+    def _over_budget(self, error: BudgetExceeded) -> Verdict:
+        fits = error.needed_nano is not None and error.spent_nano + error.needed_nano <= error.cap_nano
+        if fits and self.in_flight:
+            # The rest is only held: what flies settles for less than its worst case, and that makes room again.
+            self._starved = True
+            self._credit = 0
+            return "again"
+        self.stop("budget", error)
+        return "leave"
+
+    def _shut(self, now: float, lane: _Lane, error: BreakerOpen) -> Verdict:
+        lane.shut_since = now if lane.shut_since is None else lane.shut_since
+        lane.paused_until = now + (error.retry_after_s or AGAIN_S)
+        peers = [other for other in self._pool if not other.closed] if lane in self._pool else [lane]
+        if all(other.shut_since is not None and now - other.shut_since > OUTAGE_S for other in peers):
+            self.stop("outage", error)
+            return "leave"
+        return "again"
+
+    def _fatal(self, lane: _Lane, error: PenstockError, tried: Collection[str]) -> Verdict:
+        lane.fatal += 1
+        if lane.fatal >= FATAL_MAX:
+            lane.closed = True
+            if all(other.closed for other in self._pool):
+                self.stop("failed", error)
+        others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
+        return "again" if others and self.reason is None else "record"
+
+    def _same_again(self, error: PenstockError) -> Verdict:
+        code, count = self._same
+        self._same = (error.code, count + 1 if error.code == code else 1)
+        if not self._answered and self._same[1] >= SAME_MAX:
+            self.stop("failed", error)
+        return "record"

@@ -1,0 +1,154 @@
+"""Which provider a model belongs to, and which protocol it speaks: the rows of `providers.toml` and of the user."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import tomllib
+import types
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal, cast, get_args, get_origin
+
+import msgspec
+
+from ..errors import ConfigError, UnknownModel, UnknownProvider
+from .capabilities import FAMILIES
+from .protocol import Provider, Wire
+
+WIRES: Final = ("openai_chat", "anthropic")
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Provider) if field.name != "name"}
+
+
+def parse(text: str, source: str) -> dict[str, Provider]:
+    """Read the `[providers.NAME]` tables of a TOML text; other tables are not looked at.
+
+    Raises: ConfigError that says where (`source`, row, field), what was expected and what was found.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}") from None
+    return extend({}, table.get("providers", {}), source)
+
+
+def extend(rows: Mapping[str, Provider], table: object, source: str) -> dict[str, Provider]:
+    """Lay the rows of a parsed `[providers]` table over others: known rows change field by field, new ones come last.
+
+    Raises: ConfigError as `parse` does.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}: 'providers' must be a table of rows like [providers.NAME], not {table!r}")
+    found = dict(rows)
+    for name, row in table.items():
+        found[name] = _row(str(name), row, source, found.get(name))
+    _check_aliases(found.values(), source)
+    return found
+
+
+def resolve(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, str]:
+    """Return the provider of a model and the provider's own name of it.
+
+    'provider:name' is split at the first colon, so 'ollama:llama3:8b' is llama3:8b at ollama; a bare name belongs to the
+    first provider with a matching pattern.
+
+    Raises: UnknownProvider, UnknownModel, both with suggestions.
+    """
+    model = model.strip()
+    head, colon, rest = model.partition(":")
+    provider = _by_name(head, providers)
+    if provider is not None:
+        if not rest.strip():
+            raise UnknownModel(f"{model!r} names a provider and no model; write '{provider.name}:MODEL'")
+        return provider, rest
+    for candidate in providers.values():
+        if any(fnmatchcase(model, pattern) for pattern in candidate.models):
+            return candidate, model
+    if colon and "/" not in head:
+        known = [*providers, *(alias for row in providers.values() for alias in row.aliases)]
+        raise UnknownProvider(
+            f"no provider is called {head!r}{_did_you_mean(head, known)}; known: {', '.join(sorted(providers))}; "
+            "add your own as [providers.NAME] in penstock.toml"
+        )
+    names = [row.pattern.replace("*", "").rstrip("-") for row in FAMILIES if "[" not in row.pattern]
+    raise UnknownModel(
+        f"no provider is known for the model {model!r}{_did_you_mean(model, names)}; "
+        f"write it as 'PROVIDER:{model or 'MODEL'}', e.g. 'openrouter:{model or 'MODEL'}'"
+    )
+
+
+@functools.cache
+def wire(name: str) -> Wire:
+    """Return the module of a protocol, imported when first asked for.
+
+    Raises: ConfigError for a protocol that does not exist.
+    """
+    if name not in WIRES:
+        raise ConfigError(f"no protocol is called {name!r}{_did_you_mean(name, WIRES)}; known: {', '.join(WIRES)}")
+    return cast(Wire, importlib.import_module(f"{__package__}.{name}"))
+
+
+def _by_name(name: str, providers: Mapping[str, Provider]) -> Provider | None:
+    if name in providers:
+        return providers[name]
+    lower = name.lower()
+    return providers.get(lower) or next((row for row in providers.values() if lower in row.aliases), None)
+
+
+def _row(name: str, row: object, source: str, old: Provider | None) -> Provider:
+    where = f"{source}: providers.{name}"
+    if not name or any(letter.isspace() or letter in ":/" for letter in name):
+        raise ConfigError(f"{where}: a provider's name has no spaces, colons or slashes")
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where} must be a table like [providers.{name}], not {row!r}")
+    fields: dict[str, Any] = {}
+    for key, value in row.items():
+        if key not in _FIELDS:
+            known = ", ".join(sorted(_FIELDS))
+            raise ConfigError(f"{where}: unknown field {key!r}{_did_you_mean(key, _FIELDS)}; known: {known}")
+        fields[key] = _field(f"{where}.{key}", value, _FIELDS[key].type)
+    url = fields.get("base_url")
+    if url and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{where}.base_url: expected a URL that begins with http:// or https://, got {url!r}")
+    if old is not None:
+        return msgspec.structs.replace(old, **fields)
+    if "wire" not in fields:
+        raise ConfigError(f"{where}: the field 'wire' is missing; give one of {', '.join(WIRES)}")
+    if not fields.get("base_url") and not fields.get("base_url_env"):
+        raise ConfigError(f"{where}: give base_url, or base_url_env with the names of variables that hold it")
+    return Provider(name=name, **fields)
+
+
+def _field(where: str, value: object, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{where}: expected {_in_words(kind)}, got {value!r}") from None
+
+
+def _in_words(kind: Any) -> str:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(option) for option in get_args(kind))
+    if origin is tuple:
+        return "a list of strings"
+    if origin is dict:
+        return "a table of strings"
+    if origin is types.UnionType:
+        return " or ".join(_in_words(option) for option in get_args(kind))
+    return {str: "a string", bool: "true or false", int: "a whole number"}.get(kind, "another type")
+
+
+def _check_aliases(providers: Iterable[Provider], source: str) -> None:
+    owner: dict[str, str] = {}
+    for provider in providers:
+        for alias in (provider.name, *provider.aliases):
+            other = owner.setdefault(alias.lower(), provider.name)
+            if other != provider.name:
+                raise ConfigError(f"{source}: both providers.{other} and providers.{provider.name} go by {alias!r}")
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,290 @@
+"""Every transport behaves the same: one suite over urllib3, aiohttp and httpx2 in both colours, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from penstock._flow.effects import Expired
+from penstock._io.http import Target
+from penstock._io.transports.aiohttp_ import AiohttpTransport
+from penstock._io.transports.httpx2_ import AsyncHttpx2Transport, Httpx2Transport
+from penstock._io.transports.urllib3_ import Urllib3Transport
+from penstock._wire.protocol import Outbound
+from penstock.errors import ConnectionFailed, OutcomeUnknown
+
+from .loopback import Loopback, Peer
+
+KEY = "Bearer sk-canary"
+PING = Outbound(path="/v1/x?a=b", body=b'{"ping":1}', headers={"X-Call": "1"})
+
+
+class Wire:
+    """A transport of either colour, used as if it were sync."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop() if name in ("aiohttp", "async-httpx2") else None
+        self._transport: Any = {
+            "urllib3": Urllib3Transport,
+            "httpx2": Httpx2Transport,
+            "aiohttp": AiohttpTransport,
+            "async-httpx2": AsyncHttpx2Transport,
+        }[name](connect_s=2.0)
+
+    def send(self, url: str, *, within: float = 5.0, stream: bool = False) -> Any:
+        """Send the ping and return the exchange."""
+        target = Target(url, {"Authorization": KEY, "Content-Type": "application/json"})
+        sent = self._call(self._transport.send, target, PING, time.monotonic() + within, stream=stream)
+        return sent
+
+    def _call(self, method: Any, *args: Any, **options: Any) -> Any:
+        if self._loop is None:
+            return method(*args, **options)
+
+        async def call() -> Any:
+            return await method(*args, **options)
+
+        return self._loop.run_until_complete(call())
+
+    def read(self, exchange: Any, *, within: float = 5.0, idle_s: float | None = None) -> bytes:
+        """Read the next piece."""
+        data: bytes = self._call(exchange.read, time.monotonic() + within, idle_s)
+        return data
+
+    def read_all(self, exchange: Any, *, within: float = 5.0) -> bytes:
+        """Read the whole body."""
+        data: bytes = self._call(exchange.read_all, time.monotonic() + within)
+        return data
+
+    def finish(self, exchange: Any) -> None:
+        """Close an exchange."""
+
+        async def close() -> None:
+            exchange.close()
+            await asyncio.sleep(0)
+
+        if self._loop is None:
+            exchange.close()
+        else:
+            self._loop.run_until_complete(close())
+
+    def close(self) -> None:
+        """Close the transport and its loop."""
+        self._call(self._transport.close)
+        if self._loop is not None:
+            self._loop.run_until_complete(asyncio.sleep(0))
+            self._loop.close()
+
+
+@pytest.fixture(params=["urllib3", "httpx2", "aiohttp", "async-httpx2"])
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    """Each transport in turn."""
+    wire = Wire(request.param)
+    yield wire
+    wire.close()
+
+
+def test_a_request_arrives_whole_and_its_answer_is_read_whole(wire: Wire) -> None:
+    """Path, query, headers and body go out as given; status, headers and body come back."""
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        seen.append(peer.request())
+        peer.answer(b'{"pong":1}', "X-Request-Id: r1", status="201 Created")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url + "/base")
+        assert (exchange.status, exchange.headers["x-request-id"]) == (201, "r1")
+        assert wire.read_all(exchange) == b'{"pong":1}'
+        wire.finish(exchange)
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /base/v1/x?a=b HTTP/1.1\r\n")
+    assert b"authorization: bearer sk-canary" in head.lower()
+    assert b"x-call: 1" in head.lower()
+    assert body == PING.body
+
+
+def test_a_connection_is_used_again_after_a_whole_answer(wire: Wire) -> None:
+    """Twenty calls in turn open one connection."""
+
+    def handler(peer: Peer) -> None:
+        while peer.request():
+            peer.answer(b"{}")
+
+    with Loopback(handler) as server:
+        for _ in range(20):
+            exchange = wire.send(server.url)
+            assert wire.read_all(exchange) == b"{}"
+            wire.finish(exchange)
+        assert server.connections == 1
+
+
+def test_a_connection_is_dropped_when_an_answer_was_left_unread(wire: Wire) -> None:
+    """What is left of one answer never becomes the beginning of another."""
+
+    def handler(peer: Peer) -> None:
+        while peer.request():
+            peer.start_chunked()
+            peer.chunk(b"first")
+            peer.stall()
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url, stream=True)
+        assert wire.read(exchange) == b"first"
+        wire.finish(exchange)
+        again = wire.send(server.url, stream=True)
+        assert wire.read(again) == b"first"
+        wire.finish(again)
+        assert server.connections == 2
+
+
+def test_a_stream_is_given_as_it_arrives(wire: Wire) -> None:
+    """A piece is readable before the next one is sent, and the end is an empty piece."""
+    step = [b"one", b"two"]
+
+    def handler(peer: Peer) -> None:
+        asked = peer.request()
+        assert b"accept-encoding: identity" in asked.lower()
+        peer.start_chunked()
+        for piece in step:
+            peer.chunk(piece)
+        peer.chunk(b"")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url, stream=True)
+        pieces = b""
+        while piece := wire.read(exchange):
+            pieces += piece
+        assert pieces == b"onetwo"
+        assert wire.read(exchange) == b""
+        wire.finish(exchange)
+
+
+def test_gzip_is_undone(wire: Wire) -> None:
+    """A compressed answer is read as what it says."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.answer(gzip.compress(b'{"a":1}'), "Content-Encoding: gzip")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url)
+        assert wire.read_all(exchange) == b'{"a":1}'
+        wire.finish(exchange)
+
+
+def test_a_redirect_is_not_followed(wire: Wire) -> None:
+    """The key never goes to an address that a server names."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.answer(b"", "Location: http://127.0.0.1:1/elsewhere", status="307 Temporary Redirect")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url)
+        assert exchange.status == 307
+        wire.read_all(exchange)
+        wire.finish(exchange)
+
+
+def test_a_refused_connection_says_that_nothing_was_sent(wire: Wire) -> None:
+    """Nobody listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(ConnectionFailed, match="nothing was sent"):
+        wire.send(f"http://127.0.0.1:{port}")
+
+
+def test_a_reset_after_the_request_is_an_unknown_outcome(wire: Wire) -> None:
+    """The provider may have worked and billed."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.reset()
+
+    with Loopback(handler) as server, pytest.raises(OutcomeUnknown, match="may have worked and billed"):
+        wire.send(server.url)
+
+
+def test_an_answer_that_is_cut_short_is_an_unknown_outcome(wire: Wire) -> None:
+    """Fewer bytes than announced are not an answer."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url)
+        with pytest.raises(OutcomeUnknown):
+            wire.read_all(exchange)
+        wire.finish(exchange)
+
+
+def test_silence_before_the_answer_ends_at_the_given_instant(wire: Wire) -> None:
+    """A server that accepts and says nothing holds a call no longer than told."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.stall()
+
+    with Loopback(handler) as server:
+        began = time.monotonic()
+        with pytest.raises(Expired) as raised:
+            wire.send(server.url, within=0.3)
+        assert 0.28 <= time.monotonic() - began < 1.5
+        assert not raised.value.idle
+
+
+def test_silence_inside_a_stream_ends_at_the_idle_limit(wire: Wire) -> None:
+    """The idle clock runs between two pieces and is told apart from the total."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.start_chunked()
+        peer.chunk(b"x")
+        peer.stall()
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url, stream=True)
+        assert wire.read(exchange, idle_s=0.5) == b"x"
+        began = time.monotonic()
+        with pytest.raises(Expired) as raised:
+            wire.read(exchange, within=math.inf, idle_s=0.5)
+        assert 0.48 <= time.monotonic() - began < 1.5
+        assert raised.value.idle
+        wire.finish(exchange)
+
+
+def test_a_body_that_trickles_ends_at_the_total_limit(wire: Wire) -> None:
+    """Slow bytes keep no call alive past its end."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not peer.stop.wait(0.02):
+            peer.send(b" ")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url)
+        began = time.monotonic()
+        with pytest.raises(Expired):
+            wire.read_all(exchange, within=0.4)
+        assert time.monotonic() - began < 1.5
+        wire.finish(exchange)
+
+
+def test_no_error_of_a_transport_shows_the_key(wire: Wire) -> None:
+    """Neither the message nor the repr of error and target has the credential."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(ConnectionFailed) as raised:
+        wire.send(f"http://127.0.0.1:{port}")
+    assert "canary" not in str(raised.value) + repr(raised.value)
+    assert "canary" not in repr(Target("http://x", {"Authorization": KEY}))

@@ -1,0 +1,398 @@
+"""Budgets: nothing passes that could break a cap, and every nano-dollar is accounted for once."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from penstock._policy.budget import Budget, BudgetBook, BudgetState, Hold, ScopeState
+from penstock.errors import BudgetExceeded, ConfigError
+
+DAY = 86_400.0
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+NANO = 10**9
+
+
+def scopes(state: BudgetState) -> dict[str, ScopeState]:
+    return {scope.name: scope for scope in state.scopes}
+
+
+def refused(book: BudgetBook, worst: int | None, wall_s: float = NOON, **tags: str) -> BudgetExceeded:
+    with pytest.raises(BudgetExceeded) as caught:
+        book.reserve(wall_s, worst, tags)
+    return caught.value
+
+
+@pytest.mark.parametrize("amount", [-1, "-0.01", math.nan, math.inf, "-inf", "five", "$5", "", True, [5], b"5", {}])
+@pytest.mark.parametrize("name", ["total", "daily", "monthly", "per_call", "tag"])
+def test_a_wrong_amount_is_named(name: str, amount: Any) -> None:
+    """A negative, infinite or non-numeric cap is refused in one sentence that names the field and the value."""
+    wrong: dict[str, Any] = {"tags": {"team=search": amount}} if name == "tag" else {name: amount}
+    with pytest.raises(ConfigError, match="is not an amount of dollars") as caught:
+        Budget(**wrong)
+    assert name in str(caught.value)
+    assert repr(amount) in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", ["team", "=search", "team=", "", 7])
+def test_a_wrong_tag_is_named(tag: Any) -> None:
+    """A tag without a key or a value is refused."""
+    with pytest.raises(ConfigError, match="must be written 'key=value'"):
+        Budget(tags={tag: 1})
+
+
+def test_settings_of_a_wrong_kind_are_named() -> None:
+    """Tags that are no mapping, a tag without an amount and a switch that is neither on nor off are refused."""
+    wrong: Any = ["team=search"]
+    with pytest.raises(ConfigError, match="must map"):
+        Budget(tags=wrong)
+    nothing: Any = {"team=search": None}
+    with pytest.raises(ConfigError, match="has no amount"):
+        Budget(tags=nothing)
+    maybe: Any = "yes"
+    with pytest.raises(ConfigError, match="must be true or false"):
+        Budget(allow_unpriced=maybe)
+
+
+@pytest.mark.parametrize("amount", ["0.10", Decimal("0.1"), 0.1])
+def test_dollars_come_in_any_exact_form(amount: Any) -> None:
+    """A string, a Decimal and a float of ten cents are the same ten cents."""
+    assert BudgetBook(Budget(total=amount)).remaining(NOON) == NANO // 10
+
+
+def test_without_a_budget_nothing_is_refused_and_totals_are_counted() -> None:
+    """No cap: any price passes, known or not, and the sums are kept."""
+    book = BudgetBook()
+    for actual in (7, 5, None):
+        book.settle(NOON, book.reserve(NOON, 10**15), actual)
+    book.settle(NOON, book.reserve(NOON, None), None)
+    state = book.snapshot(NOON)
+    assert scopes(state)["total"] == ScopeState(
+        name="total", cap_nano=None, spent_nano=12 + 10**15, held_nano=0, possible_nano=10**15
+    )
+    assert scopes(state).keys() == {"total", "day 2026-11-20", "month 2026-11"}
+    assert scopes(state)["total"].left_nano is None
+    assert (state.calls_under_way, state.unpriced_calls, state.overshoot_nano) == (0, 1, 0)
+    assert book.remaining(NOON) is None
+
+
+def test_a_hold_lasts_until_it_is_settled() -> None:
+    """What calls under way may cost is not there for others, and what they did not use is there again."""
+    book = BudgetBook(Budget(total="1.00"))
+    hold = book.reserve(NOON, NANO)
+    assert book.remaining(NOON) == 0
+    assert "Wait for calls under way" in str(refused(book, 1))
+    book.settle(NOON + 1, hold, NANO // 4)
+    assert book.remaining(NOON) == NANO * 3 // 4
+    assert (hold.is_open, hold.settled_s) == (False, NOON + 1)
+    assert repr(hold) == f"Hold(worst_nano={NANO}, made_s={NOON}, is_open=False)"
+
+
+def test_a_cap_is_used_to_the_last_nano_dollar() -> None:
+    """A call that fits exactly passes, and one nano-dollar more does not."""
+    book = BudgetBook(Budget(daily="0.000000010"))
+    refused(book, 11)
+    book.settle(NOON, book.reserve(NOON, 10), 10)
+    assert book.remaining(NOON) == 0
+    assert book.reserve(NOON, 0).is_open
+
+
+def test_a_refusal_holds_nothing_anywhere() -> None:
+    """When the last of several scopes has no room, the first ones are untouched."""
+    book = BudgetBook(Budget(total=10, daily=5, tags={"team=search": 1}))
+    error = refused(book, 2 * NANO, team="search")
+    assert error.scope == "tag team=search"
+    assert all(scope.held_nano == 0 for scope in book.snapshot(NOON).scopes)
+    assert book.snapshot(NOON).calls_under_way == 0
+    assert book.reserve(NOON, 2 * NANO, {"team": "ads"}).is_open
+
+
+def test_a_refusal_says_what_is_left_and_what_to_do() -> None:
+    """The error carries the figures and one text with dollars and a remedy."""
+    book = BudgetBook(Budget(daily="5.00"))
+    book.settle(NOON, book.reserve(NOON, 5 * NANO), 4_900_000_000)
+    book.reserve(NOON, 90_000_000)
+    error = refused(book, 500_000_000)
+    assert str(error) == (
+        "This call may cost up to $0.50, and $0.01 of the budget 'day 2026-11-20' is left"
+        " ($5.00: $4.90 spent, $0.09 held by calls under way)."
+        " Wait for the next UTC day, use a cheaper model, or raise the budget."
+    )
+    assert (error.scope, error.cap_nano, error.spent_nano) == ("day 2026-11-20", 5 * NANO, 4_900_000_000)
+    assert (error.held_nano, error.needed_nano) == (90_000_000, 500_000_000)
+    assert "larger than the whole budget" in str(refused(book, 6 * NANO))
+
+
+def test_the_remedy_fits_the_scope() -> None:
+    """Waiting is advised for days and months only."""
+    book = BudgetBook(Budget(total=1))
+    book.settle(NOON, book.reserve(NOON, NANO), NANO)
+    assert str(refused(book, 1)).endswith("Lower max_tokens, use a cheaper model, or raise the budget.")
+    monthly = BudgetBook(Budget(monthly=1))
+    monthly.settle(NOON, monthly.reserve(NOON, NANO), NANO)
+    assert "next UTC month" in str(refused(monthly, 1))
+
+
+def test_one_call_has_its_own_cap() -> None:
+    """`per_call` bounds each call alone, and what remains for the next one."""
+    book = BudgetBook(Budget(total=10, per_call="0.5"))
+    error = refused(book, NANO)
+    assert error.scope == "per_call"
+    assert "$0.50 per call" in str(error)
+    for _ in range(20):
+        book.settle(NOON, book.reserve(NOON, NANO // 2), NANO // 2)
+    refused(book, 1)
+    assert BudgetBook(Budget(total=10, per_call="0.5")).remaining(NOON) == NANO // 2
+
+
+def test_a_call_without_a_price_is_refused_under_any_cap() -> None:
+    """An unknown price under a hard cap is no reason to hope: the text says how to allow it."""
+    for budget, scope in (
+        (Budget(total=1), "total"),
+        (Budget(per_call=1, daily=3), "per_call"),
+        (Budget(tags={"team=search": 1}), "tag team=search"),
+    ):
+        error = refused(BudgetBook(budget), None, team="search")
+        assert (error.scope, error.needed_nano, error.cap_nano) == (scope, None, NANO)
+        assert "allow_unpriced" in str(error)
+    untagged = BudgetBook(Budget(tags={"team=search": 1}))
+    assert untagged.reserve(NOON, None, {"team": "ads"}).worst_nano is None
+
+
+def test_a_call_without_a_price_passes_when_allowed() -> None:
+    """`allow_unpriced` lets it through and counts it; a cost that turns out to be known is booked."""
+    book = BudgetBook(Budget(total=1, allow_unpriced=True))
+    book.settle(NOON, book.reserve(NOON, None), None)
+    book.settle(NOON, book.reserve(NOON, None), 30)
+    state = book.snapshot(NOON)
+    assert state.unpriced_calls == 1
+    assert scopes(state)["total"].spent_nano == 30
+
+
+def test_an_unknown_outcome_keeps_its_worst_case() -> None:
+    """A call of which no answer came may have been billed: it counts whole, and is shown as possible."""
+    book = BudgetBook(Budget(total="0.000000100"))
+    book.settle(NOON, book.reserve(NOON, 60), None)
+    assert scopes(book.snapshot(NOON))["total"].possible_nano == 60
+    assert book.remaining(NOON) == 40
+
+
+def test_settling_and_releasing_happen_once() -> None:
+    """A second settle or release changes nothing, whatever it says."""
+    book = BudgetBook(Budget(total=1))
+    first, second = book.reserve(NOON, 10), book.reserve(NOON, 10)
+    book.settle(NOON, first, 4)
+    book.release(second)
+    before = book.snapshot(NOON)
+    for hold in (first, second):
+        book.settle(NOON, hold, 9)
+        book.settle(NOON, hold, None)
+        book.release(hold)
+    assert book.snapshot(NOON) == before
+    assert scopes(before)["total"].spent_nano == 4
+    assert second.settled_s is None
+
+
+def test_a_cost_beyond_the_worst_case_is_booked_and_flagged() -> None:
+    """What was really spent counts, even when it breaks the cap; the overshoot is visible."""
+    book = BudgetBook(Budget(total="0.000000010"))
+    book.settle(NOON, book.reserve(NOON, 10), 25)
+    state = book.snapshot(NOON)
+    assert scopes(state)["total"].spent_nano == 25
+    assert scopes(state)["total"].left_nano == 0
+    assert state.overshoot_nano == 15
+    assert book.remaining(NOON) == 0
+
+
+def test_negative_money_is_our_bug() -> None:
+    """Neither a hold nor a cost may be negative, and the attempt changes nothing."""
+    book = BudgetBook()
+    with pytest.raises(ValueError, match="bug in Penstock"):
+        book.reserve(NOON, -1)
+    hold = book.reserve(NOON, 5)
+    with pytest.raises(ValueError, match="bug in Penstock"):
+        book.settle(NOON, hold, -1)
+    assert hold.is_open
+
+
+def test_days_and_months_begin_anew_in_utc() -> None:
+    """At midnight UTC the day is new, and on the first the month; the total goes on."""
+    book = BudgetBook(Budget(total=100, daily=1, monthly=2))
+    midnight = datetime(2026, 11, 30, tzinfo=UTC).timestamp()
+    for wall_s in (midnight - 1, midnight):
+        book.settle(wall_s, book.reserve(wall_s, NANO), NANO)
+        refused(book, 1, wall_s)
+    assert refused(book, 1, midnight + DAY - 1).scope == "day 2026-11-30"
+    assert book.remaining(midnight + DAY) == NANO
+    assert book.reserve(midnight + DAY, NANO).is_open
+    assert book.remaining(midnight + 2 * DAY) == NANO
+    assert scopes(book.snapshot(midnight + DAY))["total"].spent_nano == 2 * NANO
+
+
+def test_a_hold_settles_into_the_day_it_was_made() -> None:
+    """A call that ends after midnight is paid by the day in which it was let through."""
+    book = BudgetBook(Budget(daily=1))
+    hold = book.reserve(NOON, NANO)
+    tomorrow = NOON + DAY
+    assert book.remaining(tomorrow) == NANO
+    book.settle(tomorrow, hold, NANO)
+    assert book.remaining(tomorrow) == NANO
+    assert scopes(book.snapshot(NOON))["day 2026-11-20"].spent_nano == NANO
+
+
+def test_a_clock_set_back_finds_what_was_spent() -> None:
+    """Stepping back over midnight does not open a fresh day."""
+    book = BudgetBook(Budget(daily=1))
+    book.settle(NOON, book.reserve(NOON, NANO), NANO)
+    book.reserve(NOON + DAY, 1)
+    refused(book, 1, NOON)
+
+
+def test_old_days_are_forgotten() -> None:
+    """Years of days and months leave a bounded memory, also with a hold still open."""
+    book = BudgetBook(Budget(daily=1))
+    hold = book.reserve(NOON, 5)
+    for day in range(1, 800):
+        book.settle(NOON, book.reserve(NOON + day * DAY, 1), 1)
+    book.settle(NOON, hold, 5)
+    assert len(book._days) <= 4
+    assert len(book._months) <= 4
+    assert scopes(book.snapshot(NOON + 799 * DAY))["total"].spent_nano == 804
+
+
+def test_a_thousand_concurrent_calls_cannot_overshoot() -> None:
+    """Of 1,000 calls at once only so many are let through as the cap can pay in the worst case."""
+    book = BudgetBook(Budget(total="1.00"))
+    holds = []
+    for _ in range(1_000):
+        try:
+            holds.append(book.reserve(NOON, 11_000_000))
+        except BudgetExceeded:
+            continue
+    assert len(holds) == 90
+    for hold in holds:
+        book.settle(NOON, hold, 11_000_000)
+    assert scopes(book.snapshot(NOON))["total"].spent_nano == 990_000_000
+
+
+@dataclass
+class Booked:
+    """One call as the tiny model remembers it."""
+
+    hold: Hold
+    worst: int
+    names: frozenset[str]
+    under_way: bool = True
+    spent: int = 0
+    possible: int = 0
+
+
+@dataclass
+class Model:
+    """A budget as a list of calls that is summed up anew for every question."""
+
+    caps: dict[str, int]
+    calls: list[Booked] = field(default_factory=list)
+
+    def spent(self, name: str) -> int:
+        return sum(call.spent for call in self.calls if name in call.names)
+
+    def held(self, name: str) -> int:
+        return sum(call.worst for call in self.calls if name in call.names and call.under_way)
+
+    def cap(self, name: str) -> int | None:
+        return self.caps.get(name if name.startswith(("total", "tag")) else name.split()[0])
+
+    def room(self, names: frozenset[str]) -> int | None:
+        caps = {name: self.cap(name) for name in names}
+        rooms = [cap - self.spent(name) - self.held(name) for name, cap in caps.items() if cap is not None]
+        return min(rooms, default=None)
+
+
+class BudgetMachine(RuleBasedStateMachine):
+    """Any order of holds, settlements, releases and days, against the tiny model."""
+
+    @initialize(
+        total=st.none() | st.integers(0, 300),
+        day=st.none() | st.integers(0, 100),
+        month=st.none() | st.integers(0, 200),
+        tag=st.none() | st.integers(0, 60),
+    )
+    def open(self, total: int | None, day: int | None, month: int | None, tag: int | None) -> None:
+        def dollars(nano: int | None) -> Decimal | None:
+            return None if nano is None else Decimal(nano).scaleb(-9)
+
+        tags = {} if tag is None else {"team=search": Decimal(tag).scaleb(-9)}
+        self.book = BudgetBook(Budget(total=dollars(total), daily=dollars(day), monthly=dollars(month), tags=tags))
+        caps = {"total": total, "day": day, "month": month, "tag team=search": tag}
+        self.model = Model({name: cap for name, cap in caps.items() if cap is not None})
+        self.now = datetime(2026, 11, 29, 20, tzinfo=UTC).timestamp()
+
+    def names(self, team: str | None) -> frozenset[str]:
+        now = datetime.fromtimestamp(self.now, UTC)
+        names = {"total", f"day {now:%Y-%m-%d}", f"month {now:%Y-%m}"}
+        return frozenset(
+            names | {"tag team=search"} if team == "search" and "tag team=search" in self.model.caps else names
+        )
+
+    @rule(worst=st.integers(0, 70), team=st.sampled_from([None, "search", "ads"]))
+    def reserve(self, worst: int, team: str | None) -> None:
+        tags = None if team is None else {"team": team}
+        names = self.names(team)
+        room = self.model.room(names)
+        assert self.book.remaining(self.now, tags) == (None if room is None else max(0, room))
+        try:
+            hold = self.book.reserve(self.now, worst, tags)
+        except BudgetExceeded as error:
+            assert room is not None
+            assert worst > room
+            assert error.spent_nano + error.held_nano + worst > error.cap_nano
+        else:
+            assert room is None or worst <= room
+            self.model.calls.append(Booked(hold, worst, names))
+
+    @precondition(lambda self: self.model.calls)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(self.model.calls))
+        actual = data.draw(st.none() | st.integers(0, call.worst))
+        self.book.settle(self.now, call.hold, actual)
+        if call.under_way:
+            call.under_way = False
+            call.spent = call.worst if actual is None else actual
+            call.possible = call.worst if actual is None else 0
+
+    @precondition(lambda self: self.model.calls)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(self.model.calls))
+        self.book.release(call.hold)
+        call.under_way = False
+
+    @rule(hours=st.integers(1, 9))
+    def wait(self, hours: int) -> None:
+        self.now += hours * 3_600
+
+    @invariant()
+    def caps_hold_and_sums_agree(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        state = self.book.snapshot(self.now)
+        assert state.overshoot_nano == 0
+        assert state.calls_under_way == sum(call.under_way for call in self.model.calls)
+        for scope in state.scopes:
+            assert scope.cap_nano == self.model.cap(scope.name)
+            assert scope.spent_nano == self.model.spent(scope.name)
+            assert scope.held_nano == self.model.held(scope.name)
+            assert scope.possible_nano == sum(c.possible for c in self.model.calls if scope.name in c.names)
+            assert scope.cap_nano is None or scope.spent_nano + scope.held_nano <= scope.cap_nano
+
+
+TestBudgetMachine = BudgetMachine.TestCase
+TestBudgetMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
