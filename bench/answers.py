@@ -88,7 +88,7 @@ def openai_reply() -> bytes:
             "rejected_prediction_tokens": 0,
         },
     }
-    message = {"role": "assistant", "content": REPLY_TEXT, "refusal": None, "annotations": []}
+    message: dict[str, object] = {"role": "assistant", "content": REPLY_TEXT, "refusal": None, "annotations": []}
     reply = {
         "id": "chatcmpl-CeXvW9pQkTZs0jU1y8H2n4L6b3R5d",
         "object": "chat.completion",

@@ -36,7 +36,7 @@ class Process:
     """One child: a server or a contestant."""
 
     def __init__(self, python: Path, *arguments: str) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop, with the process that writes it)
         self._pending = b""
         if not python.exists():
             raise Failed(f"{python.relative_to(ROOT)} does not exist")

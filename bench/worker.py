@@ -127,9 +127,7 @@ def serve(family: str, colour: str, root: str) -> None:
     os.dup2(2, 1)
     module: Any = import_module(f"bench.contestants.{family}_")
     wanted = {"call": answers.REPLY_TEXT, "stream": getattr(module, "STREAM_TEXT", answers.STREAM_TEXT)}
-    host: Host = (
-        AsyncHost(module.Async, root, wanted) if colour == "async" else ThreadHost(module.Sync, root, wanted)
-    )
+    host: Host = AsyncHost(module.Async, root, wanted) if colour == "async" else ThreadHost(module.Sync, root, wanted)
     print(json.dumps({"version": metadata.version(module.PACKAGE)}), file=answers_to)
     for line in sys.stdin:
         print(json.dumps(turn(host, **json.loads(line))), file=answers_to)

@@ -1,10 +1,9 @@
 """Bare aiohttp with msgspec: the least an async program can do."""
 
 import aiohttp
-from yarl import URL
-
 from bench import answers
 from bench.contestants.plain import BODY_PATH, HEADERS, STREAM_BODY, STREAM_HEADERS, Texts, decode, encode
+from yarl import URL
 
 PACKAGE = "aiohttp"
 

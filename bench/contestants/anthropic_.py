@@ -2,7 +2,6 @@
 
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import MessageParam, RawMessageStreamEvent, TextBlock
-
 from bench import answers
 
 PACKAGE = "anthropic"

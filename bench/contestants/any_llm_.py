@@ -3,7 +3,6 @@
 from typing import Any
 
 from any_llm import AnyLLM
-
 from bench import answers
 
 PACKAGE = "any-llm-sdk"

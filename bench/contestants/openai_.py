@@ -1,9 +1,8 @@
 """The official OpenAI SDK, one client kept, as its README does."""
 
+from bench import answers
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
-
-from bench import answers
 
 PACKAGE = "openai"
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": answers.PROMPT}]

@@ -1,8 +1,8 @@
 """Penstock as a user writes it: default settings, the base URL and the key given."""
 
-from penstock import AsyncClient, Client
-
 from bench import answers
+
+from penstock import AsyncClient, Client
 
 PACKAGE = "penstock"
 MODEL = f"openai:{answers.MODEL}"

@@ -1,8 +1,8 @@
 """Penstock over Anthropic's protocol, to stand beside Anthropic's own SDK."""
 
-from penstock import AsyncClient, Client
-
 from bench import answers
+
+from penstock import AsyncClient, Client
 
 PACKAGE = "penstock"
 STREAM_TEXT = answers.CLAUDE_STREAM_TEXT

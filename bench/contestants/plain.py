@@ -3,7 +3,6 @@
 from typing import Final
 
 import msgspec
-
 from bench import answers
 
 HEADERS: Final = {

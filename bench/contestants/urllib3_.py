@@ -1,7 +1,6 @@
 """Bare urllib3 with msgspec: the least a sync program can do."""
 
 import urllib3
-
 from bench import answers
 from bench.contestants.plain import BODY_PATH, HEADERS, STREAM_BODY, STREAM_HEADERS, Texts, decode, encode
 

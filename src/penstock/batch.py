@@ -19,12 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ._flow.prompt import request
-from ._io.journal import Journal, Mended, OutputError, OutputFull
+from ._io.journal import Journal, Mended, OutputError
 from ._io.rows import Checked, OnBadRow, Row, RowFile, Template
 from ._policy.schedule import LaneCount, Planner, Start, Stop, StopReason
 from .client import AsyncClient
@@ -57,8 +57,8 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it stands or ended.
 
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `left` have no
-    result. `cost_nano` sums the attempts of this run whose price is known, `unpriced` counts those that went out and whose
-    cost is not. `stopped` says why it ended early, `cause` is the error behind it. `failures` counts error codes.
+    result. `cost_nano` sums the attempts of this run whose cost is known, `unpriced` counts those that went out and
+    whose cost is not. `stopped` says why it ended early, `cause` is the error behind it. `failures` counts error codes.
     """
 
     rows: int = 0
@@ -149,7 +149,7 @@ class Batch:
         self._change = _Change()
         self._tasks: list[asyncio.Task[None]] = []
         self._counts = _Counts()
-        self._unwritten: list[tuple[Row, str, bytes, bool, bool]] = []
+        self._unwritten: list[_Result] = []
         self._checked = Checked(rows=0, bad=0, problems=())
         self._mended = Mended(0, 0)
         self._started = 0.0
@@ -248,18 +248,18 @@ class Batch:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
-    def _pending(self, journal: Journal, *, again: bool) -> Iterator[tuple[Row, str]]:
-        """Rows still to be asked, with the key of their question: in the first pass all without an answer to it."""
+    def _pending(self, journal: Journal, *, again: bool) -> Iterator[_Task]:
+        """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
         for row in self._rows:
             key = self._key(row)
             if again:
-                if journal.may_try_again(row.id, key):
-                    self._counts.take_back()
-                    yield row, key
+                code = journal.passing_failure(row.id, key)
+                if code is not None:
+                    yield _Task(row, key, code)
             elif journal.is_answered(row.id, key):
                 self._counts.before += 1
             else:
-                yield row, key
+                yield _Task(row, key, None)
 
     def _key(self, row: Row) -> str:
         """Hash what decides the answer: the models that may give it, the prompt and the parameters."""
@@ -267,25 +267,25 @@ class Batch:
         models = (row.model,) if row.model else tuple(sorted(self._models))
         return blake2b(msgspec.json.encode((models, asked), order="deterministic"), digest_size=16).hexdigest()
 
-    async def _work(self, pending: Iterator[tuple[Row, str]], journal: Journal) -> None:
-        while self._planner.reason is None:
-            try:
-                found = next(pending, None)
-            except PenstockError as error:  # the input changed or vanished under our hands
-                self._planner.stop("failed", error)
-                self._change.tell()
-                return
-            if found is None:
-                return
-            row, key = found
-            if row.problem is not None:
-                self._settle(journal, row, key, InputError(f"line {row.line}: {row.problem}"))
-                await asyncio.sleep(0)
-            elif not await self._ask(row, key, journal):
-                return
+    async def _work(self, pending: Iterator[_Task], journal: Journal) -> None:
+        try:
+            while self._planner.reason is None and (task := next(pending, None)) is not None:
+                if task.row.problem is not None:
+                    self._settle(journal, task, InputError(f"line {task.row.line}: {task.row.problem}"))
+                    await asyncio.sleep(0)
+                elif not await self._ask(task, journal):
+                    return
+        except PenstockError as error:  # the input changed or vanished under our hands
+            self._planner.stop("failed", error)
+        except Exception:
+            self._planner.stop("failed")
+            raise
+        finally:
+            self._change.tell()
 
-    async def _ask(self, row: Row, key: str, journal: Journal) -> bool:
+    async def _ask(self, task: _Task, journal: Journal) -> bool:
         """Get a row answered or failed; False when the run stopped before it was."""
+        row = task.row
         tried: set[str] = set()
         while True:
             picked = self._planner.pick(time.monotonic(), row.model, tried)
@@ -315,42 +315,62 @@ class Batch:
                 verdict = self._planner.failed(now, picked.model, ended, own=own, tried=tried)
                 tried.add(picked.model)
             if verdict == "record":
-                self._settle(journal, row, key, ended)
+                self._settle(journal, task, ended)
             self._change.tell()
             if verdict != "again":
                 return verdict == "record"
 
-    def _settle(self, journal: Journal, row: Row, key: str, ended: Response | PenstockError) -> None:
+    def _settle(self, journal: Journal, task: _Task, ended: Response | PenstockError) -> None:
         """Write a row's result down. What cannot be written is kept and tried once more at the end."""
-        answered = isinstance(ended, Response)
-        line = _encoder.encode(_answer(row, key, ended) if isinstance(ended, Response) else _failure(row, key, ended))
-        retriable = not isinstance(ended, Response) and ended.retriable
+        if isinstance(ended, Response):
+            result = _Result(task, _encoder.encode(_answer(task, ended)), None, False)
+        else:
+            result = _Result(task, _encoder.encode(_failure(task, ended)), ended.code, ended.retriable)
         try:
-            journal.append(row.id, key, line, answered=answered, retriable=retriable)
+            self._write(journal, result)
         except OutputError as error:
-            if isinstance(error, OutputFull):
-                journal.free_reserve()
-            self._unwritten.append((row, key, line, answered, retriable))
+            journal.free_reserve()
+            self._unwritten.append(result)
             self._planner.stop("output", error)
-            return
-        self._counts.row(None if isinstance(ended, Response) else ended.code)
+
+    def _write(self, journal: Journal, result: _Result) -> None:
+        task, code = result.task, result.code
+        journal.append(task.row.id, task.key, result.line, answered=code is None, retriable=result.retriable)
+        if task.failed_with is not None:
+            self._counts.take_back(task.failed_with)
+        self._counts.row(code)
 
     def _write_late(self, journal: Journal) -> None:
         late, self._unwritten = self._unwritten, []
-        for row, key, line, answered, retriable in late:
+        for result in late:
             try:
-                journal.append(row.id, key, line, answered=answered, retriable=retriable)
+                self._write(journal, result)
             except OutputError:
-                self._unwritten.append((row, key, line, answered, retriable))
-            else:
-                self._counts.row(None if answered else "unwritten")
+                self._unwritten.append(result)
 
     def _compact(self, journal: Journal) -> None:
         try:
-            journal.compact(row.id for row in self._rows)
+            journal.compact(lambda: (row.id for row in self._rows))
         except OutputError as error:
             # Every row is there; only its place in the file is not yet that of the input.
             self._planner.stop("output", error)
+
+
+class _Task(NamedTuple):
+    """A row to be asked, the key of its question, and the code of its failure earlier in this run."""
+
+    row: Row
+    key: str
+    failed_with: str | None
+
+
+class _Result(NamedTuple):
+    """A finished row's line; `code` is that of its error, None for an answer."""
+
+    task: _Task
+    line: bytes
+    code: str | None
+    retriable: bool
 
 
 class _Change:
@@ -385,7 +405,6 @@ class _Counts:
         self.cost_nano = 0
         self.unpriced = 0
         self.failures: Counter[str] = Counter()
-        self._again = 0
 
     def row(self, code: str | None) -> None:
         """A row has its result."""
@@ -395,9 +414,10 @@ class _Counts:
             self.failed += 1
             self.failures[code] += 1
 
-    def take_back(self) -> None:
-        """A failed row is asked again."""
+    def take_back(self, code: str) -> None:
+        """A failed row has a newer result."""
         self.failed -= 1
+        self.failures -= Counter({code: 1})
 
     def spend(self, attempts: Sequence[Attempt]) -> None:
         """Count what a call sent and used."""
@@ -414,10 +434,10 @@ class _Counts:
                 self.cost_nano += attempt.cost_nano
 
 
-def _answer(row: Row, key: str, answer: Response) -> dict[str, Any]:
-    usage = {"input": answer.usage.prompt, "output": answer.usage.completion, **msgspec.to_builtins(answer.usage)}
+def _answer(task: _Task, answer: Response) -> dict[str, Any]:
+    usage = {"input": 0, "output": 0, **msgspec.to_builtins(answer.usage)}
     line: dict[str, Any] = {
-        "id": row.id,
+        "id": task.row.id,
         "model": f"{answer.provider}:{answer.model}",
         "text": answer.text,
         "stop_reason": answer.stop_reason,
@@ -426,7 +446,7 @@ def _answer(row: Row, key: str, answer: Response) -> dict[str, Any]:
         "attempts": len(answer.attempts),
         "latency_s": round(answer.latency_s, 3),
         "error": None,
-        "key": key,
+        "key": task.key,
     }
     if answer.tool_calls:
         line["tool_calls"] = [
@@ -435,12 +455,12 @@ def _answer(row: Row, key: str, answer: Response) -> dict[str, Any]:
     return line
 
 
-def _failure(row: Row, key: str, error: PenstockError) -> dict[str, Any]:
+def _failure(task: _Task, error: PenstockError) -> dict[str, Any]:
     last = error.attempts[-1] if error.attempts else None
     call = error if isinstance(error, CallError) else None
     return {
-        "id": row.id,
-        "model": f"{last.provider}:{last.model}" if last else row.model,
+        "id": task.row.id,
+        "model": f"{last.provider}:{last.model}" if last else task.row.model,
         "text": None,
         "stop_reason": None,
         "usage": None,
@@ -455,5 +475,5 @@ def _failure(row: Row, key: str, error: PenstockError) -> dict[str, Any]:
             "attempts": len(error.attempts),
             "retriable": error.retriable,
         },
-        "key": key,
+        "key": task.key,
     }

@@ -85,10 +85,12 @@ class _Client(Generic[GateT, TransportT]):
         self._timeouts = timeouts or file.timeouts or Timeouts()
         self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
         self._tags = {**file.tags, **(tags or {})}
+        self._names: dict[str, str] = {}
         self._router = Router(
             tiers=file.tiers if tiers is None else tiers,
             fallbacks=file.fallbacks if fallbacks is None else fallbacks,
             default=model or file.model,
+            resolve=self._canonical,
         )
         budget = budget or file.budget
         self._capped = budget is not None
@@ -109,6 +111,13 @@ class _Client(Generic[GateT, TransportT]):
 
     def _limits_of(self, lane: Lane) -> Limits | None:
         return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+
+    def _canonical(self, model: str) -> str:
+        name = self._names.get(model)
+        if name is None:
+            provider, bare = registry.resolve(model, self.settings.providers)
+            name = self._names[model] = f"{provider.name}:{bare}"
+        return name
 
     def _lane(self, model: str) -> Lane:
         lane = self._lanes.get(model)
@@ -150,6 +159,7 @@ class _Client(Generic[GateT, TransportT]):
             priority=options.get("priority", "normal"),
             tags={**self._tags, **tags} if tags else self._tags,
             started=now,
+            wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
         )
 
@@ -178,7 +188,7 @@ def _by_name(limits: Limits | Mapping[str, Limits]) -> Mapping[str, Limits]:
     return {"*": limits} if isinstance(limits, Limits) else limits
 
 
-def _deadline(seconds: float | None) -> float | None:
+def _deadline(seconds: object) -> float | None:
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):

@@ -192,7 +192,7 @@ class CallError(PenstockError):
     """
 
     code = "call"
-    fault = "provider"
+    fault: ClassVar[Fault] = "provider"
 
     def __init__(
         self,

@@ -6,10 +6,13 @@ import asyncio
 import gc
 import inspect
 from decimal import Decimal
+from typing import Any, NoReturn
 
 import pytest
 
 from penstock import AsyncClient, Budget, Client, RetryPolicy
+from penstock._io.http import Target
+from penstock._wire.protocol import Outbound
 from penstock.errors import (
     AuthenticationFailed,
     BudgetExceeded,
@@ -25,7 +28,7 @@ from penstock.errors import (
     ServerFault,
     StreamInterrupted,
 )
-from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
+from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport, Sent
 
 from .colours import (
     KEYS,
@@ -237,18 +240,20 @@ def test_a_dropped_stream_settles_when_it_is_collected() -> None:
 
 
 class _Hanging(AsyncScriptedTransport):
-    async def send(self, *args: object, **options: object) -> None:  # type: ignore[override]
-        self.sent.append(args)  # type: ignore[arg-type]
+    async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> NoReturn:
+        self.sent.append(Sent(target.base_url, {}, outbound.body))
         await asyncio.Event().wait()
+        raise AssertionError("nobody sets the event")
 
 
 def test_cancelling_an_async_call_twice_settles_once() -> None:
     """A second cancel during settlement finds nothing to cut, since settling never waits."""
 
     async def main() -> None:
-        client = AsyncClient(transport=_Hanging([]), keys=KEYS, config=False, env={}, budget=Budget(total="1.00"))
+        transport = _Hanging([])
+        client = AsyncClient(transport=transport, keys=KEYS, config=False, env={}, budget=Budget(total="1.00"))
         task = asyncio.create_task(client.complete("hi", model="openai:gpt-4o-mini", max_tokens=10))
-        while not client._transport.sent:  # type: ignore[attr-defined]
+        while not transport.sent:
             await asyncio.sleep(0)
         task.cancel()
         task.cancel()
@@ -283,7 +288,7 @@ def test_both_clients_have_the_same_methods_and_parameters() -> None:
         ({"model": "no-such-model-at-all"}, "PROVIDER:"),
     ],
 )
-def test_a_wrong_option_is_named_before_anything_is_sent(colour: str, options: dict[str, object], words: str) -> None:
+def test_a_wrong_option_is_named_before_anything_is_sent(colour: str, options: dict[str, Any], words: str) -> None:
     """One sentence with the place and the remedy, and no request."""
     outcome = run(colour, [openai_reply()], **options)
     assert isinstance(outcome.error, ConfigError), outcome.error

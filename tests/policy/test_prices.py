@@ -78,6 +78,9 @@ def small() -> Prices:
         ["both", ["&", "~two", ["^first", "$last", "=two"]], row],
         ["half", "=", {"i": 0.0005, "o": 0.0015}],
         ["night", "=", [[None, row], ["22:00-02:00", {"i": 10, "o": 20}]]],
+        ["day", "=", [[None, row], ["01:00-04:00", {"i": 10, "o": 20}]]],
+        ["day-old", "^day", {"i": 7, "o": 7}],
+        ["dated", "=dated-2026-01-15", row],
         ["mute", "=", {"i": 1}],
         ["image", "=", {"i": 1, "o": 2, "x": 30, "y": 40, "q": 5}],
         ["next", "=", [[None, row], ["2026-11-21", {"i": 100, "o": 200}], ["2027-01-01", {"i": 900, "o": 900}]]],
@@ -328,6 +331,14 @@ def test_matching_rules_combine() -> None:
     assert find("p", "two-first") is None
 
 
+def test_the_first_matching_model_wins() -> None:
+    """A model that is listed first is not displaced by a looser one behind; a compact date finds the dashed name."""
+    for name, known_as in (("day", "day"), ("day-1", "day-old"), ("DATED-20260115", "dated")):
+        row = small().find("p", name)
+        assert row is not None
+        assert row.model == known_as
+
+
 def test_a_reseller_has_the_price_of_the_maker_but_not_its_tiers() -> None:
     """Where a provider lists another as its fallback, that one's ordinary price holds and its discounts are unknown."""
     usage = Usage(input=1_000_000)
@@ -370,6 +381,8 @@ def test_prices_follow_the_clock() -> None:
     assert {hour: (cost or 0) // 10**9 for hour, cost in dollars.items()} == {
         0: 10, 1.999: 10, 2: 1, 21.999: 1, 22: 10, 23: 10,
     }  # fmt: skip
+    hours = {hour: small().cost("p", "day", usage, wall_s=day_s + hour * 3_600) for hour in (0.999, 1, 3.999, 4)}
+    assert {hour: (cost or 0) // 10**9 for hour, cost in hours.items()} == {0.999: 1, 1: 10, 3.999: 10, 4: 1}
     assert small().cost("p", "night", usage) == to_nano("10")
     assert small().cost("p", "next", usage) == to_nano("1")
 

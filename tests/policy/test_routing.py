@@ -181,7 +181,7 @@ chains = st.lists(model_names, max_size=5)
 
 @given(st.lists(model_names, min_size=1, max_size=4), chains | st.dictionaries(model_names, chains), st.booleans())
 def test_routes_are_pure_ordered_and_without_duplicates(chosen: list[str], fallbacks: Any, explicit: bool) -> None:
-    """The same question gives the same route; the first choice comes first, each model once, and the reason names it."""
+    """The same question gives the same route: first choice first, each model once, and the reason names it."""
     router = Router({"simple": chosen}, fallbacks)
     route = router.route(chosen[0]) if explicit else router.route(tier="simple")
     again = router.route(chosen[0]) if explicit else router.route(tier="simple")

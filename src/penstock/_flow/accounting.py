@@ -19,7 +19,8 @@ MAX_TOKENS_UNDER_BUDGET: Final = 8192
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as the client ordered it. `started` and `deadline` are instants of the monotonic clock."""
+    """One call as the client ordered it. `started` and `deadline` are instants of the monotonic clock,
+    `wall_s` is the time of day at which prices are looked up."""
 
     request: Request
     lanes: tuple[Lane, ...]
@@ -30,6 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     priority: str
     tags: dict[str, str]
     started: float
+    wall_s: float
     deadline: float | None
 
 
@@ -51,12 +53,14 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
 def worst_nano(order: Order, lane: Lane, request: Request) -> int | None:
     """Return the most that one attempt can cost in nano-dollars, None when the model has no known price."""
     return order.prices.worst(
-        lane.provider.prices or lane.provider.name,
+        lane.provider.name,
         lane.model,
         tokens.bound(request),
         request.max_tokens or 0,
         n=request.n or 1,
         cache_writes=_marks_cache(request),
+        service_tier=request.service_tier,
+        wall_s=order.wall_s,
     )
 
 
@@ -69,7 +73,7 @@ def _marks_cache(request: Request) -> bool:
 def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     """Return what the usage costs in nano-dollars, None when the model has no known price."""
     return order.prices.cost(
-        lane.provider.prices or lane.provider.name, lane.model, usage, service_tier=order.request.service_tier
+        lane.provider.name, lane.model, usage, service_tier=order.request.service_tier, wall_s=order.wall_s
     )
 
 

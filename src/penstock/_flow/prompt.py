@@ -271,7 +271,7 @@ def _part(part: Any, where: str) -> Part:
                     content=text,
                     is_error=bool(part.get("is_error")),
                 )
-        return msgspec.convert(part, Part)  # type: ignore[call-overload, no-any-return]
+        return msgspec.convert(part, Part)  # type: ignore[no-any-return]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where} of type {part.get('type')!r} lacks {error}") from None
     except msgspec.ValidationError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from .._policy.retry import GiveUp, Retry
-from ..errors import OutcomeUnknown, PenstockError, RateLimited
+from .._policy.retry import GiveUp, Retry, phase
+from ..errors import PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
 from .effects import Past, Record, Settled
@@ -31,7 +31,7 @@ class Trail:
         self.last = record
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
-        self._unknowns += isinstance(error, OutcomeUnknown)
+        self._unknowns += error is not None and phase(error) == "unknown"
         self._limited += isinstance(error, RateLimited)
         self._retry_cost = settled.decision.cost if isinstance(settled.decision, Retry) else 0
         self.attempts.append(

@@ -45,9 +45,7 @@ class Index:
     def items(self) -> Iterator[tuple[int, int, int]]:
         """Every digest with its two numbers, in no order."""
         cells = self._cells
-        return (
-            (cells[at], cells[at + 1], cells[at + 2]) for at in range(0, len(cells), _WIDTH) if cells[at]
-        )
+        return ((cells[at], cells[at + 1], cells[at + 2]) for at in range(0, len(cells), _WIDTH) if cells[at])
 
     def _at(self, digest: int) -> int:
         cells, mask = self._cells, self._slots - 1

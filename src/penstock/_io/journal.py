@@ -1,7 +1,8 @@
 """The output of a job, which is its journal as well: one line per finished row, appended as rows finish.
 
-A line counts once it is whole, with its end of line. A killed run leaves at most one torn line, which the next run cuts
-off; a line for an id replaces the earlier one. `compact` rewrites the file with one line per id, in the order of the rows.
+A line counts once it is whole, with its end of line. A killed run leaves at most one torn line, which the next run
+cuts off; a line for an id replaces the earlier one. `compact` rewrites the file with one line per id, in the order of
+the rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import os
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -56,6 +57,7 @@ class OutputBusy(OutputError):
 
 
 class _Failure(msgspec.Struct):
+    code: str = ""
     retriable: bool = False
 
 
@@ -119,15 +121,20 @@ class Journal:
         found = self._index.find(id_digest(name))
         return found is not None and found[0] == _short(key) and bool(found[1] & _ANSWERED)
 
-    def may_try_again(self, name: str | int, key: str) -> bool:
-        """Whether the row's newest line is a failure of this question that another try may mend."""
+    def passing_failure(self, name: str | int, key: str) -> str | None:
+        """Return the error code of the row's newest line if another try may mend it, else None."""
         found = self._index.find(id_digest(name))
-        return found is not None and found[0] == _short(key) and bool(found[1] & _AGAIN)
+        if found is None or found[0] != _short(key) or not found[1] & _AGAIN:
+            return None
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(found[1] >> _FLAG_BITS)
+            record = _line(file.readline())
+        return record.error.code if record.error else None
 
     def append(self, name: str | int, key: str, line: bytes, *, answered: bool, retriable: bool = False) -> None:
         """Write one row's line (without its end) at once, whole or not at all.
 
-        Raises: OutputFull, OutputError; the file then ends after the last whole line, and the same line may be tried again.
+        Raises: OutputFull, OutputError; the file then ends after the last whole line, and this one may be tried again.
         """
         data = line + b"\n"
         try:
@@ -155,7 +162,7 @@ class Journal:
         with contextlib.suppress(OSError):
             os.fsync(self._fd)
 
-    def compact(self, ids: Iterable[str | int]) -> bool:
+    def compact(self, ids: Callable[[], Iterable[str | int]]) -> bool:
         """Leave one line per id: first those of `ids` in their order, then what other rows left. Say whether it did.
 
         The file is replaced in one step, so that a crash leaves the old one or the new one. It is the last thing to do
@@ -163,12 +170,12 @@ class Journal:
 
         Raises: OutputError; the old file is untouched then.
         """
-        if self._lines == len(self._index) and self._in_order(ids):
+        if self._lines == len(self._index) and self._in_order(ids()):
             return False
         side = self.path.with_name(f".{self.path.name}.tmp")
         try:
             with open(self._fd, "rb", closefd=False) as old, side.open("wb", buffering=_COPY_BYTES) as new:
-                for line in self._chosen(old, ids):
+                for line in self._chosen(old, ids()):
                     new.write(line)
                 new.flush()
                 os.fsync(new.fileno())
@@ -202,7 +209,9 @@ class Journal:
                 placed.put(digest, 0, 0)
                 old.seek(found[1] >> _FLAG_BITS)
                 yield old.readline()
-        others = array("Q", sorted(at >> _FLAG_BITS for digest, _, at in self._index.items() if not placed.find(digest)))
+        others = array(
+            "Q", sorted(at >> _FLAG_BITS for digest, _, at in self._index.items() if not placed.find(digest))
+        )
         for place in others:
             old.seek(place)
             yield old.readline()
@@ -220,8 +229,8 @@ class Journal:
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     if line.endswith(b"\n") or not _is_ours(line):
                         raise InputError(
-                            f"{self.path} line {number} is no result of a run ({error}); remove that line, or choose another "
-                            "output"
+                            f"{self.path} line {number} is no result of a run ({error}); remove that line, or choose "
+                            "another output"
                         ) from None
                     torn = len(line)
                     break
@@ -274,9 +283,7 @@ class _Lock:
                 raise _refused(output, error) from error
             if not _lock(fd):
                 os.close(fd)
-                raise OutputBusy(
-                    f"another run is writing {output}; wait for it to end, or choose another output (-o)"
-                )
+                raise OutputBusy(f"another run is writing {output}; wait for it to end, or choose another output (-o)")
             if _same_file(fd, path):
                 self._fd = fd
             else:  # its owner removed it between our open and our lock
@@ -334,7 +341,9 @@ def _refused(path: Path, error: OSError) -> OutputError:
         why = {errno.EFBIG: "reached the largest size that this process may write"}.get(
             error.errno or 0, "cannot grow: the disk or its quota is full"
         )
-        return OutputFull(f"{path} {why}; every line written so far is whole. Make room and run the same command again.")
+        return OutputFull(
+            f"{path} {why}; every line written so far is whole. Make room and run the same command again."
+        )
     hint = {
         errno.ENOENT: "its folder does not exist; create it first",
         errno.EISDIR: "it is a folder; name a file in it",

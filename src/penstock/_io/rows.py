@@ -1,8 +1,9 @@
-"""The rows of a job: one JSON object per line, read lazily, each with a prompt of its own or one made from a template."""
+"""The rows of a job: one JSON object per line, read lazily, each with its own prompt or one made from a template."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
@@ -86,7 +87,9 @@ class Template:
             value = row.get(name)
             if value is None:
                 have = ", ".join(sorted(row)) or "no columns"
-                raise InputError(f"column {name!r} of the prompt is {'null' if name in row else 'missing'} (has {have})")
+                raise InputError(
+                    f"column {name!r} of the prompt is {'null' if name in row else 'missing'} (has {have})"
+                )
             out.append(value if isinstance(value, str) else msgspec.json.encode(value).decode())
         return "".join(out)
 
@@ -108,9 +111,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 class RowFile:
     """The rows of a JSONL file, as often as you iterate it; `check` first, it finds every bad row before any is paid.
 
-    A row is `{"prompt": …}` or `{"messages": […]}` with optional `id`, `model` and parameters such as `max_tokens`; with a
-    `template` its fields are columns, and parameters stand in an object `params`. Other fields are ignored, unless
-    they look like a misspelt parameter. A row without an id has its line number as id. Blank lines are skipped.
+    A row is `{"prompt": …}` or `{"messages": […]}` with optional `id`, `model` and parameters such as `max_tokens`;
+    with a `template` its fields are columns, and parameters stand in an object `params`. Other fields are ignored,
+    unless they look like a misspelt parameter. A row without an id has its line number as id. Blank lines are skipped.
 
     Args:
         path: the file; it is read once per iteration and never held in memory.
@@ -168,12 +171,7 @@ class RowFile:
         return (row for row in self._rows() if row.line not in self._repeated)
 
     def _rows(self) -> Iterator[Row]:
-        count = 0
-        for number, line in self._lines():
-            if self.limit is not None and count >= self.limit:
-                return
-            count += 1
-            yield self._row(number, line)
+        return (self._row(number, line) for number, line in itertools.islice(self._lines(), self.limit))
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:

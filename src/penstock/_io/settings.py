@@ -70,7 +70,7 @@ class Settings:
         self._keys = keys
         self._base_urls = base_urls
         self.providers: dict[str, Provider] = _providers(file, files)
-        self.prices = price_table().with_overrides(file.prices) if file.prices else price_table()
+        self.prices = _price_table(tuple(self.providers.values())).with_overrides(file.prices)
 
     def _variable(self, name: str) -> Source | None:
         if self._env.get(name):
@@ -126,9 +126,13 @@ def _shown(url: str) -> str:
 
 
 @functools.cache
-def price_table() -> Prices:
-    """Return the price table that came with this release."""
-    return Prices.load(resources.files("penstock._policy").joinpath("prices.json").read_bytes())
+def _price_data() -> bytes:
+    return resources.files("penstock._policy").joinpath("prices.json").read_bytes()
+
+
+def _price_table(rows: tuple[Provider, ...]) -> Prices:
+    ids = {row.name: row.prices for row in rows if row.prices}
+    return Prices.load(_price_data(), ids=ids, free={row.name for row in rows if row.local})
 
 
 @functools.cache

@@ -1,13 +1,13 @@
 """The circuit breaker of one lane: closed, open, half open, and back.
 
-            the ratio of failures is reached      the open time is over        every probe succeeded
-    closed ─────────────────────────────────▶ open ───────────────────▶ half open ─────────────────────▶ closed
-                                               ▲                            │
-                                               └── a probe failed, or its lease ran out
+           the ratio of failures is reached      the open time is over       every probe succeeded
+    closed ────────────────────────────────▶ open ───────────────────▶ half open ───────────────────▶ closed
+                                              ▲                            │
+                                              └── a probe failed, or its lease ran out
 
-Every state has an epoch; a pass carries the epoch in which it was given, and the result of an old epoch changes nothing.
-Half open gives out exactly `probes` permits; each is a lease. A cancelled probe says nothing: its permit comes back. A
-lease that runs out is a failure, so no lost probe keeps the lane shut for ever.
+Every state has an epoch; a pass carries the epoch in which it was given, and the result of an old epoch changes
+nothing. Half open gives out exactly `probes` permits; each is a lease. A cancelled probe says nothing: its permit comes
+back. A lease that runs out is a failure, so no lost probe keeps the lane shut for ever.
 """
 
 from __future__ import annotations

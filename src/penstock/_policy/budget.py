@@ -42,7 +42,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     daily: str | Decimal | int | float | None = None
     monthly: str | Decimal | int | float | None = None
     per_call: str | Decimal | int | float | None = None
-    tags: dict[str, str | Decimal | int | float] = {}
+    tags: Mapping[str, str | Decimal | int | float] = {}
     allow_unpriced: bool = False
 
     def __post_init__(self) -> None:

@@ -238,14 +238,17 @@ class Limiter:
             return []
         if not sent:
             return self.cancel(now, ticket)
+        freed = False
         if usage is not None:
             self._learn_output(usage)
             for dimension, slot, held in ticket.holds:
-                self._settle_one(now, ticket, usage, dimension, slot, held)
+                if self._settle_one(now, ticket, usage, dimension, slot, held) < held:
+                    freed = True
             self._grow_caps()
         if self._probing and ticket is self._probe:
             self._probing = False
-        return self._leave(now, ticket)
+            freed = True
+        return self._leave(now, ticket, freed=freed)
 
     def cancel(self, now: float, ticket: Ticket) -> list[Ticket]:
         """Forget a ticket that waits, or give back all that a granted one holds because it was not sent."""
@@ -452,23 +455,27 @@ class Limiter:
     def _share(self, ticket: Ticket) -> float:
         return max([held / dimension.limit for dimension, _, held in ticket.holds], default=UNLIMITED_SHARE)
 
-    def _leave(self, now: float, ticket: Ticket) -> list[Ticket]:
+    def _leave(self, now: float, ticket: Ticket, *, freed: bool = True) -> list[Ticket]:
         ticket.state = "done"
         ticket.holds = ()
         self._in_flight -= 1
-        return self._pump(now) if self._queue else []
+        if not self._queue:
+            return []
+        if not freed and self.next_at is not None and now < self.next_at and self._ramp == inf:
+            return []  # the head waits for time to pass, which one call less in flight does not change
+        return self._pump(now)
 
     # --- what answers teach --------------------------------------------------------------------------------------
 
     def _settle_one(
         self, now: float, ticket: Ticket, usage: Usage, dimension: Dimension, slot: Slot, held: float
-    ) -> None:
+    ) -> float:
         kind = dimension.kind
         if kind == REQUESTS:
-            return
+            return held
         if kind == OUTPUT:
             dimension.move_half(now, slot, held, usage.completion)
-            return
+            return usage.completion
         if kind == INPUT or self.counting == "input,output":
             used = usage.prompt - (usage.cache_read if self.counting == "input,output" else 0)
             if kind == TOKENS:
@@ -477,6 +484,7 @@ class Limiter:
             used = max(usage.total, self._least(ticket, TOKENS))
         if used != held:
             dimension.correct(slot, used - held)
+        return used
 
     def _learn_output(self, usage: Usage) -> None:
         produced = usage.completion

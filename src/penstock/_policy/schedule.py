@@ -2,8 +2,8 @@
 
     pick ──▶ Start | Wait | Stop          answered · failed ──▶ "record" | "again" | "leave"
 
-It holds no rows and knows no clock: `now` is an instant of the caller's monotonic clock. A lane here is a model of the job
-as the user wrote it. The limiter of the client paces each lane; the planner only decides who stands in front of it.
+It holds no rows and knows no clock: `now` is an instant of the caller's monotonic clock. A lane here is a model of the
+job as the user wrote it. The limiter of the client paces each lane; the planner only decides who stands before it.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Planner:
     def failed(self, now: float, model: str, error: PenstockError, *, own: bool, tried: Collection[str]) -> Verdict:
         """A row failed for good as far as the client is concerned; `own` says that the row itself names the model.
 
-        'record': its error is its result. 'again': give it back to `pick`. 'leave': the run stops, the row stays undone.
+        'record': its error is its result. 'again': give it back to `pick`. 'leave': the run stops, the row is undone.
         """
         lane = self._leave(model)
         self._credit += 1 if self._starved else 0

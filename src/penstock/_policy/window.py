@@ -225,7 +225,7 @@ class Dimension:
             self._scale()
 
     def tell(self, now: float, limit: int) -> None:
-        """Adopt the limit that the provider states: a lower one at once, a higher one as slowly as a trim grows back."""
+        """Adopt the limit that the provider states: a lower one at once, a higher one as a trim grows back."""
         if limit == self.told and not self.guessed:
             return
         self.roll(now)

@@ -86,7 +86,7 @@ def _estimate(text: str) -> float:
 
 
 def estimate_request(request: Request) -> int:
-    """Return about how many prompt tokens the request is: messages, tools, schema, pictures and the format's overhead."""
+    """Return about how many prompt tokens the request is: messages, tools, schema, pictures and overhead."""
     total = 3.0
     for message in request.messages:
         total += MESSAGE_TOKENS

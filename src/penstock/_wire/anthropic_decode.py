@@ -23,6 +23,10 @@ STOP_REASONS: Final[dict[str, StopReason]] = {
 }
 
 
+NOTHING: Final = msgspec.Raw()
+"""Stands for a missing field; a Raw in a union with None is not read as such by msgspec."""
+
+
 class CacheCreation(msgspec.Struct, gc=False):
     ephemeral_5m_input_tokens: Any = None
     ephemeral_1h_input_tokens: Any = None
@@ -62,10 +66,11 @@ class Block(msgspec.Struct):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = NOTHING
     caller: dict[str, Any] | None = None
 
 
+_EMPTY: Final = frozenset({"", "{}", "null"})
 MESSAGE_DECODER: Final = msgspec.json.Decoder(WireMessage)
 BLOCK_DECODER: Final = msgspec.json.Decoder(Block)
 
@@ -113,17 +118,22 @@ def parts_of(raw: msgspec.Raw) -> list[Part]:
         case "redacted_thinking":
             return [Reasoning(redacted=block.data or "")]
         case "tool_use":
-            arguments = bytes(block.input).decode() if block.input is not None else ""
             return [
                 ToolCall(
                     id=block.id or "",
                     name=block.name or "",
-                    arguments=arguments if arguments not in {"", "null"} else "{}",
+                    arguments=input_of(block) or "{}",
                     extra=caller_of(block),
                 )
             ]
         case kind:
             return [Opaque(kind=kind, data=msgspec.json.decode(raw))]
+
+
+def input_of(block: Block) -> str:
+    """Return a tool's input as the JSON text that came, '' where it is empty."""
+    text = bytes(block.input).decode("utf-8", "replace")
+    return "" if text in _EMPTY else text
 
 
 def caller_of(block: Block) -> dict[str, Any] | None:

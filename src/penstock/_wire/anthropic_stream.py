@@ -12,6 +12,7 @@ from ..types import Chunk, Opaque, Reasoning, ToolCall, Usage
 from . import classify
 from .anthropic_decode import (
     BLOCK_DECODER,
+    NOTHING,
     Block,
     OutputDetails,
     WireMessage,
@@ -19,6 +20,7 @@ from .anthropic_decode import (
     caller_of,
     decode_json,
     disjoint,
+    input_of,
     stop_reason,
     text_or_none,
 )
@@ -42,24 +44,14 @@ class Delta(msgspec.Struct):
 class StreamEvent(msgspec.Struct):
     type: str | None = None
     index: Any = None
-    delta: msgspec.Raw | None = None
-    content_block: msgspec.Raw | None = None
+    delta: Delta | None = None
+    content_block: msgspec.Raw = NOTHING
     message: WireMessage | None = None
     usage: WireUsage | None = None
     error: Any = None
 
 
-class DeltaEvent(msgspec.Struct):
-    """The shape of nearly all events, read in one go."""
-
-    type: str | None = None
-    index: Any = None
-    delta: Delta | None = None
-
-
 EVENT_DECODER: Final = msgspec.json.Decoder(StreamEvent)
-DELTA_DECODER: Final = msgspec.json.Decoder(DeltaEvent)
-_EMPTY: Final = frozenset({"", "{}", "null"})
 
 
 class _Open:
@@ -164,13 +156,11 @@ class Decoder:
         if self.done or not data or data.startswith((b":", b"[DONE]")):
             return
         try:
-            if b'"content_block_delta"' in data[:200]:
-                small = read(DELTA_DECODER, data, DeltaEvent)
-                if small.type == "content_block_delta" and small.delta is not None:
-                    self._delta(small, data, chunks)
-                    return
             wire = read(EVENT_DECODER, data, StreamEvent)
-            self._other(wire, event, chunks)
+            if wire.type == "content_block_delta":
+                self._delta(wire, data, chunks)
+            else:
+                self._other(wire, event, chunks)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise classify.not_json(data, self.provider) from None
 
@@ -182,18 +172,18 @@ class Decoder:
             raise error
         match kind:
             case "content_block_delta":
-                self._delta(read(DELTA_DECODER, event.data, DeltaEvent), event.data, chunks)
+                self._delta(wire, event.data, chunks)
             case "message_start" if not self._started and wire.message is not None:
                 self._started = True
                 self.id, self.served_model = text_or_none(wire.message.id), text_or_none(wire.message.model)
                 self._count(wire.message.usage, chunks)
-            case "content_block_start" if wire.content_block is not None:
+            case "content_block_start" if bytes(wire.content_block).startswith(b"{"):
                 self._start(count(wire.index), wire.content_block, chunks)
             case "content_block_stop":
                 self._close(count(wire.index), chunks)
             case "message_delta":
                 if wire.delta is not None:
-                    self._stop = msgspec.json.decode(wire.delta, type=Delta).stop_reason or self._stop
+                    self._stop = wire.delta.stop_reason or self._stop
                 self._count(wire.usage, chunks)
             case "message_stop":
                 self._end(chunks)
@@ -227,7 +217,7 @@ class Decoder:
                 self._has_calls = True
                 chunks.append(Chunk(kind="tool_call", index=opened.index, id=block.id or "", name=block.name or ""))
 
-    def _delta(self, event: DeltaEvent, data: bytes, chunks: list[Chunk]) -> None:
+    def _delta(self, event: StreamEvent, data: bytes, chunks: list[Chunk]) -> None:
         delta = event.delta
         opened = self._open.get(event.index if type(event.index) is int else count(event.index))
         if delta is None:
@@ -282,8 +272,8 @@ class Decoder:
             case "redacted_thinking":
                 chunks.append(Chunk(kind="part", part=Reasoning(redacted=block.data or ""), index=index))
             case "tool_use":
-                given = bytes(block.input).decode() if block.input is not None else ""
-                if not opened.arguments and given not in _EMPTY:
+                given = input_of(block)
+                if given and not opened.arguments:
                     chunks.append(Chunk(kind="tool_call", text=given, index=index))
                 extra = caller_of(block)
                 if extra is not None:

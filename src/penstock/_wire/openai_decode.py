@@ -311,7 +311,7 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     read_ = count(into.cached_tokens) or count(wire.prompt_cache_hit_tokens) or count(wire.num_cached_tokens)
     written = count(into.cache_write_tokens)
     reasoning = count(out.reasoning_tokens) or count(wire.reasoning_tokens)
-    audio_in, audio_out = count(into.audio_tokens), min(count(out.audio_tokens), completion)
+    audio_in = count(into.audio_tokens)
     inside = _inside_prompt(prompt, read_, written, provider)
     audio_in = min(audio_in, prompt - inside)
     fresh = prompt - inside - audio_in
@@ -323,7 +323,8 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
             reasoning, completion = excess, completion + excess
     elif reasoning and _outside_completion(reasoning, completion, excess, provider):
         completion += reasoning
-    reasoning = min(reasoning, completion - audio_out)
+    reasoning = min(reasoning, completion)
+    audio_out = min(count(out.audio_tokens), completion - reasoning)
     return Usage(
         input=fresh,
         cache_read=read_,

@@ -234,17 +234,32 @@ _ENDINGS = (
 
 
 def _paragraph(prompt: str, rng: Random, index: int, length: int) -> str:
+    if re.search(r"\brunbook\b|\bstep.by.step\b|\bchecklist\b", prompt, re.I):
+        return _fit(_runbook(prompt, rng), rng, length)
     facts = {"subject": prompts.subject(prompt), "evidence": prompts.evidence(prompt).rstrip(".")}
     opening = _OPENINGS[(index + rng.randrange(len(_OPENINGS))) % len(_OPENINGS)].format_map(facts)
     sentences = [opening, rng.choice(_CAUSES), *rng.sample(_ACTIONS, rng.randint(1, 3)), rng.choice(_ENDINGS)]
     text = " ".join(sentences)
-    text = text[0].upper() + text[1:]
+    return _fit(text[0].upper() + text[1:], rng, length)
+
+
+def _runbook(prompt: str, rng: Random) -> str:
+    found = re.search(r"\b(?:for|about|on)\s+([^.?!\n:]{3,80})", prompt)
+    steps = [
+        "Confirm the alert with one request and note the time.",
+        *rng.sample(_ACTIONS, 3),
+        "Tell the incident channel what you changed and what you expect.",
+        rng.choice(_ENDINGS),
+    ]
+    title = f"Runbook: {found.group(1).strip() if found else prompts.subject(prompt)}"
+    return "\n".join([title, *(f"{number}. {step}" for number, step in enumerate(steps, 1))])
+
+
+def _fit(text: str, rng: Random, length: int) -> str:
     if not length:
         return text
-    pieces = tokens.split(text)
-    while len(pieces) < length:
-        pieces += tokens.split(" " + rng.choice(_ACTIONS))
-    return "".join(pieces[:length])
+    more = [rng.choice(_ACTIONS) for _ in range(length // 8)]
+    return "".join(tokens.split(" ".join([text, *more]))[:length])
 
 
 _THOUGHTS = (
@@ -259,12 +274,9 @@ _THOUGHTS = (
 def _think(count: int) -> str:
     if count <= 0:
         return ""
-    pieces: list[str] = []
-    at = 0
-    while len(pieces) < count:
-        pieces += tokens.split(_THOUGHTS[at % len(_THOUGHTS)])
-        at += 1
-    return "".join(pieces[:count])
+    # Cut from one long text: pieces joined from several texts could be cut differently when they are split again.
+    text = "".join(_THOUGHTS)
+    return "".join(tokens.split(text * (count // 32 + 1))[:count])
 
 
 def _cut(ask: Ask, reply: Reply) -> Reply:

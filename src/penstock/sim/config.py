@@ -13,7 +13,9 @@ from penstock.sim.faults import Scenario
 
 Protocol = Literal["openai", "anthropic"]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+_Sigma = Annotated[float, msgspec.Meta(ge=0, le=10)]
+_Speed = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,9 +45,9 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     first_token_s: _Seconds = 0.0
-    first_token_sigma: _Seconds = 0.0
-    tokens_per_s: _Seconds = 0.0
-    speed_sigma: _Seconds = 0.0
+    first_token_sigma: _Sigma = 0.0
+    tokens_per_s: _Speed = 0.0
+    speed_sigma: _Sigma = 0.0
     chunk_tokens: _Positive = 3
 
 
@@ -82,8 +84,18 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cache_min_tokens: _Positive = 1024
     cache_ttl_s: _Seconds = 300.0
     max_body_bytes: _Positive = 32 * 1024 * 1024
-    log_entries: _Positive = 1_000_000
+    log_entries: _Positive = 200_000
     scenario: Scenario = Scenario()
+
+    def __post_init__(self) -> None:
+        for key, limits in self.limits.items():
+            protocol = key.partition(":")[0]
+            if protocol not in ("openai", "anthropic"):
+                raise ValueError(f"limits: {key!r} is neither openai, anthropic nor one of them with :model")
+            if protocol == "openai" and (limits.itpm is not None or limits.otpm is not None):
+                raise ValueError(f"limits.{key}: itpm and otpm are Anthropic's, OpenAI counts tpm")
+            if protocol == "anthropic" and limits.tpm is not None:
+                raise ValueError(f"limits.{key}: tpm is OpenAI's, Anthropic counts itpm and otpm")
 
     def model(self, name: str, protocol: Protocol) -> Model | None:
         """The model of that name (dated snapshots included), or None when this protocol does not serve it."""

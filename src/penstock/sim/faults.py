@@ -35,7 +35,7 @@ import msgspec
 _T = TypeVar("_T")
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Whole = Annotated[int, msgspec.Meta(ge=0)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
 
@@ -310,7 +310,7 @@ def build(kind: type[_T], data: Mapping[str, object], place: str) -> _T:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         where = where.rstrip("`").replace("[...]", ".*").removeprefix("scenario.")
-        raise ScenarioError(f"{place}: {where or 'top level'}: {what}") from error
+        raise ScenarioError(f"{place}: {where}: {what}" if where else f"{place}: {what}") from error
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,10 @@ _ERROR = re.compile(
     r"reset by peer|broken pipe|rejected|expired|deadlock\w*|invalid)\b",
     re.I,
 )
+_FINE = re.compile(
+    r"\b(no action|planned maintenance|all healthy|succeeded|0 (?:fail\w*|errors?|rejected)|no (?:errors|failures))\b",
+    re.I,
+)
 _WARNING = re.compile(
     r"\b(warn\w*|slow\w*|degraded|retry\w*|retries|latency|lag\w*|throttl\w*|high|elevated|deprecat\w*|[789]\d ?%)",
     re.I,
@@ -37,12 +41,15 @@ _TAGS = re.compile(r"\b((?:P|SEV-?|S)[0-5])\b(?!\s*=)")
 _CHOICE = re.compile(
     r"(?:one of(?: the following)?(?: [a-z]+){0,2}|classes|categories|labels|options|choose (?:from|between)|"
     r"answer(?: only)? with|reply(?: only)? with|classify\b[^.:\n]{0,60}?\b(?:as|into))(?: exactly)?"
-    r"\s*:?\s*([^.\n?]{3,200})",
+    r"\s*:?\s*(?:(?:exactly )?one of(?: the following)?:?\s*)?([^.\n?:]{3,200})",
     re.I,
 )
+_BRACKETED = re.compile(r"\(([A-Za-z][\w -]{0,20}(?:[/|] ?[A-Za-z][\w -]{0,20})+)\)")
+_ASKED = re.compile(r":\s*([A-Za-z][\w -]{1,20}(?:, [A-Za-z][\w -]{1,20})*,? or [A-Za-z][\w -]{1,20})\?")
 _OR = re.compile(r"\b([A-Za-z][\w-]{1,20}(?:, [A-Za-z][\w-]{1,20})*,? or [A-Za-z][\w-]{1,20})\b")
 _SERVICE = re.compile(r"\[([a-z][\w./-]{1,30})\]|\bservice[=: ]+([a-z][\w-]{2,30})", re.I)
 _HYPHENATED = re.compile(r"\b([a-z]{2,}-[a-z][a-z\d-]*)\b")
+_INSTRUCTION = re.compile(r"^(?=[A-Z][a-z]+ )[A-Za-z ,'-]{0,100}[:?]\s+(?=\S)")
 _LISTED = re.compile(
     r"\b(?:each of|both|in|for|of|between|compare)\s+(?:these[^:\n]*:|the following[^:\n]*:)?\s*"
     r"((?:[\w./-]+(?: [A-Z][\w-]+)?(?:, (?:and )?| and )){1,9}[\w./-]+(?: [A-Z][\w-]+)?)"
@@ -54,6 +61,8 @@ def severity(text: str) -> int:
     """0 severe, 1 error, 2 warning, 3 harmless."""
     if _SEVERE.search(text):
         return 0
+    if _FINE.search(text):
+        return 3
     if _ERROR.search(text):
         return 1
     return 2 if _WARNING.search(text) else 3
@@ -72,7 +81,7 @@ def classes(prompt: str) -> list[str]:
     if re.search(r"\btrue or false\b|\btrue/false\b", lowered):
         return ["true", "false"]
     choosing = re.search(r"\bclassif|\bcategor|\bseverity|\blabel|\bone of|\bpick", lowered)
-    for pattern in (_CHOICE, _OR) if choosing else (_CHOICE,):
+    for pattern in (_CHOICE, _BRACKETED, _ASKED, _OR) if choosing else (_CHOICE, _ASKED):
         for found in pattern.finditer(prompt):
             items = [item.strip(" \t\"'`()[]{}*") for item in re.split(r",|/|\||;|\bor\b|\band\b", found.group(1))]
             items = list(dict.fromkeys(item for item in items if item))
@@ -109,7 +118,8 @@ def subject(text: str) -> str:
 
 def evidence(text: str) -> str:
     """The line of the text that best shows what is wrong, at most 120 characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # A first line like "Summarise this: ERROR …" is half question; only what follows is evidence.
+    lines = [_INSTRUCTION.sub("", line.strip()) for line in text.splitlines() if line.strip()]
     if not lines:
         return "no log line was given"
     for pattern in (_SEVERE, _ERROR, _WARNING):

@@ -210,7 +210,7 @@ class Simulator:
         if plan.protocol == "openai":
             self._chat(plan, body, now)
         elif last == "count_tokens":
-            self._count_tokens(plan, body)
+            self._count_tokens(plan, body, now)
         else:
             self._messages(plan, body, now)
 
@@ -346,14 +346,16 @@ class Simulator:
             return 0, 0, 0
         return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False)
 
-    def _count_tokens(self, plan: Plan, body: dict[str, Any]) -> None:
+    def _count_tokens(self, plan: Plan, body: dict[str, Any], now: float) -> None:
         version = anthropic.check_version(plan.request.headers)
         name = anthropic.model_name(body)
         model = self.config.model(name, "anthropic")
         if model is None:
             raise anthropic.no_such_model(name)
         found = anthropic.check(body, name, model, version, counting=True)
-        self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, plan.arrived)
+        if not self._front_fault(plan):
+            self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, now)
+            self._disturb(plan, now)
 
     def _models(self, plan: Plan, name: str) -> None:
         plan.logged = False

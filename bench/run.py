@@ -1,0 +1,133 @@
+"""Measure what Penstock costs beside the bare transports and its peers: `make bench`, or `python -m bench.run`.
+
+Prints the table of ratios with what was promised, writes build/bench.json, exits with 1 when a promise is missed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from bench import memory, promises, rounds, startup, table
+from bench.processes import ROOT, Server
+
+OUT: Final = ROOT / "build" / "bench.json"
+ROUNDS: Final = 12
+ROUNDS_QUICK: Final = 4
+STARTS: Final = 9
+STARTS_QUICK: Final = 3
+MEMORY_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure."""
+
+    quick: bool
+    scenarios: list[rounds.Scenario]
+    chosen: frozenset[str]
+    startup: bool
+    memory: bool
+
+
+def arguments(given: list[str]) -> Plan:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, usage="make bench ARGS='…'")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute; for development")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="measure what has NAME in its name: call, stream, async, sync_c32 …, startup, memory; repeatable",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        metavar="PEER",
+        choices=(*rounds.PEERS, "nobody"),
+        help="compare with these peers only; repeatable",
+    )
+    asked = parser.parse_args(given)
+    every = rounds.scenarios(quick=asked.quick)
+
+    def wanted(name: str) -> bool:
+        return not asked.only or any(part in name for part in asked.only)
+
+    peers = frozenset(asked.against or rounds.PEERS) - {"nobody"}
+    chosen = peers | {rounds.OURS_ANTHROPIC} if "anthropic" in peers else peers
+    plan = Plan(asked.quick, [each for each in every if wanted(each.name)], chosen, wanted("startup"), wanted("memory"))
+    if not (plan.scenarios or plan.startup or plan.memory):
+        names = ", ".join([each.name for each in every] + ["startup", "memory"])
+        parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {names}")
+    return plan
+
+
+def measure(
+    plan: Plan, progress: Callable[[str], None]
+) -> tuple[list[promises.Figure], dict[str, str], dict[str, str]]:
+    """Run the plan: figures, the versions measured, and who is out with the reason."""
+    figures: list[promises.Figure] = []
+    out: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    with ExitStack() as stack:
+        server = stack.enter_context(Server())
+        if plan.scenarios:
+            field = rounds.Field(stack, server.url)
+            count = ROUNDS_QUICK if plan.quick else ROUNDS
+            samples = rounds.play(field, plan.scenarios, count, plan.chosen, progress)
+            figures += promises.of_scenarios(samples, plan.scenarios, plan.chosen)
+            out.update(field.out)
+            versions.update(field.versions)
+        if plan.memory:
+            peaks, failed = memory.play(server.url, 1 if plan.quick else MEMORY_ROUNDS, progress)
+            figures += promises.of_memory(peaks)
+            out.update(failed)
+    if plan.startup:
+        starts = startup.play(STARTS_QUICK if plan.quick else STARTS, progress)
+        figures += promises.of_starts(starts)
+        out.update(starts.out)
+    return figures, versions, out
+
+
+def show(step: str) -> None:
+    """Say on a terminal what is being done; nothing into a pipe."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{step}", end="", file=sys.stderr, flush=True)
+
+
+def stop(number: int, frame: object) -> NoReturn:
+    """End like Ctrl-C, so that every process is stopped on the way out."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Measure, print, write, judge."""
+    plan = arguments(sys.argv[1:])
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        figures, versions, out = measure(plan, show)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing was written", file=sys.stderr)
+        return 130
+    finally:
+        show("")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, CPython {platform.python_version()}"
+    print(f"{machine}; {', '.join(f'{name} {version}' for name, version in versions.items())}")
+    print("Ratios of CPU time, round by round: median (lowest..highest).")
+    print("\n".join(table.lines(figures)))
+    for name, reason in out.items():
+        print(f"not measured: {name}: {reason}")
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps({"figures": table.flat(figures)}, indent=2) + "\n", encoding="utf-8")
+    print(f"\n{table.summary(figures)}; figures in {OUT.relative_to(ROOT)}")
+    return int(any(figure.verdict in ("MISSED", "NOT MEASURED") for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

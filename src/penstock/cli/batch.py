@@ -1,0 +1,129 @@
+"""`penstock batch run`: many rows in, one line of JSON out for each, resumable."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import AsyncClient, Limits
+from ..batch import CONCURRENCY, Batch, BatchReport, Checked, RowFile
+from .choice import budget_of, default_model
+from .job import conduct, exit_code, explain, finish, run
+from .shown import note, write_json
+
+
+@click.group(name="batch")
+def command() -> None:
+    """Answer many rows: one JSON line in, one out.
+
+    \b
+    penstock batch run tickets.jsonl -o answers.jsonl --prompt "Urgent? {text}" -m openai:gpt-4o-mini
+    """  # noqa: D301 - click wants the backspace itself
+
+
+@command.command(name="run")
+@click.argument("rows", metavar="IN.jsonl", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "-o", "--output", required=True, metavar="OUT.jsonl", help="Where the answers go; also what a rerun resumes."
+)
+@click.option(
+    "--prompt", metavar="TEXT", help="The prompt, with {column} for a field of the row; {{ and }} are braces."
+)
+@click.option(
+    "-m", "--model", "models", multiple=True, metavar="PROVIDER:NAME", help="Repeat it to share the rows out."
+)
+@click.option("--system", metavar="TEXT", help="A system message for every row.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
+@click.option("--temperature", type=float, help="How much chance is in an answer.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="Calls at once."
+)
+@click.option("--budget", metavar="DOLLARS", help="The most this run may cost; it cannot be overspent.")
+@click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")
+@click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model, if you know the limit.")
+@click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
+              help="stop: nothing is sent when a row is bad. skip: bad rows get their error as result.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
+    """Answer every row of IN.jsonl into OUT.jsonl.
+
+    A row is {"prompt": "…"} or {"messages": […]}, with an "id" and parameters such as "max_tokens" if you like; with
+    --prompt it is any object, its parameters in "params". Each answer is one line: id, model, text, usage, cost, error.
+    Run the same command again to resume: only rows that are new, changed or failed are asked.
+
+    \b
+    penstock batch run logs.jsonl -o classes.jsonl --prompt "P1, P2, P3 or P4? {log}" \\
+        -m openai:gpt-4o-mini -m anthropic:claude-haiku-4-5 --max-tokens 5 --budget 2.50
+    """  # noqa: D301 - click wants the backspace itself
+    with tempfile.TemporaryDirectory(prefix="penstock-") as side:
+        path = _spooled(Path(side)) if rows == "-" else Path(rows)
+        file = RowFile(path, template=options["prompt"], limit=options["limit"], on_bad_row=options["on_bad_row"])
+        report = run(_run(file, output, models, options, quiet=quiet or as_json))
+    if as_json:
+        write_json(_figures(report, output))
+        if why := explain(report):
+            note(f"penstock: {why}")
+        raise click.exceptions.Exit(exit_code(report))
+    finish(report, output, quiet=quiet)
+
+
+async def _run(
+    file: RowFile, output: str, models: tuple[str, ...], options: dict[str, Any], *, quiet: bool
+) -> BatchReport:
+    limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
+    async with AsyncClient(limits=limits, budget=budget_of(options["budget"])) as client:
+        params = {name: options[name] for name in ("system", "max_tokens", "temperature") if options[name] is not None}
+        batch = Batch(
+            file,
+            output,
+            client=client,
+            models=models or (default_model(client.settings),),
+            concurrency=options["concurrency"],
+            params=params,
+        )
+        checked = batch.check()
+        if not quiet:
+            _announce(checked)
+        return await conduct(batch, title=Path(output).name, quiet=quiet, cap=options["budget"])
+
+
+def _announce(checked: Checked) -> None:
+    if checked.bad:
+        note(f"skipping {checked.summary}")
+
+
+def _spooled(folder: Path) -> Path:
+    """Copy stdin to a file: rows are read more than once."""
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _figures(report: BatchReport, output: str) -> dict[str, Any]:
+    return {
+        "output": output,
+        "rows": report.rows,
+        "answered": report.answered,
+        "failed": report.failed,
+        "before": report.before,
+        "left": report.left,
+        "attempts": report.attempts,
+        "retries": report.retries,
+        "rate_limited": report.rate_limited,
+        "tokens": {"prompt": report.usage.prompt, "completion": report.usage.completion},
+        "cost": report.cost,
+        "unpriced": report.unpriced,
+        "elapsed_s": round(report.elapsed_s, 3),
+        "failures": {code: number for code, number in report.failures.items() if number},
+        "models": {lane.model: lane.answered for lane in report.lanes},
+        "stopped": report.stopped,
+        "error": None if report.cause is None else {"code": report.cause.code, "message": str(report.cause)},
+    }

@@ -1,0 +1,211 @@
+"""`penstock demo`: the real bulk run over 600 incidents, against the simulator or, with --real, a provider."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from .. import AsyncClient, Budget
+from .._io.settings import load
+from ..batch import Batch, BatchReport, RowFile
+from ..errors import InputError, MissingKey
+from ..sim import SimConfig, SimServer
+from ..sim.reading import parse_config
+from .choice import has_key
+from .job import conduct, exit_code, explain, run
+from .shown import count, exact_usd, note, span, usd
+
+PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
+MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
+MAX_TOKENS: Final = 8
+SIM_BUDGET: Final = "0.25"
+REAL_BUDGET: Final = "0.50"
+ROWS: Final = "incidents.jsonl"
+
+
+@click.command(name="demo")
+@click.option("--real", is_flag=True, help="Ask OpenAI or Anthropic, whichever key is set, instead of the simulator.")
+@click.option("--budget", metavar="DOLLARS", help=f"The cap [default: {SIM_BUDGET}; with --real {REAL_BUDGET}].")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N incidents.")
+@click.option("-o", "--output", metavar="OUT.jsonl", help="Where the answers go; an older file is replaced.")
+@click.option("-y", "--yes", is_flag=True, help="With --real: do not ask before money is spent.")
+def command(real: bool, budget: str | None, limit: int | None, output: str | None, yes: bool) -> None:
+    """Classify 600 incidents through limits, faults and a budget, and compare the cost with the bill.
+
+    \b
+    penstock demo
+    penstock demo --real --limit 50 --budget 0.05
+    """  # noqa: D301 - click wants the backspace itself
+    rows = RowFile(_incidents(), template=PROMPT, limit=limit)
+    path = _output(output)
+    if real:
+        _real(rows, path, budget or REAL_BUDGET, yes=yes)
+    else:
+        _simulated(rows, path, budget or SIM_BUDGET)
+
+
+def _simulated(rows: RowFile, path: Path, budget: str) -> None:
+    config = _scenario()
+    with SimServer(config) as server:
+        client = AsyncClient(
+            base_urls={"openai": f"{server.url}/v1", "anthropic": server.url},
+            keys={"openai": "demo", "anthropic": "demo"},
+            budget=Budget(total=budget),
+            config=False,
+            env={},
+        )
+        note(
+            f"{server.url} plays two providers, {config.limits['openai'].rpm} requests a minute each, with faults. "
+            f"Nobody told Penstock these limits. Budget ${budget}."
+        )
+        report = run(_run(rows, path, client, list(MODELS.values()), budget))
+        bill, limits, log = server.bill(), server.limits(), server.log()
+    lines = _table(report, path)
+    lines += _bill(report, bill)
+    lines += _use(config, limits)
+    faults = Counter(entry["fault"] for entry in log if entry["fault"] and not entry["fault"].startswith("limit:"))
+    lines.append(("faults played", ", ".join(f"{number} {name}" for name, number in faults.items()) or "none"))
+    _end(report, path, lines)
+
+
+def _real(rows: RowFile, path: Path, budget: str, *, yes: bool) -> None:
+    settings = load()
+    models = [model for name, model in MODELS.items() if has_key(settings, name)]
+    if not models:
+        raise MissingKey(
+            "demo --real needs a key: set OPENAI_API_KEY or ANTHROPIC_API_KEY; `penstock demo` alone needs none"
+        )
+    total = rows.check().rows
+    note(
+        f"{count(total, 'row')} to {' and '.join(models)}, at most ${budget} (a hard cap; "
+        f"about {usd(_guess(rows, models, settings.prices))} expected)."
+    )
+    if not yes and sys.stdin.isatty():
+        click.confirm("Spend it?", abort=True, err=True)
+    client = AsyncClient(budget=Budget(total=budget))
+    report = run(_run(rows, path, client, models, budget))
+    _end(report, path, [*_table(report, path), ("cost", usd(report.cost_nano))])
+
+
+def _guess(rows: RowFile, models: list[str], prices: Any) -> int:
+    """Guess what the rows cost, in nano-dollars: a token for four characters, two tokens out."""
+    from ..types import Usage
+
+    characters = sum(len(str(row.prompt)) for row in rows)
+    asked = Usage(input=characters // 4, output=2 * sum(1 for _ in rows))
+    costs = [prices.cost(*model.split(":", 1), asked) or 0 for model in models]
+    return sum(costs) // len(costs)
+
+
+async def _run(rows: RowFile, path: Path, client: AsyncClient, models: list[str], budget: str) -> BatchReport:
+    async with client:
+        batch = Batch(rows, str(path), client=client, models=models, params={"max_tokens": MAX_TOKENS})
+        batch.check()
+        return await conduct(batch, title="penstock demo", cap=budget)
+
+
+def _incidents() -> Path:
+    """Find the rows: packed into the wheel, in the checkout, or in the current folder."""
+    places = (Path(__file__).with_name(ROWS), Path(__file__).parents[3] / "examples" / ROWS, Path("examples") / ROWS)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"examples/{ROWS} is not here; run the demo in a checkout of Penstock (`make demo`), or put the file into "
+            "./examples"
+        )
+    return found
+
+
+def _output(name: str | None) -> Path:
+    """Choose the output and make place for it: each demo starts afresh."""
+    if name is not None:
+        path = Path(name)
+    else:
+        checkout = Path(__file__).parents[3]
+        path = (
+            checkout / "build/demo/answers.jsonl" if (checkout / "Makefile").is_file() else Path("penstock-demo.jsonl")
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _scenario() -> SimConfig:
+    return parse_config(resources.files("penstock.cli").joinpath("demo.toml").read_text("utf-8"), "demo.toml")
+
+
+def _table(report: BatchReport, path: Path) -> list[tuple[str, str]]:
+    classes: Counter[str] = Counter()
+    if path.is_file():
+        with path.open("rb") as file:
+            for line in file:
+                classes[str(msgspec.json.decode(line)["text"] or "no answer").strip()] += 1
+    failed = ", ".join(f"{number} {code}" for code, number in report.failures.items() if number)
+    return [
+        (
+            "rows",
+            f"{report.rows:,}: {report.answered:,} answered, {report.failed:,} failed{f' ({failed})' if failed else ''}",
+        ),
+        ("classes", ", ".join(f"{number:,} {name}" for name, number in sorted(classes.items()))),
+        ("by model", ", ".join(f"{lane.answered:,} {lane.model}" for lane in report.lanes)),
+        ("retries", f"{report.retries:,} of {report.attempts:,} attempts"),
+        ("429s seen", f"{report.rate_limited:,}"),
+        ("tokens", f"{report.usage.prompt:,} in, {report.usage.completion:,} out"),
+        ("time", span(report.elapsed_s)),
+    ]
+
+
+def _bill(report: BatchReport, bill: dict[str, Any]) -> list[tuple[str, str]]:
+    apart = report.cost_nano - bill["total_nano"]
+    verdict = "equal to the last digit" if apart == 0 else f"differs by {exact_usd(apart)}"
+    unknown = f"; {count(report.unpriced, 'attempt')} of unknown outcome" if report.unpriced else ""
+    return [
+        ("cost", f"{exact_usd(report.cost_nano)} by our ledger"),
+        ("bill", f"{exact_usd(bill['total_nano'])} by the provider: {verdict}{unknown}"),
+    ]
+
+
+def _use(config: SimConfig, limits: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say how much of each lane's request limit was used: what was let in, of what could have been in that time."""
+    lines = []
+    for name, lane in limits["lanes"].items():
+        rpm = lane["limits"].get("requests")
+        if not rpm or lane["first_at"] is None:
+            continue
+        possible = lane["burst"]["requests"] + rpm / 60 * (lane["last_at"] - lane["first_at"])
+        used = lane["total"].get("requests", 0)
+        lines.append(
+            (
+                "limit used",
+                f"{used / possible:.1%} of {rpm} requests/min on {name.rsplit(':', 1)[0]}, "
+                f"{lane['rejected_429']} of its 429s were ours",
+            )
+        )
+    return lines
+
+
+def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]]) -> None:
+    shown = os.path.relpath(path) if path.is_absolute() else str(path)
+    lines.append(("output", shown))
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        drawn = Table(show_header=False, box=box.SIMPLE_HEAD, title="penstock demo", title_justify="left")
+        for name, value in lines:
+            drawn.add_row(name, value)
+        Console().print(drawn)
+    else:
+        for name, value in lines:
+            click.echo(f"{name:<14}{value}")
+    if why := explain(report):
+        note(f"penstock: {why}")
+    raise click.exceptions.Exit(exit_code(report))

@@ -1,0 +1,129 @@
+"""Running a bulk job from the command line: event loop, signals, progress, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from ..batch import Batch, BatchReport
+from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE
+from .progress import watch
+from .shown import count, note, span, usd
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: str | None = None) -> BatchReport:
+    """Run a checked job with its progress on stderr; the first Ctrl-C stops it gently, the second at once."""
+    presses = 0
+
+    def on_signal() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            waiting = batch.report.in_flight
+            if waiting:
+                note(f"\nstopping: waiting for {count(waiting, 'call')} under way; Ctrl-C again cuts them")
+            batch.stop()
+        else:
+            batch.cancel()
+
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows and loops outside the main thread have no signal handlers; KeyboardInterrupt does there.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, on_signal)
+            handled.append(number)
+    shown = asyncio.create_task(watch(batch, title=title, quiet=quiet, cap=cap))
+    try:
+        return await batch.run()
+    finally:
+        shown.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await shown
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def summary(report: BatchReport, output: str) -> str:
+    """Say in a few lines how a run ended."""
+    parts = [f"{report.answered:,} answered"]
+    if report.failed:
+        codes = ", ".join(f"{number:,} {code}" for code, number in sorted(report.failures.items()) if number)
+        parts.append(f"{report.failed:,} failed ({codes})" if codes else f"{report.failed:,} failed")
+    if report.before:
+        parts.append(f"{report.before:,} answered before")
+    if report.left:
+        parts.append(f"{report.left:,} left")
+    tokens = report.usage.total
+    cost = usd(report.cost_nano) if report.cost_nano or not report.unpriced else "cost unknown"
+    unpriced = (
+        f" (+ {count(report.unpriced, 'attempt')} of unknown cost)" if report.unpriced and report.cost_nano else ""
+    )
+    return (
+        f"{count(report.rows, 'row')}: {', '.join(parts)}. {report.retries:,} retries, {report.rate_limited:,}×429, "
+        f"{count(tokens, 'token')}, {cost}{unpriced}, {span(report.elapsed_s)}.\nOutput: {output}"
+    )
+
+
+def explain(report: BatchReport) -> str:
+    """Say why a run ended early and how to go on; empty when it did not."""
+    if report.stopped is None:
+        return ""
+    lines = []
+    if report.cause is not None:
+        lines.append(f"stopped: {report.cause}")
+    if report.unwritten:
+        lines.append(
+            f"{count(report.unwritten, 'answer')} came after the output could not grow and will be asked again"
+        )
+    again = shlex.join(["penstock", *sys.argv[1:]])
+    match report.stopped:
+        case "interrupted":
+            lines.append(f"stopped with {count(report.left, 'row')} left. To go on:\n  {again}")
+        case "budget":
+            lines.append(
+                f"{count(report.left, 'row')} left; raise the budget and go on with the same command:\n  {again}"
+            )
+        case "output" if not report.left:
+            lines.append("every row is in the output, though not in the order of the input")
+        case _ if report.left:
+            lines.append(f"{count(report.left, 'row')} left; to go on once that is mended:\n  {again}")
+    return "\n".join(lines)
+
+
+def exit_code(report: BatchReport) -> int:
+    """Choose what the command exits with."""
+    if report.stopped == "interrupted":
+        return EXIT_INTERRUPTED
+    if report.stopped is not None:
+        return report.cause.exit_code if report.cause else EXIT_UNAVAILABLE
+    return EXIT_ROWS_FAILED if report.failed else EXIT_OK
+
+
+def finish(report: BatchReport, output: str, *, quiet: bool) -> None:
+    """Print how the run ended, and exit."""
+    if not quiet:
+        note(summary(report, output))
+    if why := explain(report):
+        note(f"penstock: {why}")
+    raise click.exceptions.Exit(exit_code(report))

@@ -1,0 +1,132 @@
+"""How a bulk job shows itself while it runs: a live picture on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ..batch import Batch, BatchReport
+from .shown import count, note, span, usd
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+DRAWN_EVERY_S: Final = 0.125
+SAID_EVERY_S: Final = 5.0
+RATE_OVER_S: Final = 10.0
+
+
+class Pace:
+    """Rows and tokens per second over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def see(self, now: float, report: BatchReport) -> None:
+        """Note where the run is."""
+        self._seen.append((now, report.answered + report.failed, report.usage.total))
+        while now - self._seen[0][0] > RATE_OVER_S:
+            self._seen.popleft()
+
+    def _per_s(self, column: int) -> float:
+        first, last = self._seen[0], self._seen[-1]
+        return (last[column] - first[column]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
+
+    @property
+    def rows(self) -> float:
+        """Rows finished per second."""
+        return self._per_s(1)
+
+    @property
+    def tokens(self) -> float:
+        """Tokens per second."""
+        return self._per_s(2)
+
+    def left(self, report: BatchReport) -> str:
+        """How long the rest takes at this pace."""
+        return span(report.left / self.rows) if self.rows > 0 else "?"
+
+
+def line(report: BatchReport, pace: Pace, cap: str | None) -> str:
+    """Write the figures of a run on one line."""
+    shown = [f"{report.answered:,} answered"]
+    if report.before:
+        shown.append(f"{report.before:,} before")
+    shown += [
+        f"{report.failed:,} failed",
+        f"{report.in_flight:,} under way",
+        count(report.retries, "retries").removesuffix("s") if report.retries == 1 else f"{report.retries:,} retries",
+        f"{report.rate_limited:,}×429",
+        f"{pace.rows:.1f} rows/s",
+        f"{pace.tokens:,.0f} tokens/s",
+        f"{usd(report.cost_nano)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
+    ]
+    return " · ".join(shown)
+
+
+def usd_cap(cap: str) -> str:
+    """Write a budget as it was given."""
+    return cap if cap.startswith("$") else f"${cap}"
+
+
+async def watch(batch: Batch, *, title: str, quiet: bool, cap: str | None) -> None:
+    """Show a run until cancelled."""
+    if quiet:
+        return
+    if sys.stderr.isatty():
+        await _draw(batch, title, cap)
+    else:
+        await _say(batch, cap)
+
+
+async def _say(batch: Batch, cap: str | None) -> None:
+    pace = Pace()
+    pace.see(time.monotonic(), batch.report)
+    while True:
+        await asyncio.sleep(SAID_EVERY_S)
+        report = batch.report
+        pace.see(time.monotonic(), report)
+        note(f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left")
+
+
+async def _draw(batch: Batch, title: str, cap: str | None) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    pace = Pace()
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        try:
+            while True:
+                report = batch.report
+                pace.see(time.monotonic(), report)
+                live.update(_picture(report, pace, title, cap), refresh=True)
+                await asyncio.sleep(DRAWN_EVERY_S)
+        finally:
+            live.update(_picture(batch.report, pace, title, cap), refresh=True)
+
+
+def _picture(report: BatchReport, pace: Pace, title: str, cap: str | None) -> RenderableType:
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    share = f"{report.done / report.rows:.0%}" if report.rows else "0%"
+    lanes = "  ".join(
+        f"{lane.model or 'default model'} {lane.answered:,}{' (closed)' if lane.closed else ''}"
+        for lane in report.lanes
+    )
+    return Group(
+        Columns(
+            [
+                Text(title, style="bold"),
+                ProgressBar(total=max(1, report.rows), completed=report.done, width=40),
+                Text(f"{report.done:,}/{report.rows:,}  {share}  {pace.left(report)} left"),
+            ]
+        ),
+        Text(line(report, pace, cap)),
+        Text(lanes, style="dim"),
+    )

@@ -1,0 +1,68 @@
+"""How figures look on a screen, and where things are written: answers to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from typing import Any
+
+import click
+import msgspec
+
+from ..types import to_usd
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def usd(amount: Decimal | int | None) -> str:
+    """Write dollars (a Decimal) or nano-dollars (an int) with as many places as say something."""
+    if amount is None:
+        return "unknown cost"
+    value = to_usd(amount) if isinstance(amount, int) else amount
+    if value == 0:
+        return "$0"
+    places = 2 if abs(value) >= 10 else 4 if abs(value) >= Decimal("0.01") else 6
+    return f"${value:,.{places}f}"
+
+
+def exact_usd(nano: int) -> str:
+    """Write nano-dollars to the last digit."""
+    return f"${to_usd(nano):,.9f}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration: 0.42 s, 12.3 s, 3:05 or 2:03:05."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: 1 row, 2,000 rows; '429' stays as it is."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
+    """Lay out plain columns, wide enough for each cell."""
+    cells = [head, *rows]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def note(text: str, *, dim: bool = False) -> None:
+    """Say something to the user beside the answer."""
+    click.echo(click.style(text, dim=True) if dim else text, err=True)
+
+
+def write_json(value: Any) -> None:
+    """Print one JSON value: on one line into a pipe, indented on a terminal."""
+    data = _encoder.encode(value)
+    click.echo(
+        msgspec.json.format(data, indent=2 if sys.stdout.isatty() else 0).decode() if sys.stdout.isatty() else data
+    )

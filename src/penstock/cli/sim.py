@@ -1,0 +1,96 @@
+"""`penstock sim`: a provider on your own machine, with limits, a bill and faults on order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import Any
+
+import click
+import msgspec
+
+from ..errors import ConfigError
+from ..sim import Latency, Limits, ScenarioError, SimConfig, SimServer, read_config
+from .shown import exact_usd, note
+
+SHOWN_EVERY_S = 0.1
+
+
+@click.command(name="sim")
+@click.option("--port", type=click.IntRange(0, 65535), default=8099, show_default=True, help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--seed", type=int, help="Chance is the same for the same seed.")
+@click.option("--scenario", type=click.Path(dir_okay=False), metavar="FILE.toml", help="Settings and faults to play.")
+@click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model.")
+@click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model (Anthropic: input tokens).")
+@click.option("--latency", type=click.FloatRange(min=0), metavar="SECONDS", help="Median time to the first token.")
+@click.option("--speed", type=click.FloatRange(min=0), metavar="TOKENS/S", help="Median speed of output.")
+@click.option("--log", "log", is_flag=True, help="Print a line for each request.")
+def command(host: str, port: int, log: bool, **options: Any) -> None:
+    """Run the provider simulator until Ctrl-C.
+
+    It speaks the protocols of OpenAI and Anthropic; any key will do. Its report is at /__sim__/.
+
+    \b
+    penstock sim --rpm 600 --latency 0.5
+    penstock sim --scenario faults.toml --seed 7 --log
+    """  # noqa: D301 - click wants the backspace itself
+    config = _config(options)
+    try:
+        asyncio.run(_serve(config, host, port, log=log))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
+        ) from error
+
+
+def _config(options: dict[str, Any]) -> SimConfig:
+    try:
+        config = read_config(options["scenario"]) if options["scenario"] else SimConfig()
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from error
+    changes: dict[str, Any] = {}
+    if options["seed"] is not None:
+        changes["seed"] = options["seed"]
+    rpm, tpm = options["rpm"], options["tpm"]
+    if rpm or tpm:
+        changes["limits"] = {"openai": Limits(rpm=rpm, tpm=tpm), "anthropic": Limits(rpm=rpm, itpm=tpm)}
+    if options["latency"] is not None or options["speed"] is not None:
+        latency = options["latency"] if options["latency"] is not None else config.latency.first_token_s
+        speed = options["speed"] if options["speed"] is not None else config.latency.tokens_per_s
+        changes["latency"] = Latency(first_token_s=latency, first_token_sigma=0.3, tokens_per_s=speed, speed_sigma=0.2)
+    return msgspec.structs.replace(config, **changes)
+
+
+async def _serve(config: SimConfig, host: str, port: int, *, log: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no signal handlers in loops; KeyboardInterrupt does there.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop.set)
+    async with SimServer(config, host=host, port=port) as server:
+        note(f"simulator on {server.url} (report: {server.url}/__sim__/, Ctrl-C ends it). To use it, paste:", dim=True)
+        click.echo(f"export OPENAI_BASE_URL={server.url}/v1 OPENAI_API_KEY=sim")
+        click.echo(f"export ANTHROPIC_BASE_URL={server.url} ANTHROPIC_API_KEY=sim")
+        shown = asyncio.create_task(_log(server)) if log else None
+        await stop.wait()
+        if shown is not None:
+            shown.cancel()
+        bill = server.bill()
+    note(f"{bill['attempts']:,} requests, billed {exact_usd(bill['total_nano'])}", dim=True)
+
+
+async def _log(server: SimServer) -> None:
+    """Print finished requests as they come."""
+    last = 0
+    while True:
+        for attempt in list(server.simulator.bill.attempts):
+            if attempt.no > last:
+                last = max(last, attempt.no)
+                note(
+                    f"{attempt.no:>5} {attempt.status or '---'} {attempt.model:<24} {attempt.ended - attempt.arrived:7.3f} s "
+                    f"{attempt.input_tokens:>6} + {attempt.output_tokens:<5} {attempt.fault}".rstrip()
+                )
+        await asyncio.sleep(SHOWN_EVERY_S)

@@ -1,0 +1,75 @@
+"""One dimension: the exact window, the pace, corrections, the trim."""
+
+import random
+
+import pytest
+
+from penstock._policy.window import SLOTS, Dimension
+
+
+def test_the_window_is_the_sum_of_the_last_period_or_a_little_more() -> None:
+    """Slots expire late, never early, and there are at most 600 of them."""
+    rng = random.Random(1)
+    dimension = Dimension("requests", 0.0, configured=10**9)
+    booked: list[tuple[float, int]] = []
+    now = 0.0
+    for _ in range(1500):
+        now += rng.expovariate(12)
+        amount = rng.randrange(1, 9)
+        dimension.roll(now)
+        dimension.book(now, amount)
+        booked.append((now, amount))
+        exact = sum(amount for at, amount in booked if at > now - 60)
+        late = sum(amount for at, amount in booked if at > now - 61.2)
+        assert exact <= dimension.used <= late
+        assert len(dimension) <= SLOTS + 1
+    dimension.roll(now + 62)
+    assert (dimension.used, len(dimension)) == (0, 0)
+
+
+@pytest.mark.parametrize("amount", [1.0, 30.0, 1000.0])
+def test_ready_at_is_the_first_moment_at_which_it_is_ready(amount: float) -> None:
+    """By pace and by window: not a moment later, and not ready just before."""
+    rng = random.Random(2)
+    dimension = Dimension("tokens", 0.0, configured=1000)
+    now = 0.0
+    for _ in range(300):
+        ready = dimension.ready_at(now, amount)
+        if ready > now:
+            before = max(now, ready - 1e-4)
+            assert before == now or dimension.ready_at(before, amount) > before
+            now = ready
+            assert dimension.ready_at(now, amount) == now
+        slot = dimension.book(now, amount)
+        if rng.random() < 0.3:
+            dimension.correct(slot, -amount / 2)
+
+
+def test_a_refund_of_an_expired_booking_changes_only_the_level() -> None:
+    """The window forgot it, so nothing is subtracted twice."""
+    dimension = Dimension("tokens", 0.0, configured=1000)
+    slot = dimension.book(0.0, 800)
+    dimension.roll(70.0)
+    dimension.correct(slot, -800)
+    assert dimension.used == 0
+    assert dimension.level == dimension.cap
+
+
+def test_a_guessed_limit_grows_beyond_itself_until_the_truth_is_told() -> None:
+    """Nothing else says where it is."""
+    dimension = Dimension("requests", 0.0, told=100, guessed=True)
+    dimension.cut(0.0)
+    for second in range(1, 60):
+        dimension.roll(float(second))
+    assert dimension.trim > 1.4
+    dimension.tell(60.0, 100)
+    assert (dimension.guessed, dimension.trim, dimension.allowed) == (False, 1.0, 100)
+
+
+def test_a_trim_has_a_floor() -> None:
+    """However many rejections, three tenths of the limit are tried."""
+    dimension = Dimension("requests", 0.0, configured=1000)
+    for _ in range(100):
+        dimension.cut(0.0)
+    assert dimension.trim == 0.3
+    assert dimension.ready_at(0.0, 1) <= 1.0
