@@ -21,6 +21,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,10 +34,10 @@ import jiter  # noqa: E402
 import openai  # noqa: E402
 
 from penstock import errors  # noqa: E402
+from penstock._policy.retry import RetryPolicy  # noqa: E402
 from penstock._wire import classify, registry  # noqa: E402
 from penstock._wire.assembly import Assembly  # noqa: E402
 from penstock._wire.protocol import Provider, Wire  # noqa: E402
-from penstock._policy.retry import RetryPolicy  # noqa: E402
 from penstock.client import AsyncClient, Client  # noqa: E402
 from penstock.types import Choice, Response, Text, ToolCall, Usage  # noqa: E402
 
@@ -90,7 +91,8 @@ Reading = tuple[str, Callable[[], Seen]]
 
 def load_replay(corpus: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("replay", corpus / "replay.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["replay"] = module
     with warnings.catch_warnings():
@@ -282,7 +284,7 @@ def wire_readings(wire: Wire, provider: Provider, item: Any) -> Iterator[Reading
     body = item.resp_body
     yield "wire decode", lambda: by_decode(wire, provider, body)
     for size in SIZES:
-        yield f"wire decoder {size or 'whole'}", lambda size=size: by_decoder(wire, provider, body, size)
+        yield f"wire decoder {size or 'whole'}", partial(by_decoder, wire, provider, body, size)
     if item.is_stream:
         crlf = body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         yield "wire decoder crlf 7", lambda: by_decoder(wire, provider, crlf, 7)

@@ -92,7 +92,7 @@ class _Client(Generic[GateT, TransportT]):
             default=model or file.model,
             resolve=self._canonical,
         )
-        budget = budget or file.budget
+        budget = budget or self.settings.budget
         self._capped = budget is not None
         self._clock = clock or SystemClock()
         self._gate = self._gate_class(

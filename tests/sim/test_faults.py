@@ -120,7 +120,7 @@ def test_a_fault_is_not_used_up_by_a_request_that_fails_by_itself() -> None:
     simulator = Simulator(SimConfig(scenario=Scenario.parse('[[rule]]\ntimes = 1\nfault = { kind = "html" }\n')))
     bad = SimRequest("POST", "/v1/chat/completions", {"authorization": "Bearer k"}, b'{"model": "gpt-4o"}')
     assert [simulator.begin(r, NOW).status for r in (bad, request(), request())] == [400, 502, 200]
-    assert simulator.book.snapshot() == [{"rule": "html", "fitted": 3, "delivered": 1}]
+    assert simulator.book.snapshot() == [{"rule": "html", "fitted": 2, "delivered": 1}]
 
 
 @pytest.mark.parametrize("form", ["2", "1.5", "0", "86400", "soon", "-1"])
@@ -233,6 +233,16 @@ def test_the_form_faults_change_only_the_form() -> None:
     assert same(events('kind = "no_done"')) == same(whole)[:-1]
 
 
+def test_headers_can_be_set_on_a_good_answer() -> None:
+    """A 200 may carry a retry-after or a nonsensical limit, and is billed as usual."""
+    inside = 'kind = "headers", set = { retry-after = "30", X-Request-Id = "None" }'
+    plan, _, entry = one(inside)
+    assert headers_of(plan)["retry-after"] == "30"
+    assert isinstance(plan.steps[0], Head)
+    assert [value for name, value in plan.steps[0].headers if name.lower() == "x-request-id"] == ["None"]
+    assert (entry["status"], entry["fault"], entry["billed_nano"] > 0) == (200, "headers", True)
+
+
 def test_a_clean_end_follows_a_truncation() -> None:
     """A truncated body ends cleanly, without any sign of the cut."""
     plan, _, _ = one('kind = "truncate"', stream=True)
@@ -256,6 +266,7 @@ def test_a_clean_end_follows_a_truncation() -> None:
         ('[[rule]]\nfault = { kind = "rate_limit", retry_after = "date:x" }\n', r"rule\[0\]\.fault: .*date:\+SECONDS"),
         ("[limits.openai]\nrpm = 0\n", r"sim\.toml: limits\.\*?.*rpm: Expected `int` >= 1"),
         ("[limits.opneai]\nrpm = 1\n", r"sim\.toml: limits: 'opneai' is neither"),
+        ('[[rule]]\nfault = { kind = "headers", set = { "a b" = "1" } }\n', r"rule\[0\]\.fault: .*cannot be a header"),
         ("[limits.anthropic]\ntpm = 1\n", r"sim\.toml: limits\.anthropic: tpm is OpenAI's"),
         ("[latency]\nfirst_token_s = nan\n", r"sim\.toml: latency\.first_token_s: Expected `float`"),
         ("[latency]\ntokens_per_s = inf\n", r"sim\.toml: latency\.tokens_per_s: Expected `float`"),

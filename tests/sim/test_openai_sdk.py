@@ -453,7 +453,10 @@ def test_a_content_filter_ends_the_answer_early(chat: openai.OpenAI, fault: Orde
 def test_azure_clients_are_served_by_deployment(sim: SimServer, fault: Order) -> None:
     """Azure's address, key header, content filter and error codes work with the Azure client."""
     with openai.AzureOpenAI(azure_endpoint=sim.url, api_key="k", api_version="2024-10-21", max_retries=0) as client:
-        assert client.chat.completions.create(model=MODEL, messages=ASK).choices[0].message.content
+        whole = client.chat.completions.create(model=MODEL, messages=ASK).choices[0].message.content
+        chunks = list(client.chat.completions.create(model=MODEL, messages=ASK, stream=True))
+        assert (chunks[0].choices, chunks[0].model) == ([], "")
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole
         with pytest.raises(openai.NotFoundError) as missing:
             client.chat.completions.create(model="gpt-99", messages=ASK)
         assert missing.value.code == "DeploymentNotFound"

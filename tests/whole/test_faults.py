@@ -50,7 +50,8 @@ class Asked:
                 self._sync(client, model, stream, options)
         else:
             asyncio.run(self._with_async(sim, model, stream, options))
-        self.attempts = [a.outcome for a in (self.response or self.error).attempts]  # type: ignore[union-attr]
+        told: Any = self.response or self.error
+        self.attempts = [attempt.outcome for attempt in told.attempts]
 
     def _sync(self, client: Client, model: str, stream: bool, options: dict[str, Any]) -> None:
         try:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.prices import Prices
 from .._policy.timeouts import Timeouts
@@ -28,7 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     prices: Prices
     capped: bool
-    priority: str
+    priority: Priority
     tags: dict[str, str]
     started: float
     wall_s: float
@@ -43,7 +44,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     ticket = Ticket(
         input_tokens=tokens.estimate_request(request),
         output_tokens=request.max_tokens,
-        priority=order.priority,  # type: ignore[arg-type]
+        priority=order.priority,
         deadline=order.deadline,
     )
     worst = worst_nano(order, lane, request) if order.capped else None

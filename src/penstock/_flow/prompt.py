@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from .._policy.fairqueue import Priority
 from ..errors import ConfigError, InputError
 from ..types import (
     Audio,
@@ -87,7 +88,7 @@ class Options(Parameters, total=False):
     fallbacks: Sequence[str]
     deadline_s: float | None
     tags: Mapping[str, str]
-    priority: Literal["interactive", "normal", "batch"]
+    priority: Priority
 
 
 PARAMETERS = frozenset(Parameters.__annotations__)

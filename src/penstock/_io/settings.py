@@ -7,7 +7,8 @@ import functools
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tiers: dict[Tier, str | list[str]] = {}
     fallbacks: list[str] | dict[str, list[str]] = []
     limits: dict[str, Limits] = {}
-    budget: Budget | None = None
+    budget: dict[str, Any] = {}
     timeouts: Timeouts | None = None
     retry: RetryPolicy | None = None
     deadline_s: float | None = None
@@ -70,7 +71,9 @@ class Settings:
         self._keys = keys
         self._base_urls = base_urls
         self.providers: dict[str, Provider] = _providers(file, files)
-        self.prices = _price_table(tuple(self.providers.values())).with_overrides(file.prices)
+        with _place(files):
+            self.prices = _price_table(tuple(self.providers.values())).with_overrides(file.prices)
+        self.budget = Budget(**file.budget) if file.budget else None
 
     def _variable(self, name: str) -> Source | None:
         if self._env.get(name):
@@ -181,8 +184,10 @@ def _files(config: str | os.PathLike[str] | bool | None, env: Mapping[str, str])
         if not path.is_file():
             raise ConfigError(f"there is no settings file at {path}")
         return [path]
-    home = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "penstock" / "config.toml"
     named = env.get("PENSTOCK_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigError(f"there is no settings file at {named}, which PENSTOCK_CONFIG names")
+    home = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "penstock" / "config.toml"
     return [path for path in (home, Path(named) if named else Path(PROJECT_FILE)) if path.is_file()]
 
 
@@ -215,9 +220,24 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(tree: dict[str, Any], where: str) -> FileSettings:
     try:
-        return msgspec.convert(tree, FileSettings)
+        file = msgspec.convert(tree, FileSettings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_in_words(str(error))}") from None
+    with _place((where,)):
+        unknown = file.budget.keys() - set(Budget.__struct_fields__)
+        if unknown:
+            raise ConfigError(_no_field("budget", sorted(unknown)[0], list(Budget.__struct_fields__)))
+        Budget(**file.budget)
+    return file
+
+
+@contextmanager
+def _place(files: tuple[str, ...]) -> Iterator[None]:
+    """Name the file in errors of values that came from it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise type(error)(f"{files[-1]}: {error.message}" if files else error.message) from None
 
 
 def _in_words(message: str) -> str:
@@ -225,15 +245,18 @@ def _in_words(message: str) -> str:
     place = place.rstrip("`").removeprefix("$.").removeprefix("$")
     unknown = re.search(r"unknown field `([^`]*)`", what)
     if unknown:
-        known = _known(place)
-        near = difflib.get_close_matches(unknown[1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-        return f"[{place or 'top level'}] has no field {unknown[1]!r}; {hint}"
+        return _no_field(place or "top level", unknown[1], _known(place))
     what = re.sub(r"^Expected", "expected", what)
     return f"{place}: {what}" if place else what
 
 
+def _no_field(place: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return f"[{place}] has no field {name!r}; {hint}"
+
+
 def _known(place: str) -> list[str]:
-    tables: dict[str, type] = {"limits": Limits, "budget": Budget, "timeouts": Timeouts, "retry": RetryPolicy}
+    tables: dict[str, type] = {"limits": Limits, "timeouts": Timeouts, "retry": RetryPolicy}
     table = tables.get(place.split("[")[0].split(".")[0], FileSettings)
     return list(table.__struct_fields__)  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ GUESS_LEAST = 10  # sends; fewer say nothing of a rate
 UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a lane may use per minute, as far as the user knows: requests, tokens, input and output tokens.
 
     `concurrency` bounds the calls in flight. `burst_s` is how many seconds' worth of a limit may go at once after a

@@ -29,7 +29,7 @@ EARNED = 1
 TOLD_JITTER = 0.1
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """How often and how patiently: `attempts` in all, the first included.
 
     Delays are uniform between 0 and min(`cap_s`, base times 2 per retry), with `base_s`, or `not_sent_base_s` where the

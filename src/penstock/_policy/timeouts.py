@@ -9,7 +9,7 @@ import msgspec
 from ..errors import ConfigError
 
 
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long each phase of an attempt may take, in seconds; None switches a clock off.
 
     `connect_s` to connect. `first_token_s` from the send to the first output of a stream. `idle_s` of silence between

@@ -25,7 +25,7 @@ from .shown import count, exact_usd, note, span, usd
 PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
 MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
 MAX_TOKENS: Final = 8
-SIM_BUDGET: Final = "0.25"
+SIM_BUDGET: Final = "0.10"
 REAL_BUDGET: Final = "0.50"
 ROWS: Final = "incidents.jsonl"
 
@@ -69,7 +69,7 @@ def _simulated(rows: RowFile, path: Path, budget: str) -> None:
         bill, limits, log = server.bill(), server.limits(), server.log()
     lines = _table(report, path)
     lines += _bill(report, bill)
-    lines += _use(config, limits)
+    lines += _use(limits)
     faults = Counter(entry["fault"] for entry in log if entry["fault"] and not entry["fault"].startswith("limit:"))
     lines.append(("faults played", ", ".join(f"{number} {name}" for name, number in faults.items()) or "none"))
     _end(report, path, lines)
@@ -147,12 +147,10 @@ def _table(report: BatchReport, path: Path) -> list[tuple[str, str]]:
         with path.open("rb") as file:
             for line in file:
                 classes[str(msgspec.json.decode(line)["text"] or "no answer").strip()] += 1
-    failed = ", ".join(f"{number} {code}" for code, number in report.failures.items() if number)
+    codes = ", ".join(f"{number} {code}" for code, number in report.failures.items() if number)
+    failed = f"{report.failed:,} failed" + (f" ({codes})" if codes else "")
     return [
-        (
-            "rows",
-            f"{report.rows:,}: {report.answered:,} answered, {report.failed:,} failed{f' ({failed})' if failed else ''}",
-        ),
+        ("rows", f"{report.rows:,}: {report.answered:,} answered, {failed}"),
         ("classes", ", ".join(f"{number:,} {name}" for name, number in sorted(classes.items()))),
         ("by model", ", ".join(f"{lane.answered:,} {lane.model}" for lane in report.lanes)),
         ("retries", f"{report.retries:,} of {report.attempts:,} attempts"),
@@ -164,30 +162,26 @@ def _table(report: BatchReport, path: Path) -> list[tuple[str, str]]:
 
 def _bill(report: BatchReport, bill: dict[str, Any]) -> list[tuple[str, str]]:
     apart = report.cost_nano - bill["total_nano"]
-    verdict = "equal to the last digit" if apart == 0 else f"differs by {exact_usd(apart)}"
-    unknown = f"; {count(report.unpriced, 'attempt')} of unknown outcome" if report.unpriced else ""
+    verdict = "equal to the last digit" if apart == 0 else f"{exact_usd(abs(apart))} {'less' if apart > 0 else 'more'}"
+    unknown = f" (+ {count(report.unpriced, 'failed attempt')} of unknown cost)" if report.unpriced else ""
     return [
-        ("cost", f"{exact_usd(report.cost_nano)} by our ledger"),
-        ("bill", f"{exact_usd(bill['total_nano'])} by the provider: {verdict}{unknown}"),
+        ("cost", f"{exact_usd(report.cost_nano)} by our count{unknown}"),
+        ("bill", f"{exact_usd(bill['total_nano'])} by the simulator: {verdict}"),
     ]
 
 
-def _use(config: SimConfig, limits: dict[str, Any]) -> list[tuple[str, str]]:
-    """Say how much of each lane's request limit was used: what was let in, of what could have been in that time."""
+def _use(limits: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say how much of each lane's request limit was used, in the fullest minute or, in a shorter run, in all its time."""
     lines = []
     for name, lane in limits["lanes"].items():
         rpm = lane["limits"].get("requests")
-        if not rpm or lane["first_at"] is None:
+        if not rpm or lane["first_at"] is None or lane["last_at"] <= lane["first_at"]:
             continue
-        possible = lane["burst"]["requests"] + rpm / 60 * (lane["last_at"] - lane["first_at"])
-        used = lane["total"].get("requests", 0)
-        lines.append(
-            (
-                "limit used",
-                f"{used / possible:.1%} of {rpm} requests/min on {name.rsplit(':', 1)[0]}, "
-                f"{lane['rejected_429']} of its 429s were ours",
-            )
-        )
+        minutes = min(1.0, (lane["last_at"] - lane["first_at"]) / 60)
+        used = lane["most_60s"].get("requests", 0) / (rpm * minutes)
+        model = name.rsplit(":", 1)[0]
+        own = lane["rejected_429"]
+        lines.append(("limit used", f"{used:.0%} of {rpm} requests/min at {model}; {own} 429s of our own making"))
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +47,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def table(rows: list[tuple[str, ...]], head: tuple[str, ...]) -> str:
+def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
     """Lay out plain columns, wide enough for each cell."""
     cells = [head, *rows]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]

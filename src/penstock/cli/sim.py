@@ -89,8 +89,9 @@ async def _log(server: SimServer) -> None:
         for attempt in list(server.simulator.bill.attempts):
             if attempt.no > last:
                 last = max(last, attempt.no)
+                took_s = attempt.ended - attempt.arrived
+                tokens = f"{attempt.input_tokens:>6} + {attempt.output_tokens:<5}"
                 note(
-                    f"{attempt.no:>5} {attempt.status or '---'} {attempt.model:<24} {attempt.ended - attempt.arrived:7.3f} s "
-                    f"{attempt.input_tokens:>6} + {attempt.output_tokens:<5} {attempt.fault}".rstrip()
+                    f"{attempt.no:>5} {attempt.status or '---'} {attempt.model:<24} {took_s:7.3f} s {tokens} {attempt.fault}"
                 )
         await asyncio.sleep(SHOWN_EVERY_S)

@@ -228,6 +228,8 @@ def _read(body: Mapping[str, Any], version: str) -> tuple[tuple[Turn, ...], list
         if not isinstance(content, list):
             raise _bad(f"{place}.content", "Field required" if content is None else "Input should be a valid list")
         last = at == len(body["messages"]) - 1
+        if version == NEW:
+            _check_new_rules(role, content, place)
         turns.append(_turn(role, content, place, open_calls, last=last))
         blocks += [_block(part, f"{place}.content.{i}") for i, part in enumerate(content)]
     top = _ttl(body, "")
@@ -237,6 +239,16 @@ def _read(body: Mapping[str, Any], version: str) -> tuple[tuple[Turn, ...], list
         found = sum(1 for *_, ttl in blocks if ttl)
         raise _bad("", f"A maximum of 4 blocks with cache_control may be provided. Found {found}.")
     return tuple(turns), blocks
+
+
+def _check_new_rules(role: str, content: Sequence[Any], place: str) -> None:
+    for at, block in enumerate(content):
+        if not isinstance(block, dict):
+            continue
+        if role == "assistant" and block.get("type") == "document":
+            raise _bad(f"{place}.content.{at}", "`document` blocks are not permitted in assistant messages")
+        if role == "user" and block.get("type") == "text" and block.get("citations"):
+            raise _bad(f"{place}.content.{at}.citations", "citations are not permitted on user text blocks")
 
 
 def _turn(role: str, content: Sequence[Any], place: str, open_calls: dict[str, str], *, last: bool) -> Turn:

@@ -190,6 +190,8 @@ def disturb(fault: f.Fault, steps: Sequence[Step], event: Callable[[], bytes]) -
             return _slow(steps, fault)
         case f.Crlf():
             return [_with_crlf(step) for step in steps]
+        case f.Headers():
+            return [_with_headers(step, fault.set) if isinstance(step, Head) else step for step in steps]
         case f.Bom():
             return _bom(steps)
         case f.Comments() | f.Duplicate():
@@ -243,6 +245,12 @@ def _malformed(steps: Sequence[Step], chunks: int) -> list[Step]:
 
 def _garble(step: Send) -> Send:
     return replace(step, data=step.data[: len(step.data) // 2] + b"\x00 not json")
+
+
+def _with_headers(step: Head, more: dict[str, str]) -> Head:
+    names = {name.lower() for name in more}
+    kept = [(name, value) for name, value in step.headers if name.lower() not in names]
+    return replace(step, headers=(*kept, *more.items()))
 
 
 def _with_crlf(step: Step) -> Step:

@@ -216,6 +216,18 @@ class ContentFilter(_Fault, frozen=True, kw_only=True, tag="content_filter"):
     form: Literal["finish", "error"] = "finish"
 
 
+class Headers(_Fault, frozen=True, kw_only=True, tag="headers"):
+    """A good answer with these headers set or replaced, e.g. a retry-after on a 200 or nonsense in a reset."""
+
+    set: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a header."""
+        for name, value in self.set.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not value.isprintable():
+                raise ValueError(f"set: {name!r} = {value!r} cannot be a header")
+
+
 Fault = (
     RateLimit
     | SlowDown
@@ -241,6 +253,7 @@ Fault = (
     | WrongUsage
     | NoUsage
     | ContentFilter
+    | Headers
 )
 
 
@@ -347,10 +360,11 @@ class FaultBook:
         return chosen
 
     def take_back(self, rule: Rule) -> None:
-        """A picked fault was not delivered after all: the request failed by itself first."""
+        """A picked fault was not delivered after all: the request failed by itself first and does not count."""
         for at, candidate in enumerate(self.scenario.rule):
             if candidate is rule:
                 self._given[at] -= 1
+                self._seen[at] -= 1
 
     def _due(self, at: int, rule: Rule) -> bool:
         if rule.times is not None and self._given[at] >= rule.times:

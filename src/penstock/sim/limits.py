@@ -148,6 +148,7 @@ class Lane:
 
     def rejected(self, now: float) -> None:
         """A request failed before its admission; it counts against `requests` when rejections are charged."""
+        self._count("arrivals", 1, now)
         bucket = self.buckets.get("requests")
         if self.limits.charge_rejections and bucket is not None and bucket.level(now) >= 1:
             bucket.take(1, now)

@@ -1,0 +1,69 @@
+"""Ctrl-C in a blocked call: it ends at once, settled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from penstock.sim import SimServer
+
+PROGRAM = """
+import sys, threading
+from penstock import Budget, Client, Limits
+
+url, mode = sys.argv[1:]
+limits = Limits(rpm=1) if mode == "queued" else None
+client = Client(base_urls={"openai": url + "/v1"}, keys={"openai": "k"}, config=False, limits=limits,
+                budget=Budget(total="1"))
+options = {"model": "openai:gpt-4o-mini", "max_tokens": 20}
+if mode == "queued":
+    client.complete("first", **options)
+print("asking", flush=True)
+try:
+    if mode == "stream":
+        with client.stream("stall", **options) as stream:
+            for chunk in stream:
+                print("output", flush=True)
+    else:
+        client.complete("stall", **options)
+except KeyboardInterrupt:
+    held = sum(scope.held_nano for scope in client.budget().scopes)
+    lane = client.lanes()[0].limiter
+    print("interrupted", held, lane.in_flight, lane.queued, len(threading.enumerate()), flush=True)
+"""
+
+STALL = """
+[[rule]]
+match = { contains = "stall", stream = false }
+fault = { kind = "stall" }
+[[rule]]
+match = { contains = "stall", stream = true }
+fault = { kind = "stall", when = "mid_stream", after_chunks = 3 }
+"""
+
+
+@pytest.mark.parametrize("mode", ["waiting", "stream", "queued"])
+def test_ctrl_c_ends_a_blocked_call_at_once_and_settled(mode: str) -> None:
+    """Waiting for an answer, inside a stream or in the queue of the limiter: no hold, ticket or thread is left."""
+    with SimServer() as sim:
+        sim.play(STALL)
+        program = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, sim.url, mode], stdout=subprocess.PIPE, text=True
+        )
+        assert program.stdout is not None
+        ready = "output\n" if mode == "stream" else "asking\n"
+        while program.stdout.readline() != ready:
+            assert program.poll() is None
+        deadline = time.monotonic() + 5
+        while mode == "waiting" and not sim.simulator.open and time.monotonic() < deadline:
+            time.sleep(0.005)
+        began = time.monotonic()
+        program.send_signal(signal.SIGINT)
+        out, _ = program.communicate(timeout=10)
+        assert time.monotonic() - began < 2.0
+    assert out.splitlines()[-1] == "interrupted 0 0 0 1"
+    assert program.returncode == 0
