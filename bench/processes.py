@@ -36,7 +36,7 @@ class Process:
     """One child: a server or a contestant."""
 
     def __init__(self, python: Path, *arguments: str) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop, with the process that writes it)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed in stop()
         self._pending = b""
         if not python.exists():
             raise Failed(f"{python.relative_to(ROOT)} does not exist")
@@ -83,10 +83,10 @@ class Process:
             raise Failed(self.last_words()) from None
 
     def last_words(self) -> str:
-        """The last line that the process wrote to its standard error."""
+        """The last words that the process wrote to its standard error, without the frame that groups of errors have."""
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip("| ")[:200] if lines else "ended without a word"
+        lines = [line.strip("|+- ") for line in self._errors.read().decode(errors="replace").splitlines()]
+        return next((line[:200] for line in reversed(lines) if line), "ended without a word")
 
     def stop(self) -> None:
         """End this process, by force when it does not listen."""

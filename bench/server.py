@@ -61,6 +61,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport in self.book.held:
+            self.book.held.remove(self.transport)
+
     def data_received(self, data: bytes) -> None:
         self.pending += data
         end = self.pending.find(HEAD_END)

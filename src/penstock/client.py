@@ -85,7 +85,6 @@ class _Client(Generic[GateT, TransportT]):
         self._timeouts = timeouts or file.timeouts or Timeouts()
         self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
         self._tags = {**file.tags, **(tags or {})}
-        self._names: dict[str, str] = {}
         self._router = Router(
             tiers=file.tiers if tiers is None else tiers,
             fallbacks=file.fallbacks if fallbacks is None else fallbacks,
@@ -103,6 +102,7 @@ class _Client(Generic[GateT, TransportT]):
             breaker=breaker or BreakerSettings(),
         )
         self._lanes: dict[str, Lane] = {}
+        self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
@@ -113,11 +113,15 @@ class _Client(Generic[GateT, TransportT]):
         return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
 
     def _canonical(self, model: str) -> str:
-        name = self._names.get(model)
-        if name is None:
-            provider, bare = registry.resolve(model, self.settings.providers)
-            name = self._names[model] = f"{provider.name}:{bare}"
-        return name
+        provider, name = registry.resolve(model, self.settings.providers)
+        return f"{provider.name}:{name}"
+
+    def _route(self, model: str | None, tier: Tier | None) -> tuple[Lane, ...]:
+        lanes = self._routes.get((model, tier))
+        if lanes is None:
+            route = self._router.route(model, tier)
+            lanes = self._routes[model, tier] = tuple(self._lane(name) for name in route.candidates)
+        return lanes
 
     def _lane(self, model: str) -> Lane:
         lane = self._lanes.get(model)
@@ -142,8 +146,9 @@ class _Client(Generic[GateT, TransportT]):
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
         asked = request(prompt, options)
-        route = self._router.route(options.get("model"), options.get("tier"))
-        names = (*route.candidates[:1], *options["fallbacks"]) if "fallbacks" in options else route.candidates
+        lanes = self._route(options.get("model"), options.get("tier"))
+        if "fallbacks" in options:
+            lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
         now = self._clock.now()
         within = options.get("deadline_s", self._deadline_s)
         if within is not self._deadline_s:
@@ -151,7 +156,7 @@ class _Client(Generic[GateT, TransportT]):
         tags = options.get("tags")
         return Order(
             request=asked,
-            lanes=tuple([self._lane(name) for name in names]),
+            lanes=lanes,
             stream=stream,
             timeouts=self._timeouts,
             prices=self.settings.prices,

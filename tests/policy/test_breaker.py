@@ -291,7 +291,7 @@ class Model(RuleBasedStateMachine):
         assert len(mine) == state.probes_out <= self.PROBES
 
     def teardown(self) -> None:
-        self.now += 1000
+        self.now += 10_000
         for _ in range(3):  # nothing keeps it shut: not one of the probes that never came back
             answer = self.breaker.ask(self.now, 0.5)
             if isinstance(answer, Pass):

@@ -521,3 +521,36 @@ def test_a_limit_per_day_is_counted_and_not_spread_over_the_day() -> None:
     for _ in range(1000):
         grant(limiter, 0.0)
     queue(limiter, 0.0)
+
+
+def test_a_guess_gives_way_to_what_headers_say() -> None:
+    """Together with the cap on calls in flight that was learned with it."""
+    limiter = Limiter()
+    flying = [grant(limiter, 0.02 * n) for n in range(30)]
+    limiter.rejected(0.7, flying.pop(), 0.0, 0.0)
+    assert requests(limiter).told == 60 * 28 / 0.7
+    assert limiter.snapshot().in_flight_cap is not None
+    assert limiter.adopt(0.8, told(600), 0.7) == []
+    assert (requests(limiter).told, limiter.snapshot().in_flight_cap) == (600, None)
+
+
+def test_the_snapshot_says_how_much_of_each_limit_is_used() -> None:
+    """As a share of the limit, at the time asked for."""
+    limiter = Limiter(Limits(rpm=100, itpm=1000), name="lane")
+    assert limiter.snapshot().dimensions == ()
+    ticket = grant(limiter, 0.0, Ticket(250))
+    state = limiter.snapshot(1.0)
+    assert [d.utilisation for d in state.dimensions] == [0.01, 0.25]
+    assert (state.name, state.granted, state.in_flight, state.paused_until) == ("lane", 1, 1, None)
+    assert repr(ticket) == "Ticket(250, None, 'normal', 'granted')"
+    assert limiter.rejected(1.0, Ticket(1), 1.0, 0.0) == []
+    assert limiter.snapshot(70.0).dimensions[1].utilisation == 0
+
+
+def test_tokens_in_all_are_settled_by_the_provider_s_own_counting() -> None:
+    """One limit over input and output, cache reads free where they are free."""
+    limiter = Limiter(Limits(tpm=10_000), counting="input,output")
+    ticket = grant(limiter, 0.0, Ticket(1000, 100))
+    assert requests(limiter).used_in_window == 1100
+    limiter.settle(1.0, ticket, usage=Usage(input=100, cache_read=900, output=70))
+    assert requests(limiter).used_in_window == 170

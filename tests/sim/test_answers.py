@@ -201,3 +201,58 @@ def test_tool_arguments_are_json_of_the_schema() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 7}}, "required": ["n"]}
     reply = answer(ask("restart", tools=(Tool("restart", schema),)), 0)
     assert [json.loads(call.arguments) for call in reply.calls] == [{"n": 7}]
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True, "minItems": 2}, ["a", "b"]),
+        ({"type": "array", "items": {"type": "integer", "maximum": 3}, "uniqueItems": True}, [3, 2]),
+        ({"type": "array", "items": {"type": "boolean"}, "uniqueItems": True}, [False, True]),
+        (
+            {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": {"const": 3}, "minItems": 3},
+            [1, 2, 3],
+        ),
+        ({"type": "number", "exclusiveMinimum": 3, "multipleOf": 0.5}, 3.5),
+        ({"type": "integer", "exclusiveMaximum": 3}, 2),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, {"key_1": 3}),
+        ({"type": "object", "required": ["a"], "additionalProperties": {"const": 1}}, {"a": 1}),
+        ({"type": "string", "format": "date"}, "2026-11-20"),
+        ({"type": "string", "format": "ipv4"}, "10.0.3.17"),
+        ({"type": "string", "minLength": 9, "maxLength": 9, "format": "date"}, "2026-11-2"),
+        ({"oneOf": [{"type": "null"}, {"const": "x"}]}, "x"),
+        ({"description": "{minimum: 5, maximum: 6}", "type": "integer"}, 5),
+        ({"properties": {"city": {}}}, {"city": "Oslo"}),
+        ({"type": "string", "pattern": "("}, "the service: In Oslo"),
+    ],
+)
+def test_rarer_schemas_are_filled_too(schema: dict[str, Any], expected: Any) -> None:
+    """Unique items, tuples, exclusive bounds, maps, formats and moved bounds get what they ask for."""
+    assert Filler(schema, "In Oslo", Random(1)).fill() == expected
+
+
+def test_a_schema_without_a_finite_instance_is_refused() -> None:
+    """A schema that only contains itself is an error, not an endless loop."""
+    for schema in ({"$ref": "#"}, {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}):
+        with pytest.raises(RecursionError):
+            Filler(schema, "", Random(1)).fill()
+
+
+@pytest.mark.parametrize("kind", ["uuid", "email", "uri", "date-time"])
+def test_formats_look_like_themselves(kind: str) -> None:
+    """Known formats get text of their form."""
+    shapes = {"uuid": r"[0-9a-f]{8}-", "email": "@", "uri": "^https://", "date-time": r"^\d{4}-\d\d-\d\dT"}
+    assert re.search(shapes[kind], Filler({"type": "string", "format": kind}, "", Random(1)).fill())
+
+
+def test_a_runbook_has_numbered_steps() -> None:
+    """A request for a runbook is answered by steps about its subject."""
+    text = answer(ask("Write a runbook for certificate expiry."), 0).text
+    assert text.startswith("Runbook: certificate expiry\n1. ")
+
+
+def test_every_tool_is_called_when_the_prompt_says_both() -> None:
+    """Without a list of targets, both means both tools."""
+    tools = tuple(Tool(name, {"type": "object"}) for name in ("get_logs", "get_metrics"))
+    reply = answer(ask("Use both tools", tools=tools), 0)
+    assert [call.name for call in reply.calls] == ["get_logs", "get_metrics"]

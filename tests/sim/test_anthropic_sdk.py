@@ -24,6 +24,7 @@ WEATHER: ToolParam = {
         "required": ["city"],
     },
 }
+CITED = {"type": "text", "text": "x", "citations": [{"type": "char_location"}]}
 Order = Callable[[str], None]
 
 
@@ -265,6 +266,7 @@ def test_models_are_listed_and_found(claude: anthropic.Anthropic) -> None:
             400,
             "tool_use_id",
         ),
+        ({"messages": [{"role": "user", "content": [CITED]}]}, 400, "citations are not permitted"),
         ({"extra_headers": {"anthropic-version": "1999-01-01"}}, 400, "not a valid version"),
     ],
 )

@@ -93,7 +93,7 @@ class Options(Parameters, total=False):
 
 PARAMETERS = frozenset(Parameters.__annotations__)
 OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
-_SEQUENCES = ("stop", "tools", "modalities")
+_INTEGERS = frozenset({"max_tokens", "top_k", "seed", "n", "top_logprobs"})
 
 
 def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
@@ -102,13 +102,16 @@ def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
     Raises: ConfigError for a parameter that does not exist or has the wrong type, InputError for a prompt that cannot
     be read.
     """
-    unknown = options.keys() - OPTIONS
-    if unknown:
-        raise ConfigError(_no_such_option(sorted(unknown)[0]))
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in PARAMETERS:
+            if value is not None:
+                fields[name] = value
+        elif name not in OPTIONS:
+            raise ConfigError(_no_such_option(name))
     messages = _messages(prompt)
     if options.get("system"):
         messages = (Message("system", options["system"]), *messages)
-    fields: dict[str, Any] = {name: options[name] for name in PARAMETERS & options.keys() if options[name] is not None}
     if fields:
         _shape(fields)
     return Request(model="", messages=messages, **fields)
@@ -129,6 +132,8 @@ def _shape(fields: dict[str, Any]) -> None:
     if "tools" in fields:
         fields["tools"] = [_openai_tool(tool) if isinstance(tool, Mapping) else tool for tool in fields["tools"]]
     for name, value in fields.items():
+        if type(value) is int and name in _INTEGERS:
+            continue
         try:
             fields[name] = msgspec.convert(value, _TYPES[name], strict=True, from_attributes=False)
         except msgspec.ValidationError as error:

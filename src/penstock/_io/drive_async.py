@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from .._flow.effects import Effect, Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
 from .http import AsyncExchange, AsyncTransport
 from .parking import AsyncGate
@@ -39,24 +39,25 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
                 answer, raised = None, error
 
-    async def _perform(self, effect: Effect) -> Any:
-        answer: Any = None
-        match effect:
-            case Read(until, idle_s, whole):
-                exchange = cast(AsyncExchange, self._open)
-                answer = await (exchange.read_all(until) if whole else exchange.read(until, idle_s))
-            case Reserve():
-                answer = self._gate.reserve(effect)
-            case Permit():
-                answer = await self._gate.permit(effect)
-            case Send(lane, outbound, until, stream):
-                self._open = sent = await self._transport.send(self._targets[lane.id], outbound, until, stream=stream)
-                answer = self._gate.head(sent.status, sent.headers)
-            case Settle():
-                answer = self._settle(effect)
-            case Sleep(seconds):
-                await asyncio.sleep(seconds)
-        return answer
+    async def _perform(self, effect: Any) -> Any:
+        kind = type(effect)
+        if kind is Read:
+            exchange = cast(AsyncExchange, self._open)
+            if effect.whole:
+                return await exchange.read_all(effect.until)
+            return await exchange.read(effect.until, effect.idle_s)
+        if kind is Reserve:
+            return self._gate.reserve(effect)
+        if kind is Permit:
+            return await self._gate.permit(effect)
+        if kind is Send:
+            target = self._targets[effect.lane.id]
+            self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
+            return self._gate.head(sent.status, sent.headers)
+        if kind is Settle:
+            return self._settle(effect)
+        assert kind is Sleep
+        return await asyncio.sleep(effect.seconds)
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from .._flow.effects import Effect, Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
 from .http import SyncExchange, SyncTransport
 from .parking import ThreadGate
@@ -38,24 +38,25 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
                 answer, raised = None, error
 
-    def _perform(self, effect: Effect) -> Any:
-        answer: Any = None
-        match effect:
-            case Read(until, idle_s, whole):
-                exchange = cast(SyncExchange, self._open)
-                answer = exchange.read_all(until) if whole else exchange.read(until, idle_s)
-            case Reserve():
-                answer = self._gate.reserve(effect)
-            case Permit():
-                answer = self._gate.permit(effect)
-            case Send(lane, outbound, until, stream):
-                self._open = sent = self._transport.send(self._targets[lane.id], outbound, until, stream=stream)
-                answer = self._gate.head(sent.status, sent.headers)
-            case Settle():
-                answer = self._settle(effect)
-            case Sleep(seconds):
-                time.sleep(seconds)
-        return answer
+    def _perform(self, effect: Any) -> Any:
+        kind = type(effect)
+        if kind is Read:
+            exchange = cast(SyncExchange, self._open)
+            if effect.whole:
+                return exchange.read_all(effect.until)
+            return exchange.read(effect.until, effect.idle_s)
+        if kind is Reserve:
+            return self._gate.reserve(effect)
+        if kind is Permit:
+            return self._gate.permit(effect)
+        if kind is Send:
+            target = self._targets[effect.lane.id]
+            self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
+            return self._gate.head(sent.status, sent.headers)
+        if kind is Settle:
+            return self._settle(effect)
+        assert kind is Sleep
+        return time.sleep(effect.seconds)
 
     def finish(self) -> Response:
         """Run to the end and return the answer."""

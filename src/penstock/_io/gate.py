@@ -70,7 +70,6 @@ class Gate:
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
-        self._total = Tally()
         self._by_model: dict[str, Tally] = {}
         self._by_tag: dict[str, Tally] = {}
 
@@ -218,26 +217,34 @@ class Gate:
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
-        model = order.lanes[0].name if not attempts else f"{attempts[-1].provider}:{attempts[-1].model}"
+        last = attempts[-1] if attempts else None
+        lane = order.lanes[0]
         with self._lock:
-            tags = [self._by_tag.setdefault(f"{key}={value}", Tally()) for key, value in order.tags.items()]
-            self._by_model.setdefault(model, Tally()).call(ok)
-            for tally in (self._total, *tags):
+            tags = [self._tally(f"{key}={value}", self._by_tag) for key, value in order.tags.items()]
+            model = self._tally(lane.name if last is None else f"{last.provider}:{last.model}", self._by_model)
+            for tally in (model, *tags):
                 tally.call(ok)
             for attempt in attempts:
                 if attempt.sent:
-                    lane = self._by_model.setdefault(f"{attempt.provider}:{attempt.model}", Tally())
-                    for tally in (self._total, lane, *tags):
+                    own = (
+                        model if attempt is last else self._tally(f"{attempt.provider}:{attempt.model}", self._by_model)
+                    )
+                    for tally in (own, *tags):
                         tally.attempt(attempt)
+
+    @staticmethod
+    def _tally(name: str, tallies: dict[str, Tally]) -> Tally:
+        found = tallies.get(name)
+        if found is None:
+            found = tallies[name] = Tally()
+        return found
 
     def usage(self) -> Totals:
         """Return the totals so far."""
         with self._lock:
-            return msgspec.structs.replace(
-                self._total.totals(),
-                by_model={name: tally.totals() for name, tally in self._by_model.items()},
-                by_tag={name: tally.totals() for name, tally in self._by_tag.items()},
-            )
+            by_model = {name: tally.totals() for name, tally in self._by_model.items()}
+            by_tag = {name: tally.totals() for name, tally in self._by_tag.items()}
+        return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""

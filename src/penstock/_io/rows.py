@@ -190,12 +190,13 @@ class RowFile:
         try:
             data = _object(line)
         except msgspec.ValidationError:
-            return Row(line=number, id=number, problem="is JSON but not an object; write {...}")
+            return Row(line=number, id=f"line {number}", problem="is JSON but not an object; write {...}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Row(line=number, id=number, problem=f"is not JSON: {error}")
+            return Row(line=number, id=f"line {number}", problem=f"is not JSON: {error}")
         name = data.get("id", number)
         if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-            return Row(line=number, id=number, problem=f"has the id {name!r}; an id is a string or a whole number")
+            problem = f"has the id {msgspec.json.encode(name).decode()}; an id is a text or a whole number"
+            return Row(line=number, id=f"line {number}", problem=problem)
         try:
             return self._ask(number, name, data)
         except (InputError, ConfigError) as error:

@@ -24,9 +24,10 @@ Outcome = Literal["ok", "failure", "ignored"]
 State = Literal["closed", "open", "half_open"]
 
 BUCKETS = 10
-LONGEST_WINDOW_S = 1800.0
+LONGEST_WINDOW_S = 1800.0  # and the longest lease, however long the calls
 LATENCIES = 64  # the latest ones give the 95th percentile; looked at again every 16
 LATENCIES_STEP = 16
+INSTANT_S = 1e-6  # who waits exactly as told may be a rounding error early
 ALONE_S = 1.0  # a lane without alternative is probed this often instead of refusing everything
 
 
@@ -151,14 +152,14 @@ class Breaker:
         if self._state == "half_open":
             self._expire(now, u)
         if self._state == "open":
-            until = self._open_until(alone)
-            if now < until:
-                return Open(until - now, self._reason)
+            left_s = self._open_until(alone) - now
+            if left_s > INSTANT_S:
+                return Open(left_s, self._reason)
             self._enter("half_open")
         if self._probed_ok + len(self._leases) >= self.settings.probes:
             return Open(self._probe_wait_s(now), self._reason)
         self._last_lease += 1
-        self._leases[self._last_lease] = now + max(self.settings.lease_s, 2 * self._p95_s)
+        self._leases[self._last_lease] = now + max(self.settings.lease_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))
         return Pass(self._epoch, self._last_lease)
 
     def peek(self, now: float, *, alone: bool = False) -> Open | None:
@@ -166,8 +167,8 @@ class Breaker:
         if self._state == "closed":
             return None
         if self._state == "open":
-            until = self._open_until(alone)
-            return Open(until - now, self._reason) if now < until else None
+            left_s = self._open_until(alone) - now
+            return Open(left_s, self._reason) if left_s > INSTANT_S else None
         if any(expires <= now for expires in self._leases.values()):
             return Open(self.settings.open_s, self._reason)
         if self._probed_ok + len(self._leases) < self.settings.probes:

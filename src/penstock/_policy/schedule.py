@@ -33,6 +33,9 @@ SAME_MAX: Final = 20
 OUTAGE_S: Final = 300.0
 """How long all lanes may be shut by their breakers before the run gives up; it can be resumed later."""
 
+NEVER_UP_S: Final = 60.0
+"""The same before the first answer, when the address may simply be wrong."""
+
 AGAIN_S: Final = 1.0
 """The wait before a shut lane is tried again when nobody said how long it stays shut."""
 
@@ -199,7 +202,8 @@ class Planner:
         lane.shut_since = now if lane.shut_since is None else lane.shut_since
         lane.paused_until = now + (error.retry_after_s or AGAIN_S)
         peers = [other for other in self._pool if not other.closed] if lane in self._pool else [lane]
-        if all(other.shut_since is not None and now - other.shut_since > OUTAGE_S for other in peers):
+        patience_s = OUTAGE_S if self._answered else NEVER_UP_S
+        if all(other.shut_since is not None and now - other.shut_since > patience_s for other in peers):
             self.stop("outage", error)
             return "leave"
         return "again"

@@ -9,6 +9,9 @@ import msgspec
 from ..types import Attempt, Usage, to_usd
 
 
+_BUCKETS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What was used. `cost_nano` sums the attempts whose price is known; `unpriced` counts those whose price is not.
 
@@ -26,6 +29,18 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     by_model: dict[str, Totals] = {}
     by_tag: dict[str, Totals] = {}
 
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            calls=self.calls + other.calls,
+            failed=self.failed + other.failed,
+            attempts=self.attempts + other.attempts,
+            retries=self.retries + other.retries,
+            rate_limited=self.rate_limited + other.rate_limited,
+            usage=self.usage + other.usage,
+            cost_nano=self.cost_nano + other.cost_nano,
+            unpriced=self.unpriced + other.unpriced,
+        )
+
     @property
     def cost(self) -> Decimal:
         """Dollars of all attempts with a known price; look at `unpriced` before trusting it as a total."""
@@ -35,7 +50,17 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """The mutable side of `Totals`. One attempt costs a few additions; the sums are built when asked for."""
 
-    __slots__ = ("attempts", "calls", "cost_nano", "failed", "rate_limited", "retries", "unpriced", "usage")
+    __slots__ = (
+        "_buckets",
+        "_estimated",
+        "attempts",
+        "calls",
+        "cost_nano",
+        "failed",
+        "rate_limited",
+        "retries",
+        "unpriced",
+    )
 
     def __init__(self) -> None:
         self.calls = 0
@@ -43,7 +68,8 @@ class Tally:
         self.attempts = 0
         self.retries = 0
         self.rate_limited = 0
-        self.usage = Usage()
+        self._buckets: dict[str, int] = {}
+        self._estimated = False
         self.cost_nano = 0
         self.unpriced = 0
 
@@ -52,8 +78,14 @@ class Tally:
         self.attempts += 1
         self.retries += attempt.number > 1
         self.rate_limited += attempt.outcome == "rate_limited"
-        if attempt.usage is not None:
-            self.usage = self.usage + attempt.usage
+        used = attempt.usage
+        if used is not None:
+            buckets = self._buckets
+            for name in _BUCKETS:
+                tokens = getattr(used, name)
+                if tokens:
+                    buckets[name] = buckets.get(name, 0) + tokens
+            self._estimated = self._estimated or used.estimated
         if attempt.cost_nano is not None:
             self.cost_nano += attempt.cost_nano
         else:
@@ -72,7 +104,7 @@ class Tally:
             attempts=self.attempts,
             retries=self.retries,
             rate_limited=self.rate_limited,
-            usage=self.usage,
+            usage=Usage(**self._buckets, estimated=self._estimated),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
         )

@@ -27,5 +27,7 @@ def write(body: JSON, request: Request, provider: Provider) -> bytes:
 
 def path_of(provider: Provider, usual: str, model: str) -> str:
     """Return the path and query of an endpoint, as the provider's row writes it."""
-    path = (provider.path or usual).replace("{model}", quote(model, safe=""))
+    path = provider.path or usual
+    if "{model}" in path:
+        path = path.replace("{model}", quote(model, safe=""))
     return f"{path}?{provider.query}" if provider.query else path

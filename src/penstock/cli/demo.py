@@ -171,7 +171,7 @@ def _bill(report: BatchReport, bill: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _use(limits: dict[str, Any]) -> list[tuple[str, str]]:
-    """Say how much of each lane's request limit was used, in the fullest minute or, in a shorter run, in all its time."""
+    """Say how much of each lane's request limit was used: in its fullest minute, or in all of a shorter run."""
     lines = []
     for name, lane in limits["lanes"].items():
         rpm = lane["limits"].get("requests")

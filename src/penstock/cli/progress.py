@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ..batch import Batch, BatchReport
-from .shown import count, note, span, usd
+from .shown import note, span, usd
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,19 +52,18 @@ class Pace:
 
 def line(report: BatchReport, pace: Pace, cap: str | None) -> str:
     """Write the figures of a run on one line."""
-    shown = [f"{report.answered:,} answered"]
-    if report.before:
-        shown.append(f"{report.before:,} before")
-    shown += [
-        f"{report.failed:,} failed",
-        f"{report.in_flight:,} under way",
-        count(report.retries, "retries").removesuffix("s") if report.retries == 1 else f"{report.retries:,} retries",
-        f"{report.rate_limited:,}×429",
-        f"{pace.rows:.1f} rows/s",
-        f"{pace.tokens:,.0f} tokens/s",
-        f"{usd(report.cost_nano)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
-    ]
-    return " · ".join(shown)
+    before = [f"{report.before:,} before"] if report.before else []
+    return " · ".join(
+        [
+            f"{report.answered:,} answered",
+            *before,
+            f"{report.failed:,} failed",
+            f"{report.retries:,} retried",
+            f"{report.rate_limited:,}×429",
+            f"{pace.rows:.1f} rows/s",
+            f"{usd(report.cost_nano)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
+        ]
+    )
 
 
 def usd_cap(cap: str) -> str:
@@ -109,24 +108,18 @@ async def _draw(batch: Batch, title: str, cap: str | None) -> None:
 
 
 def _picture(report: BatchReport, pace: Pace, title: str, cap: str | None) -> RenderableType:
-    from rich.columns import Columns
     from rich.console import Group
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
     share = f"{report.done / report.rows:.0%}" if report.rows else "0%"
-    lanes = "  ".join(
-        f"{lane.model or 'default model'} {lane.answered:,}{' (closed)' if lane.closed else ''}"
-        for lane in report.lanes
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        Text(title, style="bold"),
+        ProgressBar(total=max(1, report.rows), completed=report.done, width=24),
+        Text(f"{report.done:,}/{report.rows:,} {share}, {pace.left(report)} left"),
     )
-    return Group(
-        Columns(
-            [
-                Text(title, style="bold"),
-                ProgressBar(total=max(1, report.rows), completed=report.done, width=40),
-                Text(f"{report.done:,}/{report.rows:,}  {share}  {pace.left(report)} left"),
-            ]
-        ),
-        Text(line(report, pace, cap)),
-        Text(lanes, style="dim"),
-    )
+    lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
+    more = [f"{report.in_flight:,} under way", f"{pace.tokens:,.0f} tokens/s", *lanes]
+    return Group(bar, Text(line(report, pace, cap)), Text(" · ".join(more), style="dim"))

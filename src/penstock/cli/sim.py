@@ -91,7 +91,6 @@ async def _log(server: SimServer) -> None:
                 last = max(last, attempt.no)
                 took_s = attempt.ended - attempt.arrived
                 tokens = f"{attempt.input_tokens:>6} + {attempt.output_tokens:<5}"
-                note(
-                    f"{attempt.no:>5} {attempt.status or '---'} {attempt.model:<24} {took_s:7.3f} s {tokens} {attempt.fault}"
-                )
+                ended = f"{attempt.no:>5} {attempt.status or '---'} {attempt.model:<24} {took_s:7.3f} s"
+                note(f"{ended} {tokens} {attempt.fault}")
         await asyncio.sleep(SHOWN_EVERY_S)

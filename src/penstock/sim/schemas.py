@@ -31,7 +31,7 @@ _FORMATS = {
     "ipv4": "10.0.3.17",
     "ipv6": "2001:db8::17",
 }
-_CITY = re.compile(r"\b(?:in|for|at|of)\s+([A-Z][\w-]+(?: [A-Z][\w-]+)?)")
+_CITY = re.compile(r"\b(?:[Ii]n|[Ff]or|at|of)\s+([A-Z][\w-]+(?: [A-Z][\w-]+)?)")
 _PHRASES = (
     (re.compile(r"city|location|place|region", re.I), "Lisbon"),
     (re.compile(r"^id$|_id$|ticket", re.I), "INC-4711"),
@@ -151,7 +151,7 @@ class Filler:
             if name not in filled:
                 filled[name] = self.fill(more if isinstance(more, Mapping) else {}, name, depth + 1)
         lack = int(schema.get("minProperties") or 0) - len(filled)
-        if isinstance(more, Mapping) and not properties and depth < _DEEP:
+        if isinstance(more, Mapping) and not properties and not filled and depth < _DEEP:
             lack = max(lack, 1)
         for at in range(max(0, lack)):
             filled[f"key_{at + 1}"] = self.fill(more if isinstance(more, Mapping) else {}, "", depth + 1)

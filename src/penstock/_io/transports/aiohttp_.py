@@ -24,6 +24,7 @@ class AiohttpTransport:
     """One aiohttp session per event loop; the caller limits concurrency, not the connection pool."""
 
     def __init__(self, *, connect_s: float) -> None:
+        self._connect_s = connect_s
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
         self._urls: dict[tuple[str, str], URL] = {}
@@ -57,20 +58,31 @@ class AiohttpTransport:
         if stream:
             # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
             headers = {**headers, "Accept-Encoding": "identity"}
+        # aiohttp's own total also covers the body, so a whole answer needs no second timer; a stream has other clocks.
+        total = aiohttp.ClientTimeout(total=window(until)[0], sock_connect=self._connect_s)
+        sending = self._session().request(
+            outbound.method,
+            url,
+            data=outbound.body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=self._timeout if stream else total,
+        )
         try:
-            async with asyncio.timeout(window(until)[0]):
-                response = await self._session().request(
-                    outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
-                )
+            if stream:
+                async with asyncio.timeout(total.total):
+                    response = await sending
+            else:
+                response = await sending
         except TimeoutError as error:
-            if isinstance(error, aiohttp.ClientError):
+            if isinstance(error, aiohttp.ConnectionTimeoutError) and time.monotonic() < until:
                 raise not_sent(target, error) from error
             raise Expired(time.monotonic()) from None
         except aiohttp.ClientConnectorError as error:
             raise not_sent(target, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(target, error) from error
-        return AiohttpExchange(target, response)
+        return AiohttpExchange(target, response, math.inf if stream else until)
 
     async def close(self) -> None:
         """Close the session of the running loop, and let go of those whose loops are gone."""
@@ -83,10 +95,11 @@ class AiohttpTransport:
 class AiohttpExchange:
     """The answer to one request."""
 
-    __slots__ = ("_response", "_target", "headers", "status")
+    __slots__ = ("_response", "_target", "_timed_until", "headers", "status")
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, target: Target, response: aiohttp.ClientResponse, timed_until: float) -> None:
         self._target = target
+        self._timed_until = timed_until
         self._response = response
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
@@ -116,7 +129,7 @@ class AiohttpExchange:
         Raises: OutcomeUnknown, Expired.
         """
         try:
-            if math.isinf(until):
+            if until >= self._timed_until:
                 return await self._response.read()
             async with asyncio.timeout(window(until)[0]):
                 return await self._response.read()

@@ -1,0 +1,119 @@
+"""Rows: what is read, and what is said about a row that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from penstock._io.rows import Row, RowFile, Template
+from penstock.errors import ConfigError, InputError
+
+
+def write(folder: Path, *lines: object) -> Path:
+    """Write rows to a file; a string is a line as it is."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines), "utf-8")
+    return path
+
+
+def test_a_template_puts_columns_in() -> None:
+    """Text stays as it is, other values are JSON, doubled braces are braces."""
+    template = Template("{{x}} {log} {n} { list }")
+    assert template.columns == ("log", "n", "list")
+    assert template.fill({"log": "a {b}", "n": 2.5, "list": ["é"]}) == '{x} a {b} 2.5 ["é"]'
+
+
+@pytest.mark.parametrize("text", ["{", "}", "a {} b", "{ }", "{a{b}}"])
+def test_a_brace_without_a_column_is_refused(text: str) -> None:
+    """The sentence says where, and how braces are written."""
+    with pytest.raises(ConfigError, match=r"character \d+.*braces"):
+        Template(text)
+
+
+def test_a_missing_column_is_named_with_its_line(tmp_path: Path) -> None:
+    """The columns that are there are listed, since a misspelling is likely."""
+    rows = RowFile(write(tmp_path, {"log": "x"}, {"lgo": "x"}, {"log": None}), template="{log}")
+    with pytest.raises(InputError, match=r"line 2: column 'log' of the prompt is missing \(has lgo\)") as raised:
+        rows.check()
+    assert "line 3: column 'log' of the prompt is null" in str(raised.value)
+
+
+BAD: list[tuple[object, str]] = [
+    ("{", "is not JSON"),
+    ("[1]", "not an object"),
+    ({"log": "x"}, "has no prompt"),
+    ({"prompt": " "}, "empty prompt"),
+    ({"prompt": 3}, "no text"),
+    ({"prompt": "a", "messages": []}, "both"),
+    ({"messages": "a"}, "no list"),
+    ({"messages": []}, "empty list"),
+    ({"messages": [{"role": "king", "content": "a"}]}, "role"),
+    ({"prompt": "a", "id": True}, "has the id true"),
+    ({"prompt": "a", "id": ""}, "has the id"),
+    ({"prompt": "a", "id": 1.5}, "has the id 1.5"),
+    ({"prompt": "a", "max_tokens": "many"}, "max_tokens"),
+    ({"prompt": "a", "max_tokens": 0}, "at least 1"),
+    ({"prompt": "a", "max_token": 5}, "did you mean 'max_tokens'"),
+    ({"prompt": "a", "params": {"frobnicate": 1}}, "frobnicate"),
+    ({"prompt": "a", "params": 3}, "params"),
+    ({"prompt": "a", "model": 3}, "model"),
+    ('{"prompt": "a", "temperature": NaN}', "is not JSON"),
+]
+
+
+@pytest.mark.parametrize(("row", "words"), BAD)
+def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: object, words: str) -> None:
+    """Nothing is sent, and the remedy is said."""
+    with pytest.raises(InputError, match="line 2: ") as raised:
+        RowFile(write(tmp_path, {"prompt": "good"}, row)).check()
+    assert words in str(raised.value)
+    assert "Nothing was sent" in str(raised.value)
+
+
+def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
+    """A number and the same digits as text are the same id."""
+    with pytest.raises(InputError, match="line 3: repeats the id '7'"):
+        RowFile(write(tmp_path, {"id": 7, "prompt": "a"}, {"id": 8, "prompt": "a"}, {"id": "7", "prompt": "b"})).check()
+
+
+def test_skipping_keeps_every_id_once(tmp_path: Path) -> None:
+    """A bad row comes with its problem, a repeated one not at all."""
+    path = write(tmp_path, {"id": 1, "prompt": "a"}, "x", {"id": 1, "prompt": "b"}, {"id": 2})
+    rows = RowFile(path, on_bad_row="skip")
+    checked = rows.check()
+    assert (checked.rows, checked.bad) == (3, 3)
+    assert [(row.id, row.problem is None) for row in rows] == [(1, True), ("line 2", False), (2, False)]
+
+
+def test_many_problems_are_cut_to_a_few(tmp_path: Path) -> None:
+    """A file of the wrong kind does not fill the screen."""
+    with pytest.raises(InputError, match="… and 90 more"):
+        RowFile(write(tmp_path, *["x"] * 100)).check()
+
+
+def test_parameters_come_from_the_row_or_its_params(tmp_path: Path) -> None:
+    """With a template all fields are columns, so parameters stand in `params`."""
+    path = write(tmp_path, {"prompt": "a", "model": "openai:x", "max_tokens": 5, "label": "kept out", "system": "s"})
+    (row,) = RowFile(path)
+    assert row == Row(id=1, line=1, prompt="a", model="openai:x", params={"max_tokens": 5, "system": "s"})
+    path = write(tmp_path, {"model": "Corolla", "params": {"model": "openai:x", "max_tokens": 5}})
+    (row,) = RowFile(path, template="Which car? {model}")
+    assert (row.prompt, row.model, row.params) == ("Which car? Corolla", "openai:x", {"max_tokens": 5})
+
+
+def test_blank_lines_marks_and_limits_are_handled(tmp_path: Path) -> None:
+    """A byte order mark and blank lines are no rows; ids without a name are line numbers; a limit counts rows."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\r\n\r\n{"prompt": "b"}\n{"prompt": "c"}')
+    assert [row.id for row in RowFile(path)] == [1, 3, 4]
+    assert [row.id for row in RowFile(path, limit=2)] == [1, 3]
+
+
+def test_a_file_without_rows_or_without_a_file_is_refused(tmp_path: Path) -> None:
+    """Both are said in one sentence."""
+    with pytest.raises(InputError, match="has no rows"):
+        RowFile(write(tmp_path)).check()
+    with pytest.raises(InputError, match="cannot read"):
+        RowFile(tmp_path / "missing").check()
