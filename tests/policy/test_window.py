@@ -73,3 +73,29 @@ def test_a_trim_has_a_floor() -> None:
         dimension.cut(0.0)
     assert dimension.trim == 0.3
     assert dimension.ready_at(0.0, 1) <= 1.0
+
+
+def test_what_is_larger_than_a_trimmed_limit_goes_when_the_window_is_empty() -> None:
+    """It was let in when the limit was larger, and the trim may stay for long."""
+    dimension = Dimension("tokens", 0.0, configured=1000, burst_s=60.0)
+    dimension.book(0.0, 10)
+    dimension.book(5.0, 10)
+    for _ in range(20):
+        dimension.cut(5.0)
+    assert dimension.ready_at(5.0, 900) == 6.0  # looked at every second while the trim grows back
+    dimension.cut(65.5)
+    assert dimension.ready_at(65.5, 900) > 65.5
+    dimension.roll(66.2)
+    dimension.level = dimension.cap
+    assert dimension.ready_at(66.2, 900) == 66.2
+
+
+def test_only_what_was_booked_after_the_question_is_taken_off_what_remains() -> None:
+    """The answer already knows of what came before."""
+    dimension = Dimension("requests", 0.0, configured=6000, burst_s=1.0)
+    dimension.book(0.0, 40)
+    dimension.roll(1.0)
+    dimension.book(1.0, 10)
+    assert dimension.booked_since(0.5) == 10
+    dimension.remain(1.0, 30, 1.0)
+    assert dimension.level == 20

@@ -185,3 +185,39 @@ def test_the_blocking_server_stops_cleanly_on_a_signal(number: signal.Signals) -
         run.send_signal(number)
         assert run.wait(5) == 0
         assert run.stderr.read() == ""
+
+
+def test_a_storm_of_faults_and_leavers_leaves_nothing_open() -> None:
+    """After 300 calls through every kind of break, each is settled once and the bill is the sum of its attempts."""
+    kinds = (
+        'kind = "reset"',
+        'kind = "reset", when = "mid_stream"',
+        'kind = "stall", when = "mid_stream"',
+        'kind = "truncate"',
+        'kind = "error_event"',
+        'kind = "overloaded"',
+    )
+    rules = "\n".join(f"[[rule]]\nmatch = {{ share = 0.1 }}\nfault = {{ {kind} }}\n" for kind in kinds)
+
+    async def main(sim: SimServer) -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def one(number: int) -> None:
+                body = BODY | {"stream": number % 2 == 0}
+                try:
+                    async with asyncio.timeout(0.5 if number % 3 else 0.05):
+                        async with session.post(f"{sim.url}/v1/chat/completions", json=body, headers=KEY) as answer:
+                            await answer.read()
+                except (aiohttp.ClientError, TimeoutError):
+                    return
+
+            await asyncio.gather(*(one(number) for number in range(300)))
+
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.02, tokens_per_s=2000))) as sim:
+        sim.play(rules)
+        asyncio.run(main(sim))
+        assert sim.settle()
+        attempts = sim.log()
+        assert len({entry["no"] for entry in attempts}) == len(attempts)
+        assert sim.bill()["total_nano"] == sum(entry["billed_nano"] for entry in attempts) > 0
+        assert all(lane["in_flight"] == 0 for lane in sim.limits()["lanes"].values())
