@@ -29,7 +29,7 @@ class Failed(Exception):
 def environment() -> dict[str, str]:
     """No keys, no proxies, no settings of the user: only what a process needs to run."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONHASHSEED": "0", "NO_PROXY": "127.0.0.1"}
+    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 class Process:

@@ -78,7 +78,9 @@ def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path) -> None:
         assert journal.mended == Mended(1, 100)
 
 
-@pytest.mark.parametrize("content", [b"my notes", b"{}\n", line(1) + b"\nmy notes\n", b'{"id": 1, "log": "x"}\n'])
+@pytest.mark.parametrize(
+    "content", [b"my notes", b"{}\n", line(1) + b"\nmy notes\n", b'{"id": 1, "log": "x"}\n', b'{"id":1}']
+)
 def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: bytes) -> None:
     """It is refused with the line, and not one byte of it changes."""
     path = tmp_path / "out"

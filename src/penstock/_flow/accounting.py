@@ -20,8 +20,10 @@ MAX_TOKENS_UNDER_BUDGET: Final = 8192
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as the client ordered it. `started` and `deadline` are instants of the monotonic clock,
-    `wall_s` is the time of day at which prices are looked up."""
+    """One call as the client ordered it.
+
+    `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    """
 
     request: Request
     lanes: tuple[Lane, ...]

@@ -77,7 +77,7 @@ class Parameters(TypedDict, total=False):
 class Options(Parameters, total=False):
     """Everything that `complete` and `stream` take beside the prompt; all of it by keyword.
 
-    `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the model's provider fails.
+    `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
     `priority` decides who goes first at the limit.
     """

@@ -129,12 +129,6 @@ class Gate:
         self.wake(state, woken)
         raise self._open(state, permit)
 
-    def leave(self, state: LaneState, ticket: Ticket) -> None:
-        """A parked attempt stops waiting."""
-        with self._lock:
-            woken = state.limiter.cancel(self.clock.now(), ticket)
-        self.wake(state, woken)
-
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
         with self._lock:
@@ -177,7 +171,7 @@ class Gate:
     def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:
         admission, ticket, limiter = record.admission, record.ticket, state.limiter
         if admission is None:
-            return []
+            return limiter.cancel(now, ticket)
         error = record.error
         if isinstance(error, RateLimited):
             woken = limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())

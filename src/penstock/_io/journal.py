@@ -365,8 +365,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _is_ours(torn: bytes) -> bool:
-    """Whether a torn line may be the beginning of one of our lines, or what a power failure left of it."""
-    return torn.startswith(_BEGIN[: len(torn)]) or not torn.strip(b"\0")
+    """Whether a torn line is the beginning of one of our lines, or what a power failure left of it."""
+    if not torn.strip(b"\0"):
+        return True
+    try:
+        msgspec.json.decode(torn)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return torn.startswith(_BEGIN[: len(torn)])
+    return False  # whole, so somebody else wrote it
 
 
 def _short(key: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 from .._flow.effects import Admission, Permit
 from .._policy.limiter import Ticket
@@ -35,11 +34,8 @@ class AsyncGate(Gate):
             self._watch(state)
             try:
                 await turn.wait(None if ticket.deadline is None else ticket.deadline - since)
-            except BaseException as error:
-                self.leave(state, ticket)
-                if isinstance(error, TimeoutError):
-                    raise _too_late(state) from None
-                raise
+            except TimeoutError:
+                raise _too_late(state) from None
         return self.admit(effect, state, since)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
@@ -96,15 +92,13 @@ class ThreadGate(Gate):
         since = self.clock.now()
         place = _Place()
         if self.enter(effect, state, place.come) is not None:
+            place.lie_down()
             with self._lock:
                 state.parked[ticket] = place.nudge
             try:
                 self._wait(state, ticket, place)
-            except BaseException:
+            finally:
                 self._unpark(state, ticket)
-                self.leave(state, ticket)
-                raise
-            self._unpark(state, ticket)
         return self.admit(effect, state, since)
 
     def _wait(self, state: LaneState, ticket: Ticket, place: _Place) -> None:
@@ -151,17 +145,22 @@ class _Place:
     __slots__ = ("_event", "granted")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._event: threading.Event | None = None
         self.granted = False
 
     def come(self) -> None:
+        # Before the event: whoever makes it looks at `granted` once more, so that a turn that came early is not lost.
         self.granted = True
-        self._event.set()
+        self.nudge()
 
-    @property
-    def nudge(self) -> Callable[[], None]:
-        return self._event.set
+    def nudge(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    def lie_down(self) -> None:
+        self._event = threading.Event()
 
     def sleep(self, seconds: float | None) -> None:
+        assert self._event is not None
         self._event.wait(seconds)
         self._event.clear()

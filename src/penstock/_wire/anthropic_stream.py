@@ -219,13 +219,15 @@ class Decoder:
 
     def _delta(self, event: StreamEvent, data: bytes, chunks: list[Chunk]) -> None:
         delta = event.delta
-        opened = self._open.get(event.index if type(event.index) is int else count(event.index))
+        number = event.index if type(event.index) is int else count(event.index)
+        opened = self._open.get(number)
         if delta is None:
             return
-        if opened is None:  # its start was lost on the way: what it says still counts
-            if delta.text:
-                chunks.append(Chunk(kind="text", text=delta.text, index=self._next))
-            return
+        if opened is None:  # its start was lost on the way: text still counts, the rest has lost its meaning
+            if not delta.text:
+                return
+            opened = self._open[number] = _Open(Block(type="text"), NOTHING, self._next)
+            self._next += 1
         match delta.type:
             case "text_delta":
                 if delta.text:

@@ -1,0 +1,326 @@
+"""Bulk runs against the simulator: nothing lost, nothing paid twice, never over budget."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock import AsyncClient, Budget
+from penstock.batch import Batch, BatchReport, Row, RowFile, run_batch
+from penstock.errors import EXIT_IO, ConfigError, InputError
+from penstock.sim import Latency, Limits, SimConfig, SimServer
+
+OPENAI, ANTHROPIC = "openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"
+
+
+def client(sim: SimServer, **options: Any) -> AsyncClient:
+    """A client of a simulator that reads no settings."""
+    return AsyncClient(
+        base_urls={"openai": f"{sim.url}/v1", "anthropic": sim.url},
+        keys={"openai": "k", "anthropic": "k"} | options.pop("keys", {}),
+        config=False,
+        env={},
+        **options,
+    )
+
+
+def some(count: int, **options: Any) -> list[Row]:
+    """Rows with a question each."""
+    return [Row(id=f"r{number}", prompt=f"Error or not? case {number}", **options) for number in range(count)]
+
+
+def go(
+    sim: SimServer, rows: Sequence[Row] | RowFile, output: Path, *, models: Sequence[str] = (OPENAI,), **options: Any
+) -> BatchReport:
+    """Run a job to its end."""
+    chosen = {name: options.pop(name) for name in ("concurrency", "params") if name in options}
+
+    async def main() -> BatchReport:
+        async with client(sim, **options) as made:
+            return await run_batch(rows, str(output), client=made, models=models, **chosen)
+
+    return asyncio.run(main())
+
+
+async def some_answers(batch: Batch, count: int) -> None:
+    """Let a run go until it has so many answers."""
+    while batch.report.answered < count:
+        await asyncio.sleep(0)  # noqa: ASYNC110 - a run tells nobody else
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The results in a file."""
+    return [json.loads(row) for row in path.read_bytes().splitlines()]
+
+
+def test_every_row_is_answered_in_the_order_of_the_input(tmp_path: Path) -> None:
+    """Each line has what it took; the sum of the costs is the bill."""
+    with SimServer() as sim:
+        report = go(sim, some(100), tmp_path / "out", models=[OPENAI, ANTHROPIC])
+        bill = sim.bill()
+    found = lines(tmp_path / "out")
+    assert [row["id"] for row in found] == [f"r{number}" for number in range(100)]
+    assert {row["model"] for row in found} == {OPENAI, ANTHROPIC}
+    assert all(row["error"] is None and row["text"] and row["usage"]["input"] and row["cost"] for row in found)
+    assert (report.answered, report.failed, report.left, report.stopped) == (100, 0, 0, None)
+    assert report.cost_nano == bill["total_nano"]
+
+
+def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
+    """Every row has its answer already."""
+    with SimServer() as sim:
+        go(sim, some(20), tmp_path / "out")
+        before = (tmp_path / "out").read_bytes()
+        report = go(sim, some(20), tmp_path / "out")
+        assert sim.bill()["attempts"] == 20
+    assert (report.before, report.answered, report.attempts) == (20, 0, 0)
+    assert (tmp_path / "out").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ({"params": {"max_tokens": 7}}, 20),
+        ({"models": [ANTHROPIC]}, 20),
+        ({"rows": [*some(19), Row(id="r19", prompt="another question")]}, 1),
+        ({"rows": [*some(25)]}, 5),
+        ({"rows": list(reversed(some(20)))}, 0),
+    ],
+    ids=["parameter", "model", "one prompt", "more rows", "order"],
+)
+def test_only_rows_whose_question_changed_are_asked_again(tmp_path: Path, changed: dict[str, Any], again: int) -> None:
+    """The prompt, the models and the parameters are the question; the place in the input is not."""
+    with SimServer() as sim:
+        go(sim, some(20), tmp_path / "out")
+        rows = changed.pop("rows", some(20))
+        go(sim, rows, tmp_path / "out", **changed)
+        assert sim.bill()["attempts"] == 20 + again
+    assert [row["id"] for row in lines(tmp_path / "out")] == [row.id for row in rows]
+
+
+def test_failed_rows_carry_their_error_and_are_tried_by_the_next_run(tmp_path: Path) -> None:
+    """One line per row, whatever happened to it."""
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 400 }\ntimes = 1')
+        report = go(sim, some(10), tmp_path / "out")
+        assert (report.answered, report.failed, report.failures) == (9, 1, {"invalid_request": 1})
+        failed = lines(tmp_path / "out")[3]
+        assert failed["error"]["code"] == "invalid_request"
+        assert (failed["error"]["status"], failed["error"]["retriable"], failed["text"]) == (400, False, None)
+        report = go(sim, some(10), tmp_path / "out")
+        assert (report.before, report.answered) == (9, 1)
+    assert all(row["error"] is None for row in lines(tmp_path / "out"))
+
+
+def test_rows_that_failed_in_passing_are_asked_once_more_at_the_end(tmp_path: Path) -> None:
+    """Trouble that outlasts the retries of a call need not outlast the run."""
+    from penstock import RetryPolicy
+
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 503 }\ntimes = 2')
+        report = go(sim, some(10), tmp_path / "out", retry=RetryPolicy(attempts=2, base_s=0.001))
+    assert (report.answered, report.failed, report.failures) == (10, 0, {})
+    assert [row["id"] for row in lines(tmp_path / "out")] == [row.id for row in some(10)]
+
+
+def test_a_row_may_name_its_own_model_and_a_wrong_one_fails_alone(tmp_path: Path) -> None:
+    """The rest of the run goes on."""
+    rows = [*some(5), Row(id="x", prompt="a", model=ANTHROPIC), Row(id="y", prompt="a", model="nosuch:model")]
+    with SimServer() as sim:
+        report = go(sim, rows, tmp_path / "out", params={"max_tokens": 20})
+    found = lines(tmp_path / "out")
+    assert found[5]["model"] == ANTHROPIC
+    assert found[6]["error"]["code"] == "unknown_provider"
+    assert (report.answered, report.failed, report.stopped) == (6, 1, None)
+
+
+def test_a_refused_key_wastes_few_calls(tmp_path: Path) -> None:
+    """The run stops; its rows are left for a run with a better key."""
+    with SimServer() as sim:
+        report = go(sim, some(500), tmp_path / "out", keys={"openai": "bad"})
+        assert len(sim.log()) <= 20
+    assert report.stopped == "failed"
+    assert report.cause is not None
+    assert report.cause.code == "authentication"
+    assert report.left == 500 - report.failed
+
+
+def test_quota_that_runs_out_in_the_middle_stops_the_run_and_keeps_the_answers(tmp_path: Path) -> None:
+    """Answers that were paid stay, the rest is asked by the next run."""
+    with SimServer() as sim:
+        go(sim, some(30), tmp_path / "out")
+        sim.play('[[rule]]\nfault = { kind = "quota" }')
+        report = go(sim, some(500), tmp_path / "out")
+        assert (report.stopped, report.before, report.answered) == ("failed", 30, 0)
+        assert report.cause is not None
+        assert report.cause.code == "quota_exhausted"
+        sim.play("")
+        report = go(sim, some(500), tmp_path / "out")
+    assert (report.answered, report.left) == (470, 0)
+
+
+def test_rows_of_a_provider_that_refuses_go_to_the_other(tmp_path: Path) -> None:
+    """No row is lost to it."""
+    with SimServer() as sim:
+        report = go(sim, some(200), tmp_path / "out", models=[OPENAI, ANTHROPIC], keys={"openai": "bad"})
+    assert report.stopped is None
+    assert report.answered == 200
+    assert {lane.model: lane.closed for lane in report.lanes} == {OPENAI: True, ANTHROPIC: False}
+
+
+def test_a_budget_is_used_up_and_never_overspent(tmp_path: Path) -> None:
+    """Rows wait while money is only held, and stop once it is spent; what was left is asked under a higher cap."""
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.005))) as sim:
+        full = go(sim, some(200), tmp_path / "all", params={"max_tokens": 40})
+        cap = full.cost_nano // 2
+        sim.reset()
+        options: dict[str, Any] = {"params": {"max_tokens": 40}}
+        report = go(sim, some(200), tmp_path / "out", budget=Budget(total=f"{cap / 1e9:.9f}"), **options)
+        billed = sim.bill()["total_nano"]
+        assert billed <= cap
+        assert report.cost_nano == billed
+        print(report.cause, cap)
+        assert billed > cap * 0.9, "room that was only held must be used"
+        assert (report.stopped, report.failed) == ("budget", 0)
+        assert report.answered + report.left == 200
+        assert len(lines(tmp_path / "out")) == report.answered
+        report = go(sim, some(200), tmp_path / "out", **options)
+        assert sim.bill()["total_nano"] == full.cost_nano
+    assert report.left == 0
+
+
+def test_a_stop_finishes_what_is_under_way_and_the_next_run_completes(tmp_path: Path) -> None:
+    """Nothing that was paid is lost."""
+
+    async def main(sim: SimServer) -> BatchReport:
+        async with client(sim) as made:
+            batch = Batch(some(200), str(tmp_path / "out"), client=made, models=[OPENAI], concurrency=8)
+            running = asyncio.create_task(batch.run())
+            await some_answers(batch, 40)
+            batch.stop()
+            return await running
+
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.01))) as sim:
+        report = asyncio.run(main(sim))
+        assert report.stopped == "interrupted"
+        assert 40 <= report.answered <= 48
+        assert sim.bill()["attempts"] == report.answered == len(lines(tmp_path / "out"))
+        report = go(sim, some(200), tmp_path / "out")
+        assert sim.bill()["attempts"] == 200
+    assert (report.before + report.answered, report.left) == (200, 0)
+
+
+def test_a_cancelled_run_leaves_whole_lines(tmp_path: Path) -> None:
+    """Only calls under way are paid again."""
+
+    async def main(sim: SimServer) -> None:
+        async with client(sim) as made:
+            batch = Batch(some(200), str(tmp_path / "out"), client=made, models=[OPENAI], concurrency=8)
+            running = asyncio.create_task(batch.run())
+            await some_answers(batch, 40)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.01))) as sim:
+        asyncio.run(main(sim))
+        done = len(lines(tmp_path / "out"))
+        assert done >= 40
+        report = go(sim, some(200), tmp_path / "out")
+        assert sim.bill()["attempts"] <= 200 + 8
+    assert (report.before, report.answered) == (done, 200 - done)
+
+
+def test_limits_are_kept_without_a_429(tmp_path: Path) -> None:
+    """The job waits in the gate, not at the server."""
+    from penstock import Limits as Told
+
+    limits = {"openai": Limits(rpm=3000)}
+    with SimServer(SimConfig(limits=limits)) as sim:
+        report = go(sim, some(150), tmp_path / "out", limits=Told(rpm=3000))
+    assert (report.answered, report.rate_limited) == (150, 0)
+
+
+def test_rows_that_can_be_read_only_once_are_refused(tmp_path: Path) -> None:
+    """A run must be able to begin again."""
+    with SimServer() as sim, pytest.raises(ConfigError, match="only once"):
+        go(sim, iter(some(3)), tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_rows_with_one_id_are_refused(tmp_path: Path) -> None:
+    """Their answers could not be told apart."""
+    with SimServer() as sim, pytest.raises(InputError, match="'r1'"):
+        go(sim, [*some(3), *some(2)[1:]], tmp_path / "out")
+
+
+def test_a_wrong_parameter_of_the_job_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    """And no output is made."""
+    with SimServer() as sim:
+        with pytest.raises(ConfigError, match="max_tokens"):
+            go(sim, some(3), tmp_path / "out", params={"max_tokens": 0})
+        assert sim.bill()["attempts"] == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_rows_that_are_skipped_carry_their_error(tmp_path: Path) -> None:
+    """They cost nothing and the others are answered."""
+    path = tmp_path / "in"
+    path.write_text('{"id": "a", "prompt": "x"}\nnonsense\n{"id": "b"}\n')
+    with SimServer() as sim:
+        report = go(sim, RowFile(path, on_bad_row="skip"), tmp_path / "out")
+        assert sim.bill()["attempts"] == 1
+    assert [(row["id"], row["error"] and row["error"]["code"]) for row in lines(tmp_path / "out")] == [
+        ("a", None),
+        ("line 2", "input"),
+        ("b", "input"),
+    ]
+    assert (report.answered, report.failed) == (1, 2)
+
+
+def test_a_full_disk_stops_the_run_and_loses_no_line(tmp_path: Path) -> None:
+    """What was written stays whole; with room again the same run goes on."""
+    from tests.io.test_journal import size_limit
+
+    with SimServer() as sim:
+        with size_limit(5000):
+            report = go(sim, some(200), tmp_path / "out", concurrency=4)
+        assert report.stopped == "output"
+        assert report.cause is not None
+        assert report.cause.exit_code == EXIT_IO
+        assert len(lines(tmp_path / "out")) == report.answered > 5
+        assert sim.bill()["attempts"] <= report.answered + 8
+        report = go(sim, some(200), tmp_path / "out")
+    assert (report.left, report.failed) == (0, 0)
+
+
+def test_answers_under_way_find_room_when_the_disk_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room kept aside takes them, so that none is paid twice. The disk is a stand-in: a real one needs root."""
+    import errno
+
+    from penstock._io.journal import Journal
+
+    free = {"bytes": 5000}
+    write, release = Journal._write, Journal.free_reserve
+
+    def limited(self: Journal, data: bytes) -> None:
+        if free["bytes"] < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        free["bytes"] -= len(data)
+        write(self, data)
+
+    def freed(self: Journal) -> None:
+        if free["bytes"] < 100_000:
+            free["bytes"] += 1_000_000
+        release(self)
+
+    monkeypatch.setattr(Journal, "_write", limited)
+    monkeypatch.setattr(Journal, "free_reserve", freed)
+    with SimServer() as sim:
+        report = go(sim, some(200), tmp_path / "out", concurrency=16)
+        assert (report.stopped, report.unwritten) == ("output", 0)
+        assert sim.bill()["attempts"] == report.answered == len(lines(tmp_path / "out"))
