@@ -22,8 +22,16 @@ client = Client(base_urls={"openai": url + "/v1"}, keys={"openai": "k"}, config=
 options = {"model": "openai:gpt-4o-mini", "max_tokens": 20}
 if mode == "queued":
     client.complete("first", **options)
-print("asking", flush=True)
+
+    def tell_when_queued():
+        while not client.lanes()[0].limiter.queued:
+            pass
+        print("asking", flush=True)
+
+    threading.Thread(target=tell_when_queued).start()
 try:
+    if mode == "waiting":
+        print("asking", flush=True)
     if mode == "stream":
         with client.stream("stall", **options) as stream:
             for chunk in stream:

@@ -1,0 +1,172 @@
+"""`penstock batch run` as a process: killed, interrupted, doubled, and run again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from penstock.sim import Latency, SimConfig, SimServer
+from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
+
+ROWS = 150
+CONCURRENCY = 10
+JOB = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}", "-m", "openai:gpt-4o-mini",
+       "--concurrency", str(CONCURRENCY))  # fmt: skip
+SLOW = SimConfig(latency=Latency(first_token_s=0.05))
+
+
+def wait_for_lines(program: subprocess.Popen[str], path: Path, count: int) -> None:
+    """Let a run go until its output has so many lines."""
+    until = time.monotonic() + WAIT_S
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < until
+
+
+@pytest.mark.prove(21)
+@pytest.mark.parametrize("torn", [0, 1, 57], ids=["clean", "end of line missing", "torn line"])
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, torn: int) -> None:
+    """After kill -9 the same command leaves every id once; only what was under way, or torn, is paid again."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    out = tmp_path / "out.jsonl"
+    with SimServer(SLOW) as sim:
+        program = start(*JOB, sim=sim, folder=tmp_path)
+        wait_for_lines(program, out, 40)
+        program.kill()
+        program.communicate()
+        out.write_bytes(out.read_bytes()[: -torn or None])
+        again = penstock(*JOB, sim=sim, folder=tmp_path)
+        assert again.returncode == 0, again.stderr
+        paid = sim.bill()["attempts"]
+    assert [row["id"] for row in results(out)] == [f"r{n}" for n in range(ROWS)]
+    assert all(row["error"] is None for row in results(out))
+    assert paid <= ROWS + CONCURRENCY + (torn > 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert ("cut off" in again.stderr) is (torn > 1)
+
+
+def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Exit code 130, whole lines, nothing paid for nothing, and the command to resume."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    out = tmp_path / "out.jsonl"
+    with SimServer(SLOW) as sim:
+        program = start(*JOB, sim=sim, folder=tmp_path)
+        wait_for_lines(program, out, 20)
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=WAIT_S)
+        assert program.returncode == 130
+        assert "penstock batch run in.jsonl -o out.jsonl --prompt 'Error or not? {log}'" in said
+        assert "Traceback" not in said
+        assert sim.bill()["attempts"] == len(results(out)) < ROWS
+        assert penstock(*JOB, sim=sim, folder=tmp_path).returncode == 0
+        assert sim.bill()["attempts"] == ROWS
+    assert len(results(out)) == ROWS
+
+
+def test_a_second_ctrl_c_cuts_calls_at_once(tmp_path: Path) -> None:
+    """A provider that never answers cannot hold the user; the output stays whole."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    out = tmp_path / "out.jsonl"
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 4" }\nfault = { kind = "stall" }')
+        program = start(*JOB, sim=sim, folder=tmp_path)
+        wait_for_lines(program, out, 20)
+        program.send_signal(signal.SIGINT)
+        assert program.stderr is not None
+        while "Ctrl-C again" not in program.stderr.readline():
+            assert program.poll() is None
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=WAIT_S)
+    assert program.returncode == 130
+    assert "Traceback" not in said
+    assert len({row["id"] for row in results(out)}) == len(results(out)) >= 20
+
+
+def test_two_runs_cannot_write_one_output(tmp_path: Path) -> None:
+    """The second is refused at once and the first goes on."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    with SimServer(SLOW) as sim:
+        program = start(*JOB, sim=sim, folder=tmp_path)
+        wait_for_lines(program, tmp_path / "out.jsonl", 1)
+        second = penstock(*JOB, sim=sim, folder=tmp_path)
+        assert second.returncode == 75
+        assert "another run is writing" in second.stderr
+        program.communicate(timeout=WAIT_S)
+        assert program.returncode == 0
+    assert len(results(tmp_path / "out.jsonl")) == ROWS
+
+
+def test_bad_rows_are_all_said_before_anything_is_paid(tmp_path: Path) -> None:
+    """Each with its line, in one go; exit code 65 and no output."""
+    (tmp_path / "in.jsonl").write_text('{"id": 1, "log": "x"}\nnonsense\n[]\n{"id": 2}\n{"id": 1, "log": "y"}\n')
+    with SimServer() as sim:
+        ended = penstock(*JOB, sim=sim, folder=tmp_path)
+        assert sim.bill()["attempts"] == 0
+    assert ended.returncode == 65
+    for words in ("line 2: is not JSON", "line 3", "line 4: column 'log'", "line 5: repeats the id 1"):
+        assert words in ended.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_rows_that_failed_give_exit_code_1(tmp_path: Path) -> None:
+    """A script sees that not all is well, and the summary says what."""
+    write_rows(tmp_path / "in.jsonl", 5)
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 400 }')
+        ended = penstock(*JOB, "--json", sim=sim, folder=tmp_path)
+    assert ended.returncode == 1
+    figures = json.loads(ended.stdout)
+    assert (figures["answered"], figures["failed"], figures["failures"]) == (4, 1, {"invalid_request": 1})
+
+
+def test_a_spent_budget_gives_exit_code_75_and_says_what_is_left(tmp_path: Path) -> None:
+    """And the bill is not above it."""
+    write_rows(tmp_path / "in.jsonl", 50)
+    with SimServer() as sim:
+        ended = penstock(*JOB, "--budget", "$0.0002", "--max-tokens", "20", sim=sim, folder=tmp_path)
+        assert sim.bill()["total_nano"] <= 200_000
+    assert ended.returncode == 75
+    assert "left; raise the budget" in ended.stderr
+    assert 0 < len(results(tmp_path / "out.jsonl")) < 50
+
+
+def test_rows_come_from_stdin_too(tmp_path: Path) -> None:
+    """A dash stands for it."""
+    with SimServer() as sim:
+        ended = penstock("batch", "run", "-", "-o", "out.jsonl", sim=sim, folder=tmp_path, stdin='{"prompt": "a"}\n')
+    assert ended.returncode == 0, ended.stderr
+    assert [row["id"] for row in results(tmp_path / "out.jsonl")] == [1]
+
+
+WRONG: list[tuple[tuple[str, ...], int, str]] = [
+    (("--prompt", "{log"), 78, "names no column"),
+    (("-m", "nosuch:model"), 78, "nosuch"),
+    (("-m", "openai:gpt-unheard-of"), 65, "gpt-unheard-of"),
+    (("-o", "nowhere/out.jsonl"), 73, "does not exist"),
+    (("-o", "."), 73, "folder"),
+    (("-o", "in.jsonl"), 65, "no result of a run"),
+    (("--budget", "lots"), 78, "lots"),
+    (("--budget", "-1"), 78, "-1"),
+    (("--budget", "0"), 78, "nothing could be sent"),
+    (("--budget", "nan"), 78, "nan"),
+    (("--temperature", "nan"), 78, "NaN"),
+    (("--concurrency", "0"), 64, "--concurrency"),
+    (("--frobnicate",), 64, "--frobnicate"),
+]
+
+
+@pytest.mark.parametrize(("options", "code", "words"), WRONG, ids=[" ".join(options) for options, _, _ in WRONG])
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, options: tuple[str, ...], code: int, words: str) -> None:
+    """With its remedy and an exit code, and never a traceback."""
+    write_rows(tmp_path / "in.jsonl", 3)
+    with SimServer() as sim:
+        ended = penstock(*JOB, *options, sim=sim, folder=tmp_path)
+        assert sim.bill()["total_nano"] == 0
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert words in ended.stderr
+    assert (tmp_path / "in.jsonl").read_text().count("\n") == 3

@@ -1,0 +1,212 @@
+"""The smaller commands, and what all commands share: help, errors, exit codes, and no key on any screen."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from penstock import cli
+from penstock.sim import SimServer
+from tests.cli.terminal import WAIT_S, penstock, start
+
+
+def test_help_imports_no_command() -> None:
+    """Nothing that costs time is loaded before a command is chosen."""
+    code = (
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "from penstock.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'aiohttp', 'asyncio', 'msgspec', 'rich', 'penstock.client', 'ssl'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    """Its first line is the one in the list of commands, or says the same at more length."""
+    shown = CliRunner().invoke(cli.root, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert f"penstock {name}" in shown.output.split("\n\n", 1)[1]
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+    """Exit code 64, as sysexits has it."""
+    assert penstock("frobnicate", folder=tmp_path).returncode == 64
+
+
+def test_without_a_key_ask_says_in_three_lines_what_to_do(tmp_path: Path) -> None:
+    """Set a key, or try the simulator."""
+    ended = penstock("ask", "hello", folder=tmp_path)
+    assert ended.returncode == 78
+    assert len(ended.stderr.splitlines()) == 3
+    assert "OPENAI_API_KEY" in ended.stderr
+    assert "penstock sim" in ended.stderr
+
+
+def test_ask_prints_plain_text_into_a_pipe(tmp_path: Path) -> None:
+    """The answer and nothing else."""
+    with SimServer() as sim:
+        ended = penstock("ask", "Error", "or not? ERROR [db] refused", sim=sim, folder=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Error\n", "")
+
+
+def test_ask_streams_when_told(tmp_path: Path) -> None:
+    """The same text, as it is produced."""
+    with SimServer() as sim:
+        ended = penstock("ask", "--stream", "Error or not? all fine", sim=sim, folder=tmp_path)
+        assert sim.log()[0]["stream"] is True
+    assert (ended.returncode, ended.stdout) == (0, "Not an error\n")
+
+
+def test_ask_reads_files_and_stdin(tmp_path: Path) -> None:
+    """Text from both is added to the prompt; the JSON has what it took."""
+    (tmp_path / "log.txt").write_text("ERROR [db] refused")
+    with SimServer() as sim:
+        ended = penstock("ask", "Error or not?", "-f", "log.txt", "--json", sim=sim, folder=tmp_path, stdin="more\n")
+        alone = penstock("ask", "Error or not?", "--json", sim=sim, folder=tmp_path)
+    found = json.loads(ended.stdout)
+    assert (found["text"], found["stop_reason"], found["attempts"][0]["status"]) == ("Error", "stop", 200)
+    assert found["cost"] > 0
+    assert found["usage"]["input"] > json.loads(alone.stdout)["usage"]["input"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("ask",), 64, "there is no prompt"),
+        (("ask", "x", "-f", "missing.txt"), 65, "cannot read missing.txt"),
+        (("ask", "x", "-f", "noise.bin"), 65, "neither UTF-8 text nor"),
+        (("ask", "x", "-m", "nosuch:model"), 78, "nosuch"),
+        (("ask", "x", "--deadline", "-1"), 78, "deadline_s"),
+        (("ask", "x", "--budget", "0.0000001", "--max-tokens", "100"), 75, "budget"),
+        (("models", "nosuch"), 78, "nosuch"),
+        (("prices", "nosuch-model"), 78, "no price is known"),
+        (("sim", "--scenario", "missing.toml"), 78, "missing.toml"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, args: tuple[str, ...], code: int, words: str) -> None:
+    """With an exit code of its own and never a traceback."""
+    (tmp_path / "noise.bin").write_bytes(b"\xff\xfe\x00")
+    with SimServer() as sim:
+        ended = penstock(*args, sim=sim, folder=tmp_path)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert words in ended.stderr
+
+
+def test_a_bad_settings_file_is_one_sentence_with_its_place(tmp_path: Path) -> None:
+    """Also for the command that looks for what is wrong."""
+    (tmp_path / "penstock.toml").write_text("[limits.openai]\nrmp = 5\n")
+    for name in ("doctor", "models", "ask"):
+        ended = penstock(name, *(["x"] if name == "ask" else []), folder=tmp_path)
+        assert ended.returncode == 78
+        assert "penstock.toml" in ended.stderr
+        assert "'rpm'" in ended.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    """For whoever reports a bug."""
+    ended = penstock("--debug", "ask", "x", "-m", "nosuch:model", folder=tmp_path)
+    assert "Traceback" in ended.stderr
+
+
+def test_a_rejected_key_is_exit_code_77(tmp_path: Path) -> None:
+    """And the key is not shown."""
+    with SimServer() as sim:
+        ended = penstock("ask", "x", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path, OPENAI_API_KEY="bad-canary")
+    assert ended.returncode == 77
+    assert "bad-canary" not in ended.stderr
+
+
+@pytest.mark.prove(25)
+@pytest.mark.parametrize("name", ["doctor", "models"])
+def test_no_key_is_shown(tmp_path: Path, name: str) -> None:
+    """Where it came from is."""
+    (tmp_path / ".env").write_text("GROQ_API_KEY=k-secret-too\n")
+    with SimServer() as sim:
+        for form in ([], ["--json"]):
+            ended = penstock(name, *form, sim=sim, folder=tmp_path)
+            assert ended.returncode == 0, ended.stderr
+            assert "secret" not in ended.stdout + ended.stderr
+            assert "environment OPENAI_API_KEY" in ended.stdout
+            assert ".env GROQ_API_KEY" in ended.stdout
+
+
+def test_doctor_says_what_is_there(tmp_path: Path) -> None:
+    """Versions, files, settings, and the date of the prices."""
+    (tmp_path / "penstock.toml").write_text('model = "openai:gpt-4o-mini"\n')
+    found = json.loads(penstock("doctor", "--json", folder=tmp_path).stdout)
+    assert found["files"] == ["penstock.toml"]
+    assert found["settings"]["model"] == "openai:gpt-4o-mini"
+    assert found["keys"] == {}
+    assert found["parts"]["aiohttp"]
+
+
+def test_prices_are_dollars_per_million_with_their_date(tmp_path: Path) -> None:
+    """A pattern chooses; your own prices are in it."""
+    (tmp_path / "penstock.toml").write_text('[prices."openai:my-own"]\ninput = "1.5"\noutput = "2"\n')
+    found = json.loads(penstock("prices", "openai:gpt-4o-mini", "--json", folder=tmp_path).stdout)
+    assert len(found["date"]) == 10
+    row = next(row for row in found["prices"] if row["model"] == "gpt-4o-mini")
+    assert (row["input"], row["output"]) == (0.15, 0.6)
+    own = json.loads(penstock("prices", "my-own", "--json", folder=tmp_path).stdout)["prices"]
+    assert [row["source"] for row in own] == ["your own price"]
+
+
+def test_the_simulator_says_how_to_use_it_and_ends_cleanly(tmp_path: Path) -> None:
+    """Two lines to paste; Ctrl-C ends it with exit code 0 and the bill."""
+    program = start("sim", "--port", "0", "--seed", "3", "--rpm", "60", sim=None, folder=tmp_path)
+    assert program.stdout is not None
+    lines = [program.stdout.readline(), program.stdout.readline()]
+    assert lines[0].startswith("export OPENAI_BASE_URL=http://127.0.0.1:")
+    assert lines[1].startswith("export ANTHROPIC_BASE_URL=http://127.0.0.1:")
+    address = lines[1].split("=")[1].split()[0]
+    with urllib.request.urlopen(f"{address}/__sim__/health") as answer:
+        assert answer.status == 200
+    more = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
+    assert penstock("ask", "Error or not? ok", folder=tmp_path, **more).stdout == "Not an error\n"
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=WAIT_S)
+    assert program.returncode == 0
+    assert "1 requests, billed $" in said
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    """With the remedy."""
+    with SimServer() as sim:
+        ended = penstock("sim", "--port", str(sim.port), folder=tmp_path)
+    assert ended.returncode == 78
+    assert "choose another --port" in ended.stderr
+
+
+def test_the_demo_answers_every_row_and_its_cost_is_the_bill(tmp_path: Path) -> None:
+    """The first rows of it; all 600 are `make demo`."""
+    ended = penstock("demo", "--limit", "60", "-o", "out.jsonl", folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "60: 60 answered, 0 failed" in ended.stdout
+    assert "equal to the last digit" in ended.stdout
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 60
+
+
+def test_the_demo_with_real_needs_a_key(tmp_path: Path) -> None:
+    """And says that without --real it needs none."""
+    ended = penstock("demo", "--real", folder=tmp_path)
+    assert ended.returncode == 78
+    assert "needs none" in ended.stderr
+
+
+def test_the_demo_with_real_runs_against_the_provider_of_the_environment(tmp_path: Path) -> None:
+    """What it may cost is said first."""
+    with SimServer() as sim:
+        ended = penstock("demo", "--real", "--limit", "5", "-o", "out.jsonl", sim=sim, folder=tmp_path)
+        assert sim.bill()["attempts"] == 5
+    assert ended.returncode == 0, ended.stderr
+    assert "at most $0.50" in ended.stderr
