@@ -27,6 +27,7 @@ from ._flow.prompt import request
 from ._io.journal import Journal, Mended, OutputError
 from ._io.rows import Checked, OnBadRow, Row, RowFile, Template
 from ._policy.schedule import LaneCount, Planner, Start, Stop, StopReason
+from ._wire.registry import resolve
 from .client import AsyncClient
 from .errors import CallError, ConfigError, InputError, PenstockError
 from .types import Attempt, Response, Usage, to_usd
@@ -158,9 +159,14 @@ class Batch:
     def check(self) -> Checked:
         """Look at every row before any is paid.
 
-        Raises: InputError naming the lines that are bad, ConfigError for job parameters that no row could use.
+        Raises: InputError naming the lines that are bad, ConfigError for models and parameters that no row could use.
         """
         request("?", self._params)
+        settings = self._client.settings
+        for model in self._models:
+            provider, _ = resolve(model, settings.providers)
+            settings.key(provider)
+            settings.base_url(provider)
         if isinstance(self._rows, RowFile):
             self._checked = self._rows.check()
         else:

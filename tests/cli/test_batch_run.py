@@ -15,8 +15,8 @@ from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
 
 ROWS = 150
 CONCURRENCY = 10
-JOB = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}", "-m", "openai:gpt-4o-mini",
-       "--concurrency", str(CONCURRENCY))  # fmt: skip
+BARE = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}")
+JOB = (*BARE, "-m", "openai:gpt-4o-mini", "--concurrency", str(CONCURRENCY))
 SLOW = SimConfig(latency=Latency(first_token_s=0.05))
 
 
@@ -146,6 +146,8 @@ def test_rows_come_from_stdin_too(tmp_path: Path) -> None:
 WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("--prompt", "{log"), 78, "names no column"),
     (("-m", "nosuch:model"), 78, "nosuch"),
+    (("-m", "openai:gpt-4o-mini", "-m", "nosuch:model"), 78, "nosuch"),
+    (("-m", "groq:llama"), 78, "GROQ_API_KEY"),
     (("-m", "openai:gpt-unheard-of"), 65, "gpt-unheard-of"),
     (("-o", "nowhere/out.jsonl"), 73, "does not exist"),
     (("-o", "."), 73, "folder"),
@@ -165,7 +167,7 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, options: tuple[str, ...]
     """With its remedy and an exit code, and never a traceback."""
     write_rows(tmp_path / "in.jsonl", 3)
     with SimServer() as sim:
-        ended = penstock(*JOB, *options, sim=sim, folder=tmp_path)
+        ended = penstock(*BARE, *options, sim=sim, folder=tmp_path)
         assert sim.bill()["total_nano"] == 0
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
     assert words in ended.stderr

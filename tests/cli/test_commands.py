@@ -172,7 +172,7 @@ def test_the_simulator_says_how_to_use_it_and_ends_cleanly(tmp_path: Path) -> No
     with urllib.request.urlopen(f"{address}/__sim__/health") as answer:
         assert answer.status == 200
     more = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
-    assert penstock("ask", "Error or not? ok", folder=tmp_path, **more).stdout == "Not an error\n"
+    assert penstock("ask", "Error or not? ok", sim=None, folder=tmp_path, **more).stdout == "Not an error\n"
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=WAIT_S)
     assert program.returncode == 0

@@ -79,7 +79,13 @@ def summary(report: BatchReport, output: str) -> str:
     unpriced = (
         f" (+ {count(report.unpriced, 'attempt')} of unknown cost)" if report.unpriced and report.cost_nano else ""
     )
-    return (
+    torn = (
+        f"A torn last line of {count(report.mended.torn_bytes, 'byte')}, left by a killed run, was cut off and its row "
+        "asked again.\n"
+        if report.mended.torn_bytes
+        else ""
+    )
+    return torn + (
         f"{count(report.rows, 'row')}: {', '.join(parts)}. {report.retries:,} retries, {report.rate_limited:,}×429, "
         f"{count(tokens, 'token')}, {cost}{unpriced}, {span(report.elapsed_s)}.\nOutput: {output}"
     )
