@@ -210,3 +210,28 @@ def test_the_demo_with_real_runs_against_the_provider_of_the_environment(tmp_pat
         assert sim.bill()["attempts"] == 5
     assert ended.returncode == 0, ended.stderr
     assert "at most $0.50" in ended.stderr
+
+
+def test_ctrl_c_in_a_stream_settles_and_exits_130(tmp_path: Path) -> None:
+    """What came stays on the screen, and what it cost is said."""
+    with SimServer() as sim:
+        sim.play('[[rule]]\nfault = { kind = "stall", when = "mid_stream", after_chunks = 3 }')
+        program = start("ask", "--stream", "Why?", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path)
+        assert program.stdout is not None
+        assert program.stdout.read(1)
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=WAIT_S)
+    assert program.returncode == 130
+    assert "settled at $0.0" in said
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    """As in `penstock prices | head -1`."""
+    program = start("prices", sim=None, folder=tmp_path)
+    assert program.stdout is not None
+    program.stdout.close()
+    assert program.stderr is not None
+    assert program.stderr.read() == ""
+    assert program.wait(WAIT_S) == cli.EXIT_PIPE
+    program.stderr.close()

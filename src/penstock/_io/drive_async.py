@@ -21,6 +21,14 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         Raises: PenstockError; CancelledError after the attempt was settled (settling never waits, so that a second
         cancel finds nothing to cut).
         """
+        try:
+            return await self._advance()
+        except BaseException:
+            # Also for an interrupt between two effects, which no flow would see.
+            self.abandon()
+            raise
+
+    async def _advance(self) -> list[Chunk] | None:
         answer, raised = self._answer, None
         while True:
             try:
@@ -28,9 +36,6 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             except StopIteration as stop:
                 self._end(stop.value)
                 return None
-            except BaseException:
-                self._end(None)
-                raise
             if type(effect) is Emit:
                 self._answer = self._gate.clock.now()
                 return effect.chunks

@@ -20,6 +20,14 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
 
         Raises: PenstockError; KeyboardInterrupt and the like after the attempt was settled.
         """
+        try:
+            return self._advance()
+        except BaseException:
+            # Also for an interrupt between two effects, which no flow would see.
+            self.abandon()
+            raise
+
+    def _advance(self) -> list[Chunk] | None:
         answer, raised = self._answer, None
         while True:
             try:
@@ -27,9 +35,6 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             except StopIteration as stop:
                 self._end(stop.value)
                 return None
-            except BaseException:
-                self._end(None)
-                raise
             if type(effect) is Emit:
                 self._answer = self._gate.clock.now()
                 return effect.chunks

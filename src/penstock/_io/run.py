@@ -49,7 +49,7 @@ class Run(Generic[GateT, TransportT]):
         return self.trail.partial()
 
     def abandon(self) -> None:
-        """Stop here: settle what was used so far and drop the connection."""
+        """Stop here: settle what was used so far and drop the connection. A flow that failed by itself has settled."""
         if self.ended:
             return
         try:
