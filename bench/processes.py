@@ -18,7 +18,7 @@ PEERS_VENV: Final = ROOT / ".venv-bench" / "bin" / "python"
 
 KEPT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 START_S: Final = 60.0
-TURN_S: Final = 120.0
+TURN_S: Final = 60.0
 STOP_S: Final = 3.0
 
 
@@ -124,13 +124,15 @@ class Worker(Process):
         super().__init__(python, "bench.worker", family, colour, root)
         self.version: str = json.loads(self.line(START_S))["version"]
 
-    def turn(self, kind: str, count: int, concurrency: int, *, warm_up: int) -> dict[str, float]:
+    def turn(
+        self, kind: str, count: int, concurrency: int, *, warm_up: int, within_s: float = TURN_S
+    ) -> dict[str, float]:
         """Do `count` calls or streams and return CPU, wall and memory.
 
         Raises: Failed.
         """
         self.say(json.dumps({"kind": kind, "count": count, "concurrency": concurrency, "warm_up": warm_up}))
-        figures: dict[str, float] = json.loads(self.line(TURN_S))
+        figures: dict[str, float] = json.loads(self.line(within_s))
         return figures
 
 

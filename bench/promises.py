@@ -20,7 +20,10 @@ IN_FLIGHT_MB_MAX: Final = 150.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number. `at_most` and `at_least` are what was promised; None in both: nothing was."""
+    """One measured number. `at_most` and `at_least` are what was promised; None in both: nothing was.
+
+    A figure without a section is written to build/bench.json and not shown.
+    """
 
     name: str
     section: str
@@ -75,7 +78,11 @@ def ratio(samples: Samples, scenario: Scenario, over: str, under: str) -> Figure
     at_most = at_least = None
     if (over, under) == (OURS, BARE[scenario.colour]):
         at_most = CALL_OVER_BARE_MAX if scenario.kind == "call" else CHUNK_OVER_BARE_MAX
-    elif under == OURS and scenario.kind == "call" and (scenario.colour == "async" or scenario.concurrency == 1):
+    elif (
+        under == OURS
+        and scenario.kind == "call"
+        and (scenario.colour == "async" or scenario.concurrency == SYNC_BELOW_AT)
+    ):
         at_least = BELOW_MIN.get((over, scenario.colour))
     return Figure(
         name=f"{scenario.name}_{over}_over_{under}",
@@ -90,10 +97,10 @@ def ratio(samples: Samples, scenario: Scenario, over: str, under: str) -> Figure
 
 
 def cost(samples: Samples, scenario: Scenario, family: str) -> Figure:
-    """What a contestant costs in microseconds, for the curious: only ratios can be compared between machines."""
+    """What a contestant costs in microseconds. Only ratios compare between machines, so few of these are shown."""
     return Figure(
         name=f"{scenario.name}_{family}_us",
-        section=f"{section_of(scenario)}, microseconds",
+        section=section_of(scenario) if family in (OURS, BARE[scenario.colour]) else "",
         label=family,
         column=str(scenario.concurrency),
         unit=" µs",

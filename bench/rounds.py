@@ -51,8 +51,8 @@ class Scenario:
 
 def scenarios(*, quick: bool) -> list[Scenario]:
     """Everything that is measured per call and per chunk."""
-    calls = {1: (400, 60), 32: (960, 160), 256: (1536, 512)}
-    streams = {1: (30, 8), 32: (96, 32), 256: (512, 0)}
+    calls = {1: (800, 60), 32: (1280, 160), 256: (2048, 512)}
+    streams = {1: (40, 8), 32: (128, 32), 256: (512, 0)}
     if quick:
         calls = {1: (200, 40), 32: (480, 96), 256: (1024, 256)}
         streams = {1: (15, 4), 32: (64, 8), 256: (256, 0)}

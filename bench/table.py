@@ -6,15 +6,15 @@ from typing import Final
 
 from bench.promises import Figure
 
-LABEL_WIDTH: Final = 42
+LABEL_WIDTH: Final = 54
 PROMISE_WIDTH: Final = 10
-CELL_WIDTH: Final = 28
+CELL_WIDTH: Final = 27
 
 
 def lines(figures: list[Figure]) -> list[str]:
     """One row per pair of contestants, one column per concurrency, the promise beside them."""
     shown = []
-    sections = dict.fromkeys(figure.section for figure in figures)
+    sections = dict.fromkeys(figure.section for figure in figures if figure.section)
     for section in sections:
         rows = [figure for figure in figures if figure.section == section]
         columns = list(dict.fromkeys(figure.column for figure in rows))

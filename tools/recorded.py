@@ -101,8 +101,8 @@ def load_replay(corpus: Path) -> ModuleType:
     return module
 
 
-def interactions(replay: ModuleType, corpus: Path) -> Iterator[Any]:
-    for folder in sorted(path for path in corpus.iterdir() if (path / "SOURCE.json").exists()):
+def interactions(replay: ModuleType, corpus: Path, only: str) -> Iterator[Any]:
+    for folder in sorted(path for path in corpus.iterdir() if (path / "SOURCE.json").exists() and only in path.name):
         for item in replay.load_dir(folder):
             if item.method == "POST" and item.api in {"chat", "messages"}:
                 yield item
@@ -435,10 +435,10 @@ def check_driver_error(item: Any, provider: Provider, readings: Iterator[Reading
 # -- the run
 
 
-def run(replay: ModuleType, corpus: Path, counts: Counts, *, drivers: bool, only: str) -> None:
+def run(replay: ModuleType, corpus: Path, counts: Counts, *, drivers: bool, folder: str) -> None:
     text = (ROOT / "src/penstock/_wire/providers.toml").read_text("utf-8")
     rows = registry.parse(text, "providers.toml")
-    loaded = [item for item in interactions(replay, corpus) if only in item.id]
+    loaded = list(interactions(replay, corpus, folder))
     with replay.ReplayServer(loaded) as server, asyncio.Runner() as runner:
         chat = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="x", max_retries=0)
         messages = anthropic.Anthropic(base_url=server.base_url, api_key="x", max_retries=0)
@@ -516,7 +516,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--wire-only", action="store_true", help="leave out the drivers")
-    parser.add_argument("--only", default="", help="interactions whose id contains this")
+    parser.add_argument("--folder", default="", help="only folders of the corpus whose name contains this")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "recorded.json")
     options = parser.parse_args(argv)
     if not (options.corpus / "replay.py").exists():
         print(f"skipped: no recorded traffic at {options.corpus}")
@@ -524,10 +525,9 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # what the SDKs warn about in old recordings
     counts = Counts()
     replay = load_replay(options.corpus)
-    run(replay, options.corpus, counts, drivers=not options.wire_only, only=options.only)
-    out = ROOT / "build" / "recorded.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"figures": report(counts)}, indent=2) + "\n", "utf-8")
+    run(replay, options.corpus, counts, drivers=not options.wire_only, folder=options.folder)
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps({"figures": report(counts)}, indent=2) + "\n", "utf-8")
     return 1 if counts.wrong or not counts.agreed else 0
 
 

@@ -235,3 +235,11 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert program.stderr.read() == ""
     assert program.wait(WAIT_S) == cli.EXIT_PIPE
     program.stderr.close()
+
+
+def test_the_demo_removes_no_file_of_another_kind(tmp_path: Path) -> None:
+    """Only results of a run are replaced."""
+    (tmp_path / "notes.txt").write_text("mine")
+    ended = penstock("demo", "-o", "notes.txt", folder=tmp_path)
+    assert ended.returncode == 65
+    assert (tmp_path / "notes.txt").read_text() == "mine"

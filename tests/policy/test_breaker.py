@@ -96,6 +96,34 @@ def test_the_window_is_longer_than_a_call() -> None:
     assert breaker.snapshot().p95_s == 120.0
 
 
+def test_failures_of_the_past_do_not_count_in_the_ratio_of_now() -> None:
+    """Nine old ones and one new one among ten good ones."""
+    breaker = Breaker()
+    fail(breaker, 9)
+    fail(breaker, 10, now=60.0, outcome="ok")
+    fail(breaker, 1, now=60.0)
+    assert (breaker.snapshot().failures, breaker.snapshot().state) == (1, "closed")
+
+
+def test_a_lease_is_longer_than_a_call() -> None:
+    """Where calls take two minutes, a probe has four."""
+    breaker = Breaker()
+    for _ in range(20):
+        breaker.settle(0.0, go(breaker, 0.0), "ok", 120.0, 0.0)
+    fail(breaker, 20)
+    probe = go(breaker, 5.0)
+    assert isinstance(breaker.ask(200.0, 0.0), Open)
+    breaker.settle(240.0, probe, "ok", 235.0, 0.0)
+    assert breaker.snapshot().state == "closed"
+
+
+def test_it_opens_for_as_long_as_told_and_no_rounding_error_longer() -> None:
+    """A millisecond early is early, the told time is enough."""
+    breaker = opened()
+    assert isinstance(breaker.ask(4.999, 0.0), Open)
+    assert isinstance(breaker.ask(5.0 - 1e-12, 0.0), Pass)
+
+
 def test_slow_calls_open_it_when_asked_to() -> None:
     """Eight of ten slower than the bound."""
     breaker = Breaker(BreakerSettings(slow_s=0.5))

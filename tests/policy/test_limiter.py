@@ -554,3 +554,18 @@ def test_tokens_in_all_are_settled_by_the_provider_s_own_counting() -> None:
     assert requests(limiter).used_in_window == 1100
     limiter.settle(1.0, ticket, usage=Usage(input=100, cache_read=900, output=70))
     assert requests(limiter).used_in_window == 170
+
+
+def test_an_echo_of_a_rejection_sends_no_second_probe_and_waits_no_longer() -> None:
+    """Calls of the rejected burst come back while the probe is out."""
+    limiter = Limiter(Limits(rpm=6000))
+    burst = [grant(limiter, 0.0) for _ in range(5)]
+    limiter.rejected(0.1, burst[0], None, 0.0)
+    waiting = [queue(limiter, 0.1) for _ in range(3)]
+    limiter.rejected(0.5, burst[1], None, 0.0)
+    assert limiter.next_at == pytest.approx(0.6)
+    assert limiter.advance(0.6) == waiting[:1]
+    assert limiter.rejected(0.61, burst[2], 0.0, 0.0) == []
+    limiter.pause(0.62, 0.6)
+    assert limiter.advance(0.63) == []
+    assert limiter.rejected(0.64, waiting[0], 0.0, 0.0) == waiting[1:2]

@@ -99,3 +99,32 @@ def test_only_what_was_booked_after_the_question_is_taken_off_what_remains() -> 
     assert dimension.booked_since(0.5) == 10
     dimension.remain(1.0, 30, 1.0)
     assert dimension.level == 20
+
+
+def test_a_refund_opens_a_window_that_was_full() -> None:
+    """At once, though the next slot expires much later."""
+    dimension = Dimension("tokens", 0.0, configured=1000, burst_s=60.0)
+    slot = dimension.book(0.0, 900)
+    dimension.level = dimension.cap
+    assert dimension.ready_at(0.0, 500) == 61.0
+    dimension.correct(slot, -500)
+    assert dimension.ready_at(0.0, 500) == 0.0
+
+
+def test_what_was_refilled_since_the_question_is_added_to_what_remains() -> None:
+    """A slow answer says little of now."""
+    dimension = Dimension("requests", 0.0, configured=6000, burst_s=10.0)
+    dimension.remain(2.0, 0, 0.0)
+    assert dimension.level == pytest.approx(2 * dimension.rate)
+
+
+def test_a_refund_that_is_not_enough_still_shortens_the_wait() -> None:
+    """What was found to block is looked for again."""
+    dimension = Dimension("tokens", 0.0, configured=1000, burst_s=60.0)
+    dimension.book(0.0, 500)
+    later = dimension.book(10.0, 500)
+    dimension.roll(10.0)
+    dimension.level = dimension.cap
+    assert dimension.ready_at(10.0, 700) == 71.0
+    dimension.correct(later, -300)
+    assert dimension.ready_at(10.0, 700) == 61.0

@@ -71,19 +71,32 @@ def test_id_model_and_stop_come_out() -> None:
     [
         ({"input_tokens": 10, "output_tokens": 5}, Usage(input=10, output=5)),
         (
-            {"input_tokens": 1, "output_tokens": 9, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 30,
-             "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
-             "output_tokens_details": {"thinking_tokens": 4}},
+            {
+                "input_tokens": 1,
+                "output_tokens": 9,
+                "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 30,
+                "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+                "output_tokens_details": {"thinking_tokens": 4},
+            },
             Usage(input=1, cache_read=100, cache_write_5m=10, cache_write_1h=20, output=5, reasoning=4),
         ),
-        ({"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": 7}, Usage(input=1, cache_write_5m=7, output=1)),
-        ({"input_tokens": 1, "output_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 7}},
-         Usage(input=1, cache_write_1h=7, output=1)),
+        (
+            {"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": 7},
+            Usage(input=1, cache_write_5m=7, output=1),
+        ),
+        (
+            {"input_tokens": 1, "output_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 7}},
+            Usage(input=1, cache_write_1h=7, output=1),
+        ),
         ({"input_tokens": "1", "output_tokens": 2.0, "cache_read_input_tokens": None}, Usage(input=1, output=2)),
         ({"input_tokens": None, "output_tokens": None}, None),
-        ({"input_tokens": 1, "output_tokens": 2, "output_tokens_details": {"thinking_tokens": 9}}, Usage(input=1, reasoning=2)),
+        (
+            {"input_tokens": 1, "output_tokens": 2, "output_tokens_details": {"thinking_tokens": 9}},
+            Usage(input=1, reasoning=2),
+        ),
     ],
-)  # fmt: skip
+)
 def test_usage_is_disjoint(counts: dict[str, Any], expected: Usage | None) -> None:
     """input_tokens are without the cache, output_tokens with thinking."""
     assert anthropic.decode(message(usage=counts), ANTHROPIC).usage == expected
@@ -114,8 +127,15 @@ def test_a_stream_in_place_of_json_is_read_as_the_answer() -> None:
     assert (found.usage, found.id) == (Usage(input=3, output=2), "msg_1")
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["type", "text", "input", "id", "name", "citations", "caller", "data"]),
-       st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)), max_size=3))  # fmt: skip
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["type", "text", "input", "id", "name", "citations", "caller", "data"]),
+            st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2),
+        ),
+        max_size=3,
+    )
+)
 def test_misshapen_blocks_raise_nothing_but_call_errors(blocks: list[dict[str, Any]]) -> None:
     """Blocks of any shape give some parts."""
     try:

@@ -235,9 +235,10 @@ def test_arguments_that_are_no_object_are_an_invalid_request(arguments: str) -> 
 
 def test_sampling_is_refused_where_the_version_or_the_model_rejects_it() -> None:
     """The first version takes it, the newest not even at its default; some models under neither."""
-    for name, value in (("temperature", 1.0), ("top_p", 0.5), ("top_k", 3)):
+    sampling: list[dict[str, Any]] = [{"temperature": 1.0}, {"top_p": 0.5}, {"top_k": 3}]
+    for field in sampling:
         with pytest.raises(UnsupportedParameter, match="2026-10-21"):
-            body(NEWEST, **{name: value})
+            body(NEWEST, **field)
     with pytest.raises(UnsupportedParameter, match="claude-opus-4-"):
         body(model="claude-opus-4-7", temperature=0.5)
     assert "temperature" not in body(model="claude-opus-4-7", temperature=1.0)

@@ -43,7 +43,6 @@ def test_a_reply_told_as_chunks_is_the_same_reply(choices: list[Choice], usage: 
 def test_pieces_are_joined_by_index_and_choice() -> None:
     """Interleaved calls and choices stay apart."""
     assembly = Assembly()
-    assert not assembly.has_output
     assembly.add(
         [
             Chunk(kind="text", text="a"),

@@ -52,23 +52,31 @@ def test_text_id_model_and_stop_come_out() -> None:
         (None, ()),
         ({"content": None, "tool_calls": None}, ()),
         ({"content": "", "tool_calls": []}, ()),
-        ({"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}, "b"]},
-         (Reasoning(text="hm"), Text("ab"))),
+        (
+            {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}, "b"]},
+            (Reasoning(text="hm"), Text("ab")),
+        ),
         ({"content": {"type": "text", "text": "a"}}, (Text("a"),)),
         ({"content": 5}, (Text("5"),)),
-        ({"content": [{"type": "reference", "ids": [1]}]},
-         (Opaque(kind="reference", data={"type": "reference", "ids": [1]}),)),
+        (
+            {"content": [{"type": "reference", "ids": [1]}]},
+            (Opaque(kind="reference", data={"type": "reference", "ids": [1]}),),
+        ),
         ({"content": "a", "reasoning_content": "hm", "reasoning": "hm"}, (Reasoning(text="hm"), Text("a"))),
         ({"content": "a", "reasoning": "hm"}, (Reasoning(text="hm"), Text("a"))),
         ({"content": "a", "reasoning": {"odd": 1}}, (Text("a"),)),
-        ({"content": "a", "reasoning_details": [{"text": "h"}, {"summary": "m"}, {"data": "x"}]},
-         (Reasoning(text="hm", details=({"text": "h"}, {"summary": "m"}, {"data": "x"})), Text("a"))),
+        (
+            {"content": "a", "reasoning_details": [{"text": "h"}, {"summary": "m"}, {"data": "x"}]},
+            (Reasoning(text="hm", details=({"text": "h"}, {"summary": "m"}, {"data": "x"})), Text("a")),
+        ),
         ({"content": None, "refusal": "no"}, (Refusal("no"),)),
         ({"audio": {"id": "au", "data": "QQ==", "transcript": "t"}}, (Audio(data="QQ==", id="au", transcript="t"),)),
-        ({"content": "a", "annotations": [{"x": 1}]},
-         (Text("a"), Opaque(kind="annotations", data={"annotations": [{"x": 1}]}))),
+        (
+            {"content": "a", "annotations": [{"x": 1}]},
+            (Text("a"), Opaque(kind="annotations", data={"annotations": [{"x": 1}]})),
+        ),
     ],
-)  # fmt: skip
+)
 def test_content_comes_in_many_shapes(message: Any, expected: tuple[Any, ...]) -> None:
     """Null, empty, a list, numbers, reasoning under each name."""
     assert parts(message) == expected
@@ -77,18 +85,26 @@ def test_content_comes_in_many_shapes(message: Any, expected: tuple[Any, ...]) -
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ({"id": "a", "function": {"name": "f", "arguments": '{"x":1}'}}, ToolCall(id="a", name="f", arguments='{"x":1}')),
+        (
+            {"id": "a", "function": {"name": "f", "arguments": '{"x":1}'}},
+            ToolCall(id="a", name="f", arguments='{"x":1}'),
+        ),
         ({"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}, ToolCall(id="a", name="f")),
-        ({"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}, ToolCall(id="a", name="f", arguments='{"x":1}')),
+        (
+            {"id": "a", "function": {"name": "f", "arguments": {"x": 1}}},
+            ToolCall(id="a", name="f", arguments='{"x":1}'),
+        ),
         ({"id": "a", "function": {"name": "f"}}, ToolCall(id="a", name="f")),
         ({"id": None, "function": {"name": "f"}}, ToolCall(id="call_hatcmpl1_0_0", name="f")),
         ({"id": "null", "function": {"name": "f"}}, ToolCall(id="call_hatcmpl1_0_0", name="f")),
         ({"id": 7, "function": {"name": "f"}}, ToolCall(id="7", name="f")),
-        ({"id": "a", "type": "custom", "custom": {"name": "sql", "input": "select"}},
-         ToolCall(id="a", name="sql", arguments="select", kind="custom")),
+        (
+            {"id": "a", "type": "custom", "custom": {"name": "sql", "input": "select"}},
+            ToolCall(id="a", name="sql", arguments="select", kind="custom"),
+        ),
         ({"id": "a", "function": {"name": "f"}, "extra_content": {"g": 1}}, ToolCall(id="a", name="f", extra={"g": 1})),
     ],
-)  # fmt: skip
+)
 def test_tool_calls_come_in_many_shapes(call: Any, expected: ToolCall) -> None:
     """Without type, id or arguments, or with an object for arguments."""
     (choice,) = reply({"content": None, "tool_calls": [call]}).choices
@@ -105,14 +121,26 @@ def test_the_legacy_function_call_is_a_tool_call() -> None:
 @pytest.mark.parametrize(
     ("raw", "calls", "refusal", "normal"),
     [
-        ("stop", False, False, "stop"), ("eos", False, False, "stop"), ("", False, False, "stop"),
-        ("STOP", False, False, "stop"), ("length", False, False, "length"), ("content_filter", False, False, "content_filter"),
-        ("function_call", False, False, "tool_calls"), ("model_length", False, False, "context_length"),
-        ("stop", True, False, "tool_calls"), ("", True, False, "tool_calls"), (None, True, False, "tool_calls"),
-        ("odd", True, False, "tool_calls"), ("length", True, False, "length"), ("content_filter", True, False, "content_filter"),
-        ("odd", False, False, "other"), (None, False, False, "unknown"), ("stop", False, True, "refusal"), (1, False, False, "other"),
+        ("stop", False, False, "stop"),
+        ("eos", False, False, "stop"),
+        ("", False, False, "stop"),
+        ("STOP", False, False, "stop"),
+        ("length", False, False, "length"),
+        ("content_filter", False, False, "content_filter"),
+        ("function_call", False, False, "tool_calls"),
+        ("model_length", False, False, "context_length"),
+        ("stop", True, False, "tool_calls"),
+        ("", True, False, "tool_calls"),
+        (None, True, False, "tool_calls"),
+        ("odd", True, False, "tool_calls"),
+        ("length", True, False, "length"),
+        ("content_filter", True, False, "content_filter"),
+        ("odd", False, False, "other"),
+        (None, False, False, "unknown"),
+        ("stop", False, True, "refusal"),
+        (1, False, False, "other"),
     ],
-)  # fmt: skip
+)
 def test_stop_reasons_are_normalised(raw: Any, calls: bool, refusal: bool, normal: str) -> None:
     """Tool calls win, except over an answer that was cut short and whose calls may be cut too."""
     assert stop_reason(raw, calls, refusal) == (normal, None if raw is None else str(raw))
@@ -122,38 +150,111 @@ def test_stop_reasons_are_normalised(raw: Any, calls: bool, refusal: bool, norma
     ("provider", "counts", "expected"),
     [
         (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}, Usage(input=10, output=5)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 9, "total_tokens": 19,
-                  "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3, "audio_tokens": 1},
-                  "completion_tokens_details": {"reasoning_tokens": 6, "audio_tokens": 1}},
-         Usage(input=2, cache_read=4, cache_write_30m=3, audio_in=1, output=2, reasoning=6, audio_out=1)),
-        (XAI, {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
-               "completion_tokens_details": {"reasoning_tokens": 7}}, Usage(input=10, output=5, reasoning=7)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 22,
-                  "completion_tokens_details": {"reasoning_tokens": 7}}, Usage(input=10, output=5, reasoning=7)),
-        (XAI, {"prompt_tokens": 10, "completion_tokens": 9, "total_tokens": 19,
-               "completion_tokens_details": {"reasoning_tokens": 7}}, Usage(input=10, output=2, reasoning=7)),
-        (XAI, {"prompt_tokens": 10, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}},
-         Usage(input=10, output=9, reasoning=7)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}},
-         Usage(input=10, output=2, reasoning=7)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
-                  "completion_tokens_details": {"reasoning_tokens": 9}}, Usage(input=10, output=0, reasoning=5)),
-        (OPENAI, {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
-         Usage(input=35, output=12, reasoning=62)),
-        (OPENAI, {"prompt_tokens": 9, "completion_tokens": 248, "total_tokens": 632, "prompt_audio_seconds": 30},
-         Usage(input=9, audio_in=375, output=248)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
-                  "prompt_tokens_details": {"cached_tokens": 161}}, Usage(input=10, cache_read=161, output=5)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5,
-                  "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 4}},
-         Usage(input=2, cache_read=8, cache_write_30m=4, output=5)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 6}, Usage(input=4, cache_read=6, output=5)),
-        (OPENAI, {"prompt_tokens": 10, "completion_tokens": 5, "num_cached_tokens": 6}, Usage(input=4, cache_read=6, output=5)),
+        (
+            OPENAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 9,
+                "total_tokens": 19,
+                "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3, "audio_tokens": 1},
+                "completion_tokens_details": {"reasoning_tokens": 6, "audio_tokens": 1},
+            },
+            Usage(input=2, cache_read=4, cache_write_30m=3, audio_in=1, output=2, reasoning=6, audio_out=1),
+        ),
+        (
+            XAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 22,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            Usage(input=10, output=5, reasoning=7),
+        ),
+        (
+            OPENAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 22,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            Usage(input=10, output=5, reasoning=7),
+        ),
+        (
+            XAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 9,
+                "total_tokens": 19,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            Usage(input=10, output=2, reasoning=7),
+        ),
+        (
+            XAI,
+            {"prompt_tokens": 10, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}},
+            Usage(input=10, output=9, reasoning=7),
+        ),
+        (
+            OPENAI,
+            {"prompt_tokens": 10, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}},
+            Usage(input=10, output=2, reasoning=7),
+        ),
+        (
+            OPENAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "completion_tokens_details": {"reasoning_tokens": 9},
+            },
+            Usage(input=10, output=0, reasoning=5),
+        ),
+        (
+            OPENAI,
+            {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
+            Usage(input=35, output=12, reasoning=62),
+        ),
+        (
+            OPENAI,
+            {"prompt_tokens": 9, "completion_tokens": 248, "total_tokens": 632, "prompt_audio_seconds": 30},
+            Usage(input=9, audio_in=375, output=248),
+        ),
+        (
+            OPENAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "prompt_tokens_details": {"cached_tokens": 161},
+            },
+            Usage(input=10, cache_read=161, output=5),
+        ),
+        (
+            OPENAI,
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 4},
+            },
+            Usage(input=2, cache_read=8, cache_write_30m=4, output=5),
+        ),
+        (
+            OPENAI,
+            {"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 6},
+            Usage(input=4, cache_read=6, output=5),
+        ),
+        (
+            OPENAI,
+            {"prompt_tokens": 10, "completion_tokens": 5, "num_cached_tokens": 6},
+            Usage(input=4, cache_read=6, output=5),
+        ),
         (OPENAI, {"prompt_tokens": 10, "completion_tokens": None, "total_tokens": 12}, Usage(input=10, output=2)),
         (OPENAI, {"prompt_tokens": "10", "completion_tokens": 5.0, "total_tokens": None}, Usage(input=10, output=5)),
         (OPENAI, {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}, None),
     ],
-)  # fmt: skip
+)
 def test_usage_is_disjoint_by_each_providers_rule(
     provider: Provider, counts: dict[str, Any], expected: Usage | None
 ) -> None:

@@ -63,7 +63,7 @@ def test_a_plain_request_is_a_plain_body() -> None:
 
 def test_every_parameter_of_the_protocol_is_written() -> None:
     """Under the protocol's own names."""
-    same = {
+    same: dict[str, Any] = {
         "temperature": 0.5, "top_p": 0.9, "seed": 7, "n": 2, "frequency_penalty": 0.1, "presence_penalty": 0.2,
         "logit_bias": {"5": -100.0}, "logprobs": True, "top_logprobs": 3, "parallel_tool_calls": False,
         "verbosity": "low", "service_tier": "flex", "metadata": {"a": "b"}, "user": "u", "prompt_cache_key": "k",

@@ -1,6 +1,8 @@
 """Streams of Chat Completions: every mischief of the servers that speak it, under any split."""
 
+import contextlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,12 +131,25 @@ def test_the_first_finish_reason_wins_and_reading_goes_on() -> None:
         (tool(0, "a", "f"), [("a", "f", "{}")]),
         (tool(0, "a", None, "{") + tool(0, None, "f", "}"), [("a", "f", "{}")]),
         (tool(0, "", "f", "{") + tool(0, "a", None, "}"), [("a", "f", "{}")]),
-        (tool(0, "a", "f", "{") + tool(1, "b", "g", "{") + tool(0, arguments="}") + tool(1, arguments="}"),
-         [("a", "f", "{}"), ("b", "g", "{}")]),
+        (
+            tool(0, "a", "f", "{") + tool(1, "b", "g", "{") + tool(0, arguments="}") + tool(1, arguments="}"),
+            [("a", "f", "{}"), ("b", "g", "{}")],
+        ),
     ],
-    ids=["no index", "no index goes on", "no index, id again", "same index", "index 1", "id and name again",
-         "object", "no arguments", "late name", "late id", "interleaved"],
-)  # fmt: skip
+    ids=[
+        "no index",
+        "no index goes on",
+        "no index, id again",
+        "same index",
+        "index 1",
+        "id and name again",
+        "object",
+        "no arguments",
+        "late name",
+        "late id",
+        "interleaved",
+    ],
+)
 def test_tool_calls_survive_index_and_id_mischief(body: bytes, expected: list[tuple[str, str, str]]) -> None:
     """Each of these was seen from a real server."""
     assert calls(body) == expected
@@ -199,9 +214,10 @@ def test_a_failed_decoder_keeps_failing() -> None:
     decoder = openai_chat.decoder(OPENAI)
     assert decoder.feed(delta(content="a") + data({"error": {"message": "x"}})) == [Chunk(kind="text", text="a")]
     assert isinstance(decoder.failure, ServerFault)
-    for again in (lambda: decoder.feed(b"x"), decoder.finish):
-        with pytest.raises(ServerFault):
-            again()
+    with pytest.raises(ServerFault):
+        decoder.feed(b"x")
+    with pytest.raises(ServerFault):
+        decoder.finish()
 
 
 @pytest.mark.parametrize("size", [0, 1])
@@ -257,7 +273,8 @@ def test_choices_are_kept_apart() -> None:
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_is_found_under_each_name(name: str) -> None:
     """DeepSeek and xAI use one, Groq and vLLM the other."""
-    body = delta(**{name: "th"}) + delta(**{name: "ink", "content": ""}) + delta(content="a") + delta("stop")
+    first: dict[str, Any] = {name: "th"}
+    body = delta(**first) + delta(**{**first, name: "ink", "content": ""}) + delta(content="a") + delta("stop")
     assert choices(body)[0].content == (Reasoning(text="think"), Text("a"))
 
 
@@ -291,7 +308,7 @@ def test_content_may_be_a_list_of_parts() -> None:
 def test_refusal_audio_annotations_and_logprobs_are_kept() -> None:
     """Each becomes what the whole answer has."""
     logprobs = [{"content": [{"token": "a"}], "refusal": None}, {"content": [{"token": "b"}]}]
-    deltas = [
+    deltas: list[dict[str, Any]] = [
         {"refusal": "I will "},
         {"refusal": "not"},
         {"audio": {"id": "au", "transcript": "ta", "data": "QU"}},
@@ -335,12 +352,45 @@ def test_garbage_raises_nothing_but_call_errors(noise: bytes, inside: bool) -> N
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["id", "choices", "delta", "message", "content", "tool_calls", "function", "name", "arguments", "index", "usage",
-         "prompt_tokens", "completion_tokens_details", "reasoning_tokens", "error", "finish_reason", "reasoning_details",
-         "audio", "data", "type", "text", "code", "x_groq", "logprobs", "custom", "function_call"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "choices",
+                    "delta",
+                    "message",
+                    "content",
+                    "tool_calls",
+                    "function",
+                    "name",
+                    "arguments",
+                    "index",
+                    "usage",
+                    "prompt_tokens",
+                    "completion_tokens_details",
+                    "reasoning_tokens",
+                    "error",
+                    "finish_reason",
+                    "reasoning_details",
+                    "audio",
+                    "data",
+                    "type",
+                    "text",
+                    "code",
+                    "x_groq",
+                    "logprobs",
+                    "custom",
+                    "function_call",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), JSON, max_size=3), max_size=3))
@@ -349,10 +399,8 @@ def test_misshapen_json_raises_nothing_but_call_errors(values: list[object]) -> 
     _, error = error_of(b"".join(data(value) for value in values) + DONE)
     assert error is None or isinstance(error, CallError)
     for value in values:
-        try:
+        with contextlib.suppress(CallError):
             openai_chat.decode(json.dumps(value).encode(), OPENAI)
-        except CallError:
-            pass
 
 
 def test_a_stream_in_place_of_json_is_read_as_the_answer() -> None:

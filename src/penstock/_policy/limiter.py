@@ -273,6 +273,8 @@ class Limiter:
         if ticket.state != "granted":
             return []
         self._rejected += 1
+        if ticket is self._probe:
+            self._probe = None
         for dimension, slot, held in ticket.holds:
             # OpenAI counts failed requests; elsewhere only the tokens are known to be given back.
             if self.counting == "input,output" and dimension.kind != REQUESTS:
@@ -297,8 +299,8 @@ class Limiter:
 
     def pause(self, now: float, until: float) -> None:
         """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
-        if self._probing and until <= self._not_before:
-            return
+        if self._probing and until <= max(now, self._not_before):
+            return  # an echo of what the probe is about to find out
         self._not_before = max(self._not_before, until, now)
         self._probing = True
         self._probe = None

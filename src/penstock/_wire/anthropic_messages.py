@@ -159,8 +159,8 @@ class Writer:
             value = None
         if not isinstance(value, dict):
             raise InvalidRequest(
-                f"the arguments of tool call {call.id!r} ({call.name}) are no JSON object, and Anthropic Messages takes "
-                "nothing else; repair them before sending the conversation back",
+                f"the arguments of tool call {call.id!r} ({call.name}) are no JSON object, and Anthropic Messages "
+                "takes nothing else; repair them before sending the conversation back",
                 provider=self.provider.name,
                 model=self.request.model,
             )

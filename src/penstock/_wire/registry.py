@@ -34,7 +34,7 @@ def parse(text: str, source: str) -> dict[str, Provider]:
 
 
 def extend(rows: Mapping[str, Provider], table: object, source: str) -> dict[str, Provider]:
-    """Lay a parsed `[providers]` table over rows: known ones change field by field, new ones come last.
+    """Lay a parsed `[providers]` table over rows: known ones change by field, new ones come last.
 
     Raises: ConfigError as `parse` does.
     """

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from .. import AsyncClient, Budget
+from .._io.journal import Journal
 from .._io.settings import load
 from ..batch import Batch, BatchReport, RowFile
 from ..errors import InputError, MissingKey
@@ -71,7 +72,7 @@ def _simulated(rows: RowFile, path: Path, budget: str) -> None:
     lines += _bill(report, bill)
     lines += _use(limits)
     faults = Counter(entry["fault"] for entry in log if entry["fault"] and not entry["fault"].startswith("limit:"))
-    lines.append(("faults played", ", ".join(f"{number} {name}" for name, number in faults.items()) or "none"))
+    lines.append(("faults played", ", ".join(f"{number}× {name}" for name, number in faults.items()) or "none"))
     _end(report, path, lines)
 
 
@@ -124,7 +125,7 @@ def _incidents() -> Path:
 
 
 def _output(name: str | None) -> Path:
-    """Choose the output and make place for it: each demo starts afresh."""
+    """Choose the output and make place for it: each demo starts afresh, and removes nothing but results of a run."""
     if name is not None:
         path = Path(name)
     else:
@@ -133,7 +134,9 @@ def _output(name: str | None) -> Path:
             checkout / "build/demo/answers.jsonl" if (checkout / "Makefile").is_file() else Path("penstock-demo.jsonl")
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    if path.exists():
+        Journal.open(path).close()
+        path.unlink()
     return path
 
 
