@@ -51,7 +51,8 @@ def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[Record, objec
     """Make one exchange with the provider and settle it, whatever happens to it."""
     request, record = prepare(order, lane, trail.past())
     try:
-        record.hold = yield Reserve(record, order.tags)
+        if order.capped:
+            record.hold = yield Reserve(record, order.tags)
         record.admission = yield Permit(record)
         yield from exchange(order, record, request)
     except PenstockError as error:

@@ -55,13 +55,33 @@ _HINT: Final = re.compile(
     re.ASCII,
 )
 
-_OPENAI_NAMES: Final[tuple[tuple[Dimension, str], ...]] = (("requests", "requests"), ("tokens", "tokens"))
-_ANTHROPIC_NAMES: Final[tuple[tuple[Dimension, str], ...]] = (
-    ("requests", "requests"),
-    ("tokens", "tokens"),
-    ("input_tokens", "input-tokens"),
-    ("output_tokens", "output-tokens"),
-)
+_Row = tuple[Dimension, str, str, str, float]
+
+
+def _rows(pattern: str, *names: tuple[Dimension, str, float], resets: bool = True) -> tuple[_Row, ...]:
+    def named(what: str, name: str) -> str:
+        return pattern.format(what=what, name=name)
+
+    return tuple(
+        (dimension, named("limit", name), named("remaining", name), named("reset", name) if resets else "", period_s)
+        for dimension, name, period_s in names
+    )
+
+
+_OPENAI: Final = "x-ratelimit-{what}-{name}"
+_NAMES: Final[Mapping[str, tuple[_Row, ...]]] = {
+    "openai": _rows(_OPENAI, ("requests", "requests", 60.0), ("tokens", "tokens", 60.0)),
+    "xai": _rows(_OPENAI, ("requests", "requests", 60.0), ("tokens", "tokens", 60.0)),
+    "azure": _rows(_OPENAI, ("requests", "requests", 60.0), ("tokens", "tokens", 60.0), resets=False),
+    "groq": _rows(_OPENAI, ("requests", "requests", _DAY_S), ("tokens", "tokens", 60.0)),
+    "anthropic": _rows(
+        "anthropic-ratelimit-{name}-{what}",
+        ("requests", "requests", 60.0),
+        ("tokens", "tokens", 60.0),
+        ("input_tokens", "input-tokens", 60.0),
+        ("output_tokens", "output-tokens", 60.0),
+    ),
+}
 _MISTRAL_NAMES: Final[tuple[tuple[Dimension, str, float], ...]] = (
     ("requests", "req-minute", 60.0),
     ("requests", "req-10-second", 10.0),
@@ -125,46 +145,25 @@ def retry_after_s(
 
 def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float) -> tuple[LimitSeen, ...]:
     """Return what the headers of any answer say of the provider's limits."""
-    match provider.limits:
-        case "none":
-            found = []
-        case "anthropic":
-            found = [_named(headers, "anthropic-ratelimit-{1}-{0}", *pair, wall_s) for pair in _ANTHROPIC_NAMES]
-        case "mistral":
-            found = [_mistral(headers, *row) for row in _MISTRAL_NAMES]
-        case "openrouter" | "together":
-            found = [_single(headers, wall_s)]
-        case "openai" | "groq" | "azure" | "xai" as kind:
-            day = kind == "groq"
-            found = [
-                _named(
-                    headers,
-                    "x-ratelimit-{0}-{1}",
-                    dimension,
-                    name,
-                    wall_s,
-                    period_s=_DAY_S if day and dimension == "requests" else 60.0,
-                    resets=kind != "azure",
-                )
-                for dimension, name in _OPENAI_NAMES
-            ]
-    return tuple(seen for seen in found if seen is not None)
+    kind = provider.limits
+    rows = _NAMES.get(kind)
+    if rows is not None:
+        found = [_named(headers, row, wall_s) for row in rows]
+    elif kind == "mistral":
+        found = [_mistral(headers, *row) for row in _MISTRAL_NAMES]
+    elif kind == "none":
+        return ()
+    else:
+        found = [_single(headers, wall_s)]
+    return tuple([seen for seen in found if seen is not None])
 
 
-def _named(
-    headers: Mapping[str, str],
-    pattern: str,
-    dimension: Dimension,
-    name: str,
-    wall_s: float,
-    *,
-    period_s: float = 60.0,
-    resets: bool = True,
-) -> LimitSeen | None:
-    limit = _count(headers.get(pattern.format("limit", name)))
-    remaining = _count(headers.get(pattern.format("remaining", name)))
-    reset = headers.get(pattern.format("reset", name), "") if resets else ""
-    return _seen(dimension, limit, remaining, wait_s(reset, wall_s), period_s)
+def _named(headers: Mapping[str, str], row: _Row, wall_s: float) -> LimitSeen | None:
+    dimension, limit_name, remaining_name, reset_name, period_s = row
+    limit, remaining = _count(headers.get(limit_name)), _count(headers.get(remaining_name))
+    # The reset is only of interest where nothing is left: OpenAI tells the time to a full bucket on every answer.
+    reset_s = wait_s(headers.get(reset_name, ""), wall_s) if remaining == 0 and reset_name else None
+    return _seen(dimension, limit, remaining, reset_s, period_s)
 
 
 def _mistral(headers: Mapping[str, str], dimension: Dimension, name: str, period_s: float) -> LimitSeen | None:
@@ -191,7 +190,11 @@ def _seen(
 
 
 def _count(text: str | None) -> int | None:
-    text = (text or "").strip()
+    if text is None:
+        return None
+    if text.isdecimal() and len(text) < 16 and text.isascii():
+        return int(text)
+    text = text.strip()
     if not _NUMBER.fullmatch(text):
         return None
     value = int(float(text)) if "." in text else int(text[:30])

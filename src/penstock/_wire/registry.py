@@ -50,7 +50,7 @@ def extend(rows: Mapping[str, Provider], table: object, source: str) -> dict[str
 def resolve(model: str, providers: Mapping[str, Provider]) -> tuple[Provider, str]:
     """Return the provider of a model and the provider's own name of it.
 
-    'provider:name' is split at the first colon, so 'ollama:llama3:8b' is llama3:8b at ollama; a bare name belongs to the
+    'provider:name' is split at the first colon, so 'ollama:llama3:8b' is llama3:8b at ollama; a bare name goes to the
     first provider with a matching pattern.
 
     Raises: UnknownProvider, UnknownModel, both with suggestions.
