@@ -52,6 +52,11 @@ def test_every_block_becomes_its_part() -> None:
     )
 
 
+def test_what_is_no_block_is_left_out() -> None:
+    """A number where a block belongs says nothing."""
+    assert parts(5, {"type": "text", "text": "a"}) == (Text("a"),)
+
+
 def test_id_model_and_stop_come_out() -> None:
     """Tool calls win over a reason that does not say the answer was cut."""
     found = anthropic.decode(message({"type": "text", "text": "a"}), ANTHROPIC)

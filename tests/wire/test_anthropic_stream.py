@@ -200,8 +200,9 @@ def test_lost_starts_and_stops_lose_no_text() -> None:
     empty = data({"type": "content_block_delta", "index": 7})
     begun = data({"type": "content_block_start", "index": 0, "content_block": TOOL})
     again = data({"type": "content_block_start", "index": 0, "content_block": {**TOOL, "id": "toolu_2"}})
+    lost = data({"type": "content_block_delta", "index": 8, "delta": {"type": "signature_delta", "signature": "s"}})
     stray = data({"type": "content_block_stop", "index": 9})
-    choice = one(START + orphan + empty + begun + again + stray + message_end("tool_use"))
+    choice = one(START + orphan + empty + lost + begun + again + stray + message_end("tool_use"))
     assert [part.id for part in choice.content if isinstance(part, ToolCall)] == ["toolu_1", "toolu_2"]
     assert choice.content[0] == Text("a")
 
@@ -254,6 +255,19 @@ def test_a_failed_decoder_keeps_failing() -> None:
         decoder.feed(b"x")
     with pytest.raises(ServerFault):
         decoder.finish()
+
+
+def test_the_event_line_stands_in_for_a_missing_type() -> None:
+    """Some gateways leave the type out of the data."""
+    piece = {"index": 0, "delta": {"type": "text_delta", "text": "b"}}
+    begun = data({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}})
+    assert one(START + begun + data(piece, "content_block_delta") + message_end()).content == (Text("ab"),)
+
+
+def test_an_error_in_the_last_unended_event_counts() -> None:
+    """Its blank line may be missing."""
+    body = START + b'data: {"type":"error","error":{"type":"overloaded_error","message":"m"}}'
+    assert isinstance(error_of(body, ANTHROPIC)[1], Overloaded)
 
 
 def test_nothing_after_message_stop_counts() -> None:

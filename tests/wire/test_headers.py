@@ -90,6 +90,7 @@ def test_written_durations_are_read_back(days: int, hours: int, minutes: int, mi
         ({"retry-after": "99999999"}, None),
         ({"retry-after": "Thu, 99 Foo 2026 99:99:99 GMT"}, None),
         ({"retry-after": "None"}, None),
+        ({"retry-after": "2026-99-99T99:99:99Z"}, None),
         ({}, None),
     ],
 )
@@ -165,18 +166,18 @@ def test_an_exhausted_limit_says_when_it_is_whole() -> None:
 
 
 def test_openai_and_groq_headers_are_read() -> None:
-    """The same names; Groq's requests are per day."""
+    """The same names; Groq's requests are per day, and a reset counts where nothing is left."""
     given = {
         "x-ratelimit-limit-requests": "14400",
         "x-ratelimit-remaining-requests": "14399",
         "x-ratelimit-reset-requests": "8.64s",
         "x-ratelimit-limit-tokens": "30000",
-        "x-ratelimit-remaining-tokens": "29000",
+        "x-ratelimit-remaining-tokens": "0",
         "x-ratelimit-reset-tokens": "2ms",
     }
     requests, tokens = seen("openai", given)
-    assert requests == LimitSeen(dimension="requests", limit=14400, remaining=14399, reset_s=8.64)
-    assert tokens == LimitSeen(dimension="tokens", limit=30000, remaining=29000, reset_s=0.002)
+    assert requests == LimitSeen(dimension="requests", limit=14400, remaining=14399)
+    assert tokens == LimitSeen(dimension="tokens", limit=30000, remaining=0, reset_s=0.002)
     assert [limit.period_s for limit in seen("groq", given)] == [86400, 60]
     assert [limit.reset_s for limit in seen("azure", given)] == [None, None]
     assert [limit.dimension for limit in seen("xai", given)] == ["requests", "tokens"]
@@ -187,10 +188,10 @@ def test_anthropic_resets_in_the_past_are_now() -> None:
     """A full bucket resets at once, by a stamp that is already over."""
     given = {
         "anthropic-ratelimit-requests-limit": "50",
-        "anthropic-ratelimit-requests-remaining": "50",
+        "anthropic-ratelimit-requests-remaining": "0",
         "anthropic-ratelimit-requests-reset": "2026-09-21T14:13:00Z",
         "anthropic-ratelimit-input-tokens-limit": "50000",
-        "anthropic-ratelimit-input-tokens-remaining": "48000",
+        "anthropic-ratelimit-input-tokens-remaining": "0",
         "anthropic-ratelimit-input-tokens-reset": "2026-09-21T14:13:50Z",
         "anthropic-ratelimit-output-tokens-limit": "8000",
         "anthropic-ratelimit-output-tokens-remaining": "8000",
@@ -227,8 +228,8 @@ def test_openrouter_and_together_have_one_limit() -> None:
     assert retry(given, limits="openrouter") == 30
     (day,) = seen("openrouter", given | {"x-ratelimit-reset": f"{(NOW + 7200) * 1000:.0f}"})
     assert day.period_s == 86400
-    (together,) = seen("together", {"x-ratelimit-limit": "10", "x-ratelimit-reset": "1"})
-    assert (together.limit, together.reset_s) == (10, 1)
+    (together,) = seen("together", {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "1", "x-ratelimit-reset": "1"})
+    assert (together.limit, together.remaining, together.reset_s) == (None, 1, 1)
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "None", "req_8f2", "9223372036854767616", "X", "", "1e9", "½"])

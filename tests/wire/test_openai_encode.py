@@ -175,6 +175,7 @@ def test_parts_of_a_user_message_are_written() -> None:
         (Opaque(kind="server_tool_use", data={}), "server_tool_use"),
         (Opaque(kind="web_search_tool_result", data={}), "web_search_tool_result"),
         (ToolCall(id="a", name="f"), "ToolCall"),
+        (Reasoning(text="hm"), "Reasoning"),
         (ToolResult(tool_call_id="a", content=(Image(url="u"),)), "tool result"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock._text import sse
 from penstock._wire import openai_chat
 from penstock.errors import (
     CallError,
@@ -20,7 +21,7 @@ from penstock.errors import (
 )
 from penstock.types import Chunk, Reasoning, Text, ToolCall
 
-from .streams import DONE, OPENAI, choices, data, delta, error_of, read, tool, usage
+from .streams import ANTHROPIC, DONE, OPENAI, choices, data, delta, error_of, read, tool, usage
 
 HELLO = delta(role="assistant", content="") + delta(content="Grüß ") + delta(content="dich €") + delta("stop")
 TWO_CALLS = (
@@ -95,6 +96,35 @@ def test_a_missing_done_is_fine_after_a_finish_reason() -> None:
     assert choices(HELLO.rstrip())[0].stop_reason == "stop"
 
 
+def test_an_event_torn_at_the_end_does_not_undo_a_whole_answer() -> None:
+    """After a finish_reason the torn rest is dropped; before it, the answer may be cut."""
+    assert choices(HELLO + usage()[:-9])[0].stop_reason == "stop"
+    _, error = error_of(delta(content="a") + delta("stop")[:-9])
+    assert isinstance(error, OutcomeUnknown)
+    _, error = error_of(delta(content="a") + b'data: {"error": {"message": "m", "code": 429}}')
+    assert isinstance(error, RateLimited)
+
+
+def test_an_endless_event_is_the_servers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser's bound becomes an error of its class, on either wire."""
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    for provider in (OPENAI, ANTHROPIC):
+        _, error = error_of(b"data: " + b"x" * 200, provider)
+        assert isinstance(error, ServerFault)
+        assert "larger than 100 bytes" in error.message
+
+
+def test_a_reported_cost_is_kept() -> None:
+    """OpenRouter sends it with the usage."""
+    assert read(HELLO + usage(cost=0.5) + DONE)[1].cost_nano == 500_000_000
+
+
+def test_whatever_keys_reasoning_details_have_they_merge() -> None:
+    """An index that is no number is a key like another."""
+    (choice,) = choices(delta(reasoning_details=[{"index": {"a": 1}, "data": "x"}]) + delta("stop"))
+    assert choice.content == (Reasoning(details=({"index": {"a": 1}, "data": "x"},)),)
+
+
 def test_done_without_finish_reason_ends_unknown() -> None:
     """Ollama sends null on complete answers."""
     assert choices(delta(content="a") + DONE)[0].stop_reason == "unknown"
@@ -123,6 +153,9 @@ def test_the_first_finish_reason_wins_and_reading_goes_on() -> None:
     [
         (tool(None, "a", "f", "{}") + tool(None, "b", "g", "[]"), [("a", "f", "{}"), ("b", "g", "[]")]),
         (tool(None, "a", "f", "{") + tool(None, arguments="}"), [("a", "f", "{}")]),
+        (tool(None, "a", "f", "{") + tool(None, None, "f", "}"), [("a", "f", "{}")]),
+        (tool(0, None, "f", "{") + tool(0, None, "f", "}") + tool(0, "a"), [("a", "f", "{}")]),
+        (tool(0, "a", "f", "{}") + tool(None, None, "g", "{}"), [("a", "f", "{}"), ("call_hatcmpl1_0_1", "g", "{}")]),
         (tool(None, "a", "f", "{") + tool(None, "a", "f", "}"), [("a", "f", "{}")]),
         (tool(0, "a", "f", "{}") + tool(0, "b", "f", "{}"), [("a", "f", "{}"), ("b", "f", "{}")]),
         (tool(1, "a", "f", "{}"), [("a", "f", "{}")]),
@@ -139,6 +172,9 @@ def test_the_first_finish_reason_wins_and_reading_goes_on() -> None:
     ids=[
         "no index",
         "no index goes on",
+        "no index, name again",
+        "name again, id last",
+        "no index, other name",
         "no index, id again",
         "same index",
         "index 1",

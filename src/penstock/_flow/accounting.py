@@ -48,6 +48,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         output_tokens=request.max_tokens,
         priority=order.priority,
         deadline=order.deadline,
+        returned=past.limited > 0,
     )
     worst = worst_nano(order, lane, request) if order.capped else None
     return request, Record(lane, past, ticket, worst)

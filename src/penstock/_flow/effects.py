@@ -156,7 +156,6 @@ class Admission(msgspec.Struct, frozen=True):
     """The attempt may go: since when, how long it waited for that, and the breaker's pass."""
 
     now: float
-    wall_s: float
     wait_s: float
     permit: Pass
 

@@ -63,10 +63,11 @@ def _note(record: Record, head: Head) -> None:
 def _whole(order: Order, record: Record, head: Head, body: bytes) -> None:
     lane = record.lane
     reply: Reply = lane.wire.decode(body, lane.provider)
-    assembly = Assembly()
-    if reply.usage is None:
+    record.usage = reply.usage
+    if record.usage is None:
+        assembly = Assembly()
         assembly.take(reply.choices)
-    record.usage = reply.usage or seen(record, None, assembly)
+        record.usage = seen(record, None, assembly)
     record.cost_nano = reply.cost_nano if reply.cost_nano is not None else cost_nano(order, lane, record.usage)
     record.response = Response(
         provider=lane.provider.name,

@@ -36,11 +36,14 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             except StopIteration as stop:
                 self._end(stop.value)
                 return None
-            if type(effect) is Emit:
+            if isinstance(effect, Emit):
                 self._answer = self._gate.clock.now()
                 return effect.chunks
             try:
-                answer, raised = await self._perform(effect), None
+                answer, raised = (
+                    self._settle(effect) if isinstance(effect, Settle) else await self._perform(effect),
+                    None,
+                )
             except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
                 answer, raised = None, error
 
@@ -59,8 +62,6 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             return self._gate.head(sent.status, sent.headers)
-        if kind is Settle:
-            return self._settle(effect)
         assert kind is Sleep
         return await asyncio.sleep(effect.seconds)
 

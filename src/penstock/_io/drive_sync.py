@@ -35,7 +35,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             except StopIteration as stop:
                 self._end(stop.value)
                 return None
-            if type(effect) is Emit:
+            if isinstance(effect, Emit):
                 self._answer = self._gate.clock.now()
                 return effect.chunks
             try:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from .._flow.accounting import Order
-from .._flow.effects import Admission, Head, Lane, Permit, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, health
+from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
+from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import BudgetBook
-from .._policy.limiter import Grant, Limiter, Limits, Refuse, Ticket, Wait
+from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tally, Totals
 from ..errors import (
@@ -94,38 +94,36 @@ class Gate:
         with self._lock:
             return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
 
-    def enter(self, effect: Permit, state: LaneState, wake: Callable[[], None] | None) -> Wait | None:
-        """Ask for a turn; None means granted, Wait that the ticket is queued and `wake` will be called.
+    def enter(self, record: Record, state: LaneState, wake: Callable[[], None]) -> Admission | None:
+        """Ask for a turn; None means that the ticket is queued and `wake` will be called.
 
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
-        ticket, now = effect.record.ticket, self.clock.now()
+        ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
-            shut = state.breaker.peek(now, alone=effect.record.past.alone)
+            shut = state.breaker.peek(now, alone=record.past.alone)
             if shut is not None:
                 raise self._open(state, shut)
             answer = state.limiter.ask(now, ticket)
-            if isinstance(answer, Grant):
-                return None
             if isinstance(answer, Wait):
                 ticket.tag = wake
-                return answer
-        raise self._refused(state, answer, ticket, now)
+                return None
+        if isinstance(answer, Refuse):
+            raise self._refused(state, answer, ticket, now)
+        return self.admit(record, state, now, now)
 
-    def admit(self, effect: Permit, state: LaneState, since: float) -> Admission:
+    def admit(self, record: Record, state: LaneState, since: float, now: float) -> Admission:
         """Take the breaker's pass for a granted ticket.
 
         Raises: BreakerOpen.
         """
-        now = self.clock.now()
         with self._lock:
-            permit = state.breaker.ask(now, self.clock.chance(), alone=effect.record.past.alone)
-            if isinstance(permit, Open):
-                woken = state.limiter.cancel(now, effect.record.ticket)
-            else:
-                return Admission(now, self.clock.wall(), now - since, permit)
+            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
+            if isinstance(permit, Pass):
+                return Admission(now, now - since, permit)
+            woken = state.limiter.cancel(now, record.ticket)
         self.wake(state, woken)
         raise self._open(state, permit)
 
@@ -173,16 +171,16 @@ class Gate:
         if admission is None:
             return limiter.cancel(now, ticket)
         error = record.error
+        # What the headers tell comes first, so that the room which this attempt leaves is given away by true limits.
+        woken = limiter.adopt(now, record.limits_seen, admission.now) if record.limits_seen else []
         if isinstance(error, RateLimited):
-            woken = limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
+            woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
-            woken = limiter.cancel(now, ticket)
+            woken += limiter.cancel(now, ticket)
         else:
-            woken = limiter.settle(now, ticket, usage=record.usage)
+            woken += limiter.settle(now, ticket, usage=record.usage)
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
-        if record.limits_seen:
-            woken += limiter.adopt(now, record.limits_seen, admission.now)
         return woken
 
     def _settle_breaker(self, state: LaneState, record: Record, now: float) -> None:
@@ -194,20 +192,27 @@ class Gate:
 
     def _settle_budget(self, record: Record) -> None:
         if record.hold is None:
+            if record.cost_nano is None and not self._may_be_paid(record):
+                record.cost_nano = 0
             return
         wall = self.clock.wall()
-        error, usage = record.error, record.usage
+        usage = record.usage
         if usage is not None:
             cost = record.cost_nano
             if cost is not None and usage.estimated and record.worst_nano is not None:
                 cost = min(record.worst_nano, cost + cost // CUT_STREAM_MARGIN)
             self.budget.settle(wall, record.hold, cost)
-        elif record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault)):
+        elif self._may_be_paid(record):
             self.budget.settle(wall, record.hold, None)
         else:
             self.budget.release(record.hold)
             if record.cost_nano is None:
                 record.cost_nano = 0
+
+    @staticmethod
+    def _may_be_paid(record: Record) -> bool:
+        error = record.error
+        return record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault))
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""

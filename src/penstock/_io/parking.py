@@ -26,17 +26,19 @@ class AsyncGate(Gate):
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         self._loop = asyncio.get_running_loop()
-        ticket = effect.record.ticket
-        state = self.state(effect.record.lane)
-        since = self.clock.now()
+        record = effect.record
+        state = self.state(record.lane)
         turn = _Turn()
-        if self.enter(effect, state, turn.come) is not None:
+        admission = self.enter(record, state, turn.come)
+        if admission is None:
             self._watch(state)
+            since, deadline = record.ticket.asked_at, record.ticket.deadline
             try:
-                await turn.wait(None if ticket.deadline is None else ticket.deadline - since)
+                await turn.wait(None if deadline is None else deadline - since)
             except TimeoutError:
                 raise _too_late(state) from None
-        return self.admit(effect, state, since)
+            admission = self.admit(record, state, since, self.clock.now())
+        return admission
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
@@ -87,11 +89,11 @@ class ThreadGate(Gate):
 
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
-        ticket = effect.record.ticket
-        state = self.state(effect.record.lane)
-        since = self.clock.now()
+        record = effect.record
+        state, ticket = self.state(record.lane), record.ticket
         place = _Place()
-        if self.enter(effect, state, place.come) is not None:
+        admission = self.enter(record, state, place.come)
+        if admission is None:
             place.lie_down()
             with self._lock:
                 state.parked[ticket] = place.nudge
@@ -99,7 +101,8 @@ class ThreadGate(Gate):
                 self._wait(state, ticket, place)
             finally:
                 self._unpark(state, ticket)
-        return self.admit(effect, state, since)
+            admission = self.admit(record, state, ticket.asked_at, self.clock.now())
+        return admission
 
     def _wait(self, state: LaneState, ticket: Ticket, place: _Place) -> None:
         while not place.granted:

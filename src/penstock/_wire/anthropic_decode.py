@@ -9,7 +9,7 @@ import msgspec
 from ..types import Choice, Opaque, Part, Reasoning, StopReason, Text, ToolCall, Usage
 from . import classify
 from .anthropic_messages import CITATIONS
-from .lenient import count, read
+from .lenient import BOM, count, read
 from .protocol import Provider, Reply
 
 STOP_REASONS: Final[dict[str, StopReason]] = {
@@ -81,7 +81,7 @@ def decode_json(body: bytes, provider: Provider) -> Reply:
     Raises: CallError when it is an error after all, HTML, empty, or not of the protocol.
     """
     try:
-        wire = read(MESSAGE_DECODER, body, WireMessage)
+        wire = read(MESSAGE_DECODER, body.removeprefix(BOM), WireMessage)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise classify.not_an_answer(body, provider) from None
     if wire.error or wire.type == "error" or wire.content is None:

@@ -125,10 +125,12 @@ class Decoder:
             for event in self._parser.finish():
                 self._event(event, chunks)
         except CallError as error:
-            self._fail(self._ended_early() if cut and error.provider_code == classify.NOT_JSON else error, chunks)
-            return chunks
+            if not (cut and error.provider_code == classify.NOT_JSON):  # a torn event says nothing
+                self.failure = error
         if not self.done:
-            self._fail(self._ended_early(), chunks)
+            self.failure = self.failure or self._ended_early()
+        if self.failure is not None:
+            raise self.failure from None
         return chunks
 
     def _fail(self, error: CallError, chunks: list[Chunk]) -> None:

@@ -252,8 +252,6 @@ def _kind(status: int | None, said: Said) -> type[CallError]:
 
 
 def _implied(said: Said) -> int:
-    if said.status is not None:
-        return said.status
     if said.codes & _OVERLOADED_CODES:
         return 529
     if said.codes & _RATE_CODES:

@@ -7,7 +7,7 @@
     Mistral          x-ratelimit-{limit,remaining}-{req-minute,req-10-second,tokens-minute,tokens-month}; no resets
     OpenRouter       x-ratelimit-{limit,remaining,reset} on a 429 only; reset is epoch milliseconds
     xAI              x-ratelimit-{limit,remaining}-{requests,tokens}; no resets
-    Together         x-ratelimit-{limit,remaining,reset}; reset in seconds
+    Together         x-ratelimit-{limit,remaining,reset}; reset in seconds; the limit's period is not documented
 
 Source: reference/wire.md section 11. Header names arrive in lower case.
 """
@@ -154,7 +154,7 @@ def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float
     elif kind == "none":
         return ()
     else:
-        found = [_single(headers, wall_s)]
+        found = [_single(headers, wall_s, known_period=kind == "openrouter")]
     return tuple([seen for seen in found if seen is not None])
 
 
@@ -172,10 +172,12 @@ def _mistral(headers: Mapping[str, str], dimension: Dimension, name: str, period
     return _seen(dimension, limit, remaining, None, period_s)
 
 
-def _single(headers: Mapping[str, str], wall_s: float) -> LimitSeen | None:
+def _single(headers: Mapping[str, str], wall_s: float, *, known_period: bool) -> LimitSeen | None:
     reset_s = wait_s(headers.get("x-ratelimit-reset", ""), wall_s)
     period_s = _DAY_S if reset_s is not None and reset_s > 60 else 60.0
     limit, remaining = _count(headers.get("x-ratelimit-limit")), _count(headers.get("x-ratelimit-remaining"))
+    if not known_period:  # "2 requests" per what? Adopted as a minute's limit it would starve the lane
+        limit = None
     return _seen("requests", limit, remaining, reset_s, period_s)
 
 

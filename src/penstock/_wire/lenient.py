@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import types
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
 T = TypeVar("T")
 
+BOM: Final = b"\xef\xbb\xbf"
+"""Some servers write one before their JSON."""
+
 
 def count(value: Any) -> int:
     """Read a count that may be an int, a float, digits in a string or missing; anything else and negatives are 0."""
     if type(value) is int:
-        return max(value, 0)
+        return value if value > 0 else 0
     if value is None or isinstance(value, bool):
         return 0
     try:

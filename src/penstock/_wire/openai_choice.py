@@ -60,7 +60,7 @@ class GrowingChoice:
         self._last: _Call | None = None
         self._refused = False
         self._thought_at: int | None = None
-        self._details: dict[Any, dict[str, Any]] = {}
+        self._details: dict[str, dict[str, Any]] = {}
         self._audio: dict[str, Any] = {}
         self._annotations: list[Any] = []
         self._logprobs: dict[str, Any] = {}
@@ -165,9 +165,9 @@ class GrowingChoice:
             index = self._piece("reasoning", text, chunks)
             self._thought_at = index if self._thought_at is None else self._thought_at
         for position, detail in enumerate(delta.reasoning_details or ()):
-            self._merge((detail.get("index", position), detail.get("type")), detail)
+            self._merge(f"{detail.get('index', position)} {detail.get('type')}", detail)
 
-    def _merge(self, key: Any, detail: dict[str, Any]) -> None:
+    def _merge(self, key: str, detail: dict[str, Any]) -> None:
         known = self._details.setdefault(key, {})
         for name, value in detail.items():
             if name in {"text", "summary", "data"} and isinstance(value, str) and isinstance(known.get(name), str):

@@ -22,7 +22,7 @@ from ..types import (
     to_nano,
 )
 from . import classify
-from .lenient import count, read
+from .lenient import BOM, count, read
 from .protocol import Provider, Reply
 
 STOP_REASONS: Final[dict[str, StopReason]] = {
@@ -137,7 +137,7 @@ def decode_json(body: bytes, provider: Provider) -> Reply:
     Raises: CallError when it is an error after all, HTML, empty, or not of the protocol.
     """
     try:
-        wire = read(REPLY_DECODER, body, WireReply)
+        wire = read(REPLY_DECODER, body.removeprefix(BOM), WireReply)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise classify.not_an_answer(body, provider) from None
     if wire.error or not wire.choices:
@@ -148,10 +148,11 @@ def decode_json(body: bytes, provider: Provider) -> Reply:
         raise classify.not_an_answer(body, provider)
     reply_id = text_or_none(wire.id)
     usage = wire.usage or (wire.x_groq.usage if wire.x_groq else None)
+    choices = wire.choices
+    if len(choices) > 1:
+        choices = sorted(choices, key=lambda choice: count(choice.index))
     return Reply(
-        choices=tuple(
-            whole_choice(choice, reply_id) for choice in sorted(wire.choices, key=lambda choice: count(choice.index))
-        ),
+        choices=tuple([whole_choice(choice, reply_id) for choice in choices]),
         usage=disjoint(usage, provider),
         id=reply_id,
         served_model=text_or_none(wire.model),
@@ -162,6 +163,11 @@ def decode_json(body: bytes, provider: Provider) -> Reply:
 def whole_choice(choice: WireChoice, reply_id: str | None) -> Choice:
     """Read one choice of a whole answer."""
     message = choice.message or choice.delta or WireMessage()
+    if type(message.content) is str and message.content and _is_plain(message):
+        reason, raw = stop_reason(choice.finish_reason, False, False)
+        return Choice(
+            content=(Text(message.content),), stop_reason=reason, raw_stop_reason=raw, logprobs=choice.logprobs
+        )
     number = count(choice.index)
     texts: list[str] = []
     thoughts = [thought(message)]
@@ -194,6 +200,20 @@ def whole_choice(choice: WireChoice, reply_id: str | None) -> Choice:
         parts.append(Opaque(kind="annotations", data={"annotations": message.annotations}))
     reason, raw = stop_reason(choice.finish_reason, bool(calls), bool(message.refusal))
     return Choice(content=tuple(parts), stop_reason=reason, raw_stop_reason=raw, logprobs=choice.logprobs)
+
+
+def _is_plain(message: WireMessage) -> bool:
+    """Whether the content is all that the message says: by far the most common answer."""
+    return not (
+        message.tool_calls
+        or message.refusal
+        or message.reasoning_content
+        or message.reasoning
+        or message.reasoning_details
+        or message.function_call
+        or message.audio
+        or message.annotations
+    )
 
 
 def whole_call(call: WireCall, spare_id: str) -> ToolCall:

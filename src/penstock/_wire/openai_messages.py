@@ -91,10 +91,8 @@ class Writer:
                 return {"type": "refusal", "refusal": text}
             case Opaque():
                 return self._opaque(part)
-            case ToolCall() | Reasoning():
-                raise self.refuse("messages", f"only an assistant's message can hold a {type(part).__name__} part")
-            case ToolResult():
-                raise self.refuse("messages", "a ToolResult cannot stand inside another part")
+            case ToolCall() | Reasoning() | ToolResult():
+                raise self.refuse("messages", f"a {type(part).__name__} part cannot stand there")
             case _:
                 assert_never(part)
 

@@ -81,12 +81,13 @@ class Decoder:
                 for event in self._parser.finish():
                     self._event(event, chunks)
             except CallError as error:
-                self._fail(self._ended_early() if cut and error.provider_code == classify.NOT_JSON else error, chunks)
-                return chunks
+                if not (cut and error.provider_code == classify.NOT_JSON):  # a torn event says nothing
+                    self.failure = error
+        if not self.done and not any(choice.finished for choice in self._choices.values()):
+            self.failure = self.failure or self._ended_early()
+        if self.failure is not None:
+            raise self.failure from None
         if not self.done:
-            if not any(choice.finished for choice in self._choices.values()):
-                self._fail(self._ended_early(), chunks)
-                return chunks
             self._end(chunks)
         return chunks
 

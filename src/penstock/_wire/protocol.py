@@ -98,7 +98,9 @@ class Decoder(Protocol):
     def finish(self) -> list[Chunk]:
         """Say that the bytes ended, and return what was still pending.
 
-        Raises: OutcomeUnknown when the stream ended before its end was announced.
+        An event that was cut off on the way is dropped, as the standard of event streams says.
+
+        Raises: OutcomeUnknown when the stream ended before its end was announced, and `failure` where there is one.
         """
         ...
 
