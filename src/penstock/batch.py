@@ -24,12 +24,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ._flow.prompt import request
-from ._io.journal import Journal, Mended, OutputError
+from ._io.journal import Journal, Mended
 from ._io.rows import Checked, OnBadRow, Row, RowFile, Template
 from ._policy.schedule import LaneCount, Planner, Start, Stop, StopReason
 from ._wire.registry import resolve
 from .client import AsyncClient
-from .errors import CallError, ConfigError, InputError, PenstockError
+from .errors import CallError, ConfigError, InputError, OutputError, PenstockError
 from .types import Attempt, Response, Usage, to_usd
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "BatchReport",
     "Checked",
     "OnBadRow",
-    "OutputError",
     "Row",
     "RowFile",
     "Template",

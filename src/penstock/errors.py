@@ -4,6 +4,8 @@
     ├─ ConfigError            fix a setting or an argument        (ValueError)
     │  ├─ UnknownProvider · UnknownModel · MissingKey · MissingExtra
     ├─ InputError             fix a row or a file                 (ValueError)
+    ├─ OutputError            the output cannot be written: mend the disk or choose another place
+    │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
     │  ├─ BudgetExceeded      raise the budget or wait for its period
     │  ├─ LimitExceeded       the call is larger than the limit: it can never pass
@@ -115,6 +117,28 @@ class InputError(PenstockError, ValueError):
     code = "input"
     fault = "caller"
     exit_code = EXIT_DATA
+
+
+class OutputError(PenstockError):
+    """The output cannot be written; what was written before stays."""
+
+    code = "output"
+    fault = "caller"
+    exit_code = EXIT_CANT_CREATE
+
+
+class OutputFull(OutputError):
+    """The disk is full, or a quota or size limit is reached."""
+
+    code = "output_full"
+    exit_code = EXIT_IO
+
+
+class OutputBusy(OutputError):
+    """Another run writes the same output."""
+
+    code = "output_busy"
+    exit_code = EXIT_TEMPFAIL
 
 
 class Refused(PenstockError):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock._io.journal import Journal, Mended, OutputBusy, OutputError, OutputFull
+from penstock._io.journal import Journal, Mended
+from penstock.errors import OutputBusy, OutputError, OutputFull
 from penstock.errors import InputError
 
 KEY, OTHER = "0123456789abcdef" * 2, "f" * 32

@@ -50,7 +50,7 @@ class Asked:
                 self._sync(client, model, stream, options)
         else:
             asyncio.run(self._with_async(sim, model, stream, options))
-        told: Any = self.response or self.error
+        told = self.response if self.error is None else self.error
         self.attempts = [attempt.outcome for attempt in told.attempts]
 
     def _sync(self, client: Client, model: str, stream: bool, options: dict[str, Any]) -> None:

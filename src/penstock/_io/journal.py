@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from ..errors import EXIT_CANT_CREATE, EXIT_IO, EXIT_TEMPFAIL, InputError, PenstockError
+from ..errors import InputError, OutputBusy, OutputError, OutputFull
 from .index import Index
 from .rows import id_digest
 
@@ -32,28 +32,6 @@ _COPY_BYTES: Final = 1024 * 1024
 _BEGIN: Final = b'{"id":'
 _ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
 _FLAG_BITS: Final = 2
-
-
-class OutputError(PenstockError):
-    """The output cannot be written; what was written before stays."""
-
-    code = "output"
-    fault = "caller"
-    exit_code = EXIT_CANT_CREATE
-
-
-class OutputFull(OutputError):
-    """The disk is full, or a quota or size limit is reached."""
-
-    code = "output_full"
-    exit_code = EXIT_IO
-
-
-class OutputBusy(OutputError):
-    """Another run writes the same output."""
-
-    code = "output_busy"
-    exit_code = EXIT_TEMPFAIL
 
 
 class _Failure(msgspec.Struct):

@@ -6,7 +6,6 @@ Source: the providers' model pages and error messages (read 2026-11), reference/
 from __future__ import annotations
 
 import functools
-import functools
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -84,7 +83,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
 
 
 @functools.lru_cache(maxsize=1024)
-@functools.lru_cache(maxsize=256)
 def family(model: str) -> Family | None:
     """Return what is known of a model by its provider's own name; a gateway's 'vendor/model' is looked up whole."""
     return next((row for row in FAMILIES if fnmatchcase(model, row.pattern)), None)
