@@ -204,7 +204,7 @@ def test_a_stop_finishes_what_is_under_way_and_the_next_run_completes(tmp_path: 
             running = asyncio.create_task(batch.run())
             await some_answers(batch, 40)
             batch.stop()
-            return batch.report().answered, await running
+            return batch.report.answered, await running
 
     with SimServer(SimConfig(latency=Latency(first_token_s=0.01))) as sim:
         when_stopped, report = asyncio.run(main(sim))
