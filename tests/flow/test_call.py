@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from penstock import AsyncClient, Budget, Client, RetryPolicy
+from penstock._flow.effects import Expired
 from penstock._io.http import Target
 from penstock._wire.protocol import Outbound
 from penstock.errors import (
@@ -305,3 +306,22 @@ def test_no_key_is_shown_by_anything_a_user_can_print(colour: str) -> None:
     shown += [repr(vars(outcome.client)), repr(outcome.client.lanes()), repr(outcome.error)]
     assert "canary" not in "".join(shown)
     assert QUICK.attempts == 3
+
+
+@both
+def test_a_server_that_keeps_the_connection_open_after_the_last_word_does_not_spoil_the_answer(colour: str) -> None:
+    """The stream said [DONE]; what the connection does then is not the answer's fault."""
+    for afterwards in (Expired(0.0, idle=True), OutcomeUnknown("reset")):
+        outcome = run(colour, [Scripted(body=[*openai_events("whole"), afterwards])], stream=True)
+        assert outcome.response is not None, outcome.error
+        assert outcome.response.text == "whole"
+
+
+@both
+def test_an_error_in_the_same_bytes_as_text_is_raised_after_the_text_without_another_read(colour: str) -> None:
+    """Nobody waits for bytes that may never come."""
+    event = b'data: {"error": {"message": "overloaded", "code": 503}}\n\n'
+    pieces = [b"".join(openai_events("some", done=False)) + event, AssertionError("read again")]
+    outcome = run(colour, [Scripted(body=pieces)], stream=True)
+    assert isinstance(outcome.error, StreamInterrupted)
+    assert "".join(chunk.text for chunk in outcome.chunks) == "some"

@@ -50,7 +50,11 @@ class Asked:
                 self._sync(client, model, stream, options)
         else:
             asyncio.run(self._with_async(sim, model, stream, options))
-        self.attempts = [attempt.outcome for attempt in (self.response or self.error).attempts]
+        self.attempts = [attempt.outcome for attempt in self.told().attempts]
+
+    def told(self) -> Any:
+        """Return the answer or the error."""
+        return self.error or self.response
 
     def _sync(self, client: Client, model: str, stream: bool, options: dict[str, Any]) -> None:
         try:
@@ -208,7 +212,7 @@ def test_a_deadline_is_never_overrun(sim: SimServer, colour: str) -> None:
     asked = Asked(sim, colour, OPENAI, stream=False, deadline_s=0.25)
     assert isinstance(asked.error, TimeoutError), repr(asked.error)
     assert "deadline" in str(asked.error)
-    assert sum(attempt.latency_s for attempt in asked.error.attempts) < 0.5
+    assert sum(attempt.latency_s for attempt in asked.told().attempts) < 0.5
 
 
 @colours

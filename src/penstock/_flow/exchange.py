@@ -18,6 +18,9 @@ REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-genera
 ERROR_BODY_S = 10.0
 """How long to wait for the body of an error whose status already came."""
 
+DRAIN_S = 0.5
+"""How long to wait for the connection's own end after the stream said its last word, so that it can be used again."""
+
 
 def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
     """Send the request and leave the answer in `record.response`.
@@ -101,7 +104,12 @@ def _pieces(
     held_back: list[Chunk] = []
     idle_s = order.timeouts.idle_s
     while True:
-        data: bytes = yield Read(deadline if record.emitted else first_by, idle_s)
+        try:
+            data: bytes = yield Read(deadline if record.emitted else first_by, DRAIN_S if decoder.done else idle_s)
+        except (Expired, OutcomeUnknown):
+            if not decoder.done:
+                raise
+            data = b""
         chunks = decoder.feed(data) if data else decoder.finish()
         if chunks:
             assembly.add(chunks)
@@ -114,6 +122,8 @@ def _pieces(
                 held_back = []
             else:
                 held_back += chunks
+        if decoder.failure is not None:
+            raise decoder.failure
         if not data:
             break
     if held_back:
