@@ -344,8 +344,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 class LimitSeen(_Struct, frozen=True, kw_only=True):
     """What a provider's headers said of one of its limits: at most `limit` per `period_s`, `remaining` left now.
 
-    `reset_s` is the time until the limit is whole again, >= 0, where nothing is left of it; None otherwise, or where the
-    provider does not say or cannot be believed.
+    `reset_s` is the time until the limit is whole again, >= 0, where nothing is left of it; None otherwise, or where
+    the provider does not say or cannot be believed.
     """
 
     dimension: Literal["requests", "tokens", "input_tokens", "output_tokens"]

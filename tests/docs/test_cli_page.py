@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from tools.help_pages import PAGE, filled, helps, main, problems
 
 from penstock import errors
-from tools.help_pages import PAGE, filled, helps, main, problems
 
 TEXT = PAGE.read_text(encoding="utf-8")
 BASES = {errors.PenstockError, errors.Refused, errors.CallError}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-
 from tools.provider_page import PAGE, TABLE, filled, main
 
 TEXT = PAGE.read_text(encoding="utf-8")

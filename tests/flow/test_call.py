@@ -241,8 +241,13 @@ def test_a_dropped_stream_settles_when_it_is_collected() -> None:
 
 
 class _Hanging(AsyncScriptedTransport):
+    def __init__(self) -> None:
+        super().__init__([])
+        self.reached = asyncio.Event()
+
     async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> NoReturn:
         self.sent.append(Sent(target.base_url, {}, outbound.body))
+        self.reached.set()
         await asyncio.Event().wait()
         raise AssertionError("nobody sets the event")
 
@@ -251,11 +256,10 @@ def test_cancelling_an_async_call_twice_settles_once() -> None:
     """A second cancel during settlement finds nothing to cut, since settling never waits."""
 
     async def main() -> None:
-        transport = _Hanging([])
+        transport = _Hanging()
         client = AsyncClient(transport=transport, keys=KEYS, config=False, env={}, budget=Budget(total="1.00"))
         task = asyncio.create_task(client.complete("hi", model="openai:gpt-4o-mini", max_tokens=10))
-        while not transport.sent:
-            await asyncio.sleep(0)
+        await transport.reached.wait()
         task.cancel()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

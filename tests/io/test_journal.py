@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock._io.journal import Journal, Mended
-from penstock.errors import OutputBusy, OutputError, OutputFull
-from penstock.errors import InputError
+from penstock.errors import InputError, OutputBusy, OutputError, OutputFull
 
 KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
 

@@ -41,8 +41,7 @@ class Wire:
     def send(self, url: str, *, within: float = 5.0, stream: bool = False) -> Any:
         """Send the ping and return the exchange."""
         target = Target(url, {"Authorization": KEY, "Content-Type": "application/json"})
-        sent = self._call(self._transport.send, target, PING, time.monotonic() + within, stream=stream)
-        return sent
+        return self._call(self._transport.send, target, PING, time.monotonic() + within, stream=stream)
 
     def _call(self, method: Any, *args: Any, **options: Any) -> Any:
         if self._loop is None:

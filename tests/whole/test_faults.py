@@ -1,4 +1,4 @@
-"""Every fault of the simulator, met by both clients over real sockets: the right error, the right number of attempts."""
+"""Every fault of the simulator, met by both clients over real sockets: the right error after the right attempts."""
 
 from __future__ import annotations
 
@@ -72,16 +72,19 @@ class Asked:
     async def _with_async(self, sim: SimServer, model: str, stream: bool, options: dict[str, Any]) -> None:
         async with AsyncClient(**settings(sim)) as client:
             try:
-                if stream:
-                    async with client.stream("Explain an OOM kill.", model=model, max_tokens=60, **options) as chunks:
-                        async for text in chunks.text:
-                            self.text += text
-                    self.response = chunks.response
-                else:
-                    self.response = await client.complete("Explain an OOM kill.", model=model, max_tokens=60, **options)
+                await self._async(client, model, stream, options)
             except e.PenstockError as error:
                 self.error = error
             self.client = client
+
+    async def _async(self, client: AsyncClient, model: str, stream: bool, options: dict[str, Any]) -> None:
+        if not stream:
+            self.response = await client.complete("Explain an OOM kill.", model=model, max_tokens=60, **options)
+            return
+        async with client.stream("Explain an OOM kill.", model=model, max_tokens=60, **options) as chunks:
+            async for text in chunks.text:
+                self.text += text
+        self.response = chunks.response
 
 
 def rule(fault: str, times: int | None = None) -> str:
@@ -163,9 +166,7 @@ def test_a_fault_that_passes_costs_one_retry_and_no_answer(
 @pytest.mark.parametrize(
     "fault", ['kind = "crlf"', 'kind = "bom"', 'kind = "comments"', 'kind = "slow_bytes", piece = 3, every_s = 0.0']
 )
-def test_a_strange_but_whole_stream_reads_like_a_plain_one(
-    sim: SimServer, colour: str, model: str, fault: str
-) -> None:
+def test_a_strange_but_whole_stream_reads_like_a_plain_one(sim: SimServer, colour: str, model: str, fault: str) -> None:
     """Line ends, byte order marks, comments and byte boundaries change nothing."""
     sim.play("")
     plain = Asked(sim, colour, model, stream=True)

@@ -65,9 +65,7 @@ def test_ctrl_c_ends_a_blocked_call_at_once_and_settled(mode: str) -> None:
     """Waiting for an answer, inside a stream or in the queue of the limiter: no hold, ticket or thread is left."""
     with SimServer() as sim:
         sim.play(STALL)
-        program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, sim.url, mode], stdout=subprocess.PIPE, text=True
-        )
+        program = subprocess.Popen([sys.executable, "-c", PROGRAM, sim.url, mode], stdout=subprocess.PIPE, text=True)
         assert program.stdout is not None
         ready = "output\n" if mode == "stream" else "asking\n"
         while program.stdout.readline() != ready:

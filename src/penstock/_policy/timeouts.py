@@ -13,8 +13,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long each phase of an attempt may take, in seconds; None switches a clock off.
 
     `connect_s` to connect. `first_token_s` from the send to the first output of a stream. `idle_s` of silence between
-    two pieces of a stream. `total_s` for a whole unstreamed answer: a stream has no total of its own, since a healthy one
-    must never be cut (the call's deadline bounds it).
+    two pieces of a stream. `total_s` for a whole unstreamed answer: a stream has no total of its own, since a healthy
+    one must never be cut (the call's deadline bounds it).
 
     Raises: ConfigError when a clock is not a finite number above 0.
     """
