@@ -325,7 +325,7 @@ def test_a_server_that_keeps_the_connection_open_after_the_last_word_does_not_sp
 def test_an_error_in_the_same_bytes_as_text_is_raised_after_the_text_without_another_read(colour: str) -> None:
     """Nobody waits for bytes that may never come."""
     event = b'data: {"error": {"message": "overloaded", "code": 503}}\n\n'
-    pieces = [b"".join(openai_events("some", done=False)) + event, AssertionError("read again")]
+    pieces: list[bytes | BaseException] = [b"".join(openai_events("some", done=False)) + event, AssertionError("again")]
     outcome = run(colour, [Scripted(body=pieces)], stream=True)
     assert isinstance(outcome.error, StreamInterrupted)
     assert "".join(chunk.text for chunk in outcome.chunks) == "some"
