@@ -18,11 +18,11 @@ from bench import memory, promises, rounds, startup, table
 from bench.processes import ROOT, Server
 
 OUT: Final = ROOT / "build" / "bench.json"
-ROUNDS: Final = 12
-ROUNDS_QUICK: Final = 4
-STARTS: Final = 9
-STARTS_QUICK: Final = 3
-MEMORY_ROUNDS: Final = 3
+ROUNDS: Final = 9
+ROUNDS_QUICK: Final = 3
+STARTS: Final = 7
+STARTS_QUICK: Final = 2
+MEMORY_ROUNDS: Final = 2
 
 
 @dataclass(frozen=True)

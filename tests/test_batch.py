@@ -71,6 +71,7 @@ def test_every_row_is_answered_in_the_order_of_the_input(tmp_path: Path) -> None
     assert report.cost_nano == bill["total_nano"]
 
 
+@pytest.mark.prove(21)
 def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
     """Every row has its answer already."""
     with SimServer() as sim:
@@ -82,6 +83,7 @@ def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == before
 
 
+@pytest.mark.prove(21)
 @pytest.mark.parametrize(
     ("changed", "again"),
     [
@@ -103,6 +105,7 @@ def test_only_rows_whose_question_changed_are_asked_again(tmp_path: Path, change
     assert [row["id"] for row in lines(tmp_path / "out")] == [row.id for row in rows]
 
 
+@pytest.mark.prove(21)
 def test_failed_rows_carry_their_error_and_are_tried_by_the_next_run(tmp_path: Path) -> None:
     """One line per row, whatever happened to it."""
     with SimServer() as sim:
@@ -173,6 +176,7 @@ def test_rows_of_a_provider_that_refuses_go_to_the_other(tmp_path: Path) -> None
     assert {lane.model: lane.closed for lane in report.lanes} == {OPENAI: True, ANTHROPIC: False}
 
 
+@pytest.mark.prove(15)
 def test_a_budget_is_used_up_and_never_overspent(tmp_path: Path) -> None:
     """Rows wait while money is only held, and stop once it is spent; what was left is asked under a higher cap."""
     with SimServer(SimConfig(latency=Latency(first_token_s=0.005))) as sim:
@@ -216,6 +220,7 @@ def test_a_stop_finishes_what_is_under_way_and_the_next_run_completes(tmp_path: 
     assert (report.before + report.answered, report.left) == (200, 0)
 
 
+@pytest.mark.prove(21)
 def test_a_cancelled_run_leaves_whole_lines(tmp_path: Path) -> None:
     """Only calls under way are paid again."""
 

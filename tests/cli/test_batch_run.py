@@ -87,6 +87,7 @@ def test_a_second_ctrl_c_cuts_calls_at_once(tmp_path: Path) -> None:
     assert len({row["id"] for row in results(out)}) == len(results(out)) >= 20
 
 
+@pytest.mark.prove(21)
 def test_two_runs_cannot_write_one_output(tmp_path: Path) -> None:
     """The second is refused at once and the first goes on."""
     write_rows(tmp_path / "in.jsonl", ROWS)
@@ -124,6 +125,7 @@ def test_rows_that_failed_give_exit_code_1(tmp_path: Path) -> None:
     assert (figures["answered"], figures["failed"], figures["failures"]) == (4, 1, {"invalid_request": 1})
 
 
+@pytest.mark.prove(15)
 def test_a_spent_budget_gives_exit_code_75_and_says_what_is_left(tmp_path: Path) -> None:
     """And the bill is not above it."""
     write_rows(tmp_path / "in.jsonl", 50)

@@ -118,6 +118,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in ended.stderr
 
 
+@pytest.mark.prove(25)
 def test_a_rejected_key_is_exit_code_77(tmp_path: Path) -> None:
     """And the key is not shown."""
     with SimServer() as sim:

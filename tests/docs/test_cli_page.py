@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from tools.help_pages import PAGE, filled, helps, main, problems
+from tools.help_pages import PAGE, helps, main, problems
 
 from penstock import errors
 
@@ -31,18 +31,9 @@ def test_a_page_that_is_out_of_date_is_noticed() -> None:
     assert "tools/help_pages.py" in problems(TEXT.replace("--max-tokens", "--most-tokens"), said)[0]
     assert "'penstock new' has no place" in problems(TEXT, said | {"penstock new": "x"})[0]
     assert "'penstock demo' is no command" in problems(TEXT, {name: said[name] for name in said if "demo" not in name})
-    assert filled(TEXT.replace("--max-tokens", "--most-tokens"), said).count("--most-tokens") == 2, "text stays"
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_error_stands_beside_its_exit_code(cls: type[errors.PenstockError]) -> None:
     """A script that looks at exit codes finds the class there."""
     assert code_beside(cls.__name__) == cls.exit_code
-
-
-def test_the_errors_of_an_output_stand_beside_their_exit_codes() -> None:
-    """Only a bulk run raises them."""
-    from penstock.errors import OutputBusy, OutputError, OutputFull
-
-    for cls in (OutputError, OutputFull, OutputBusy):
-        assert code_beside(cls.__name__) == cls.exit_code

@@ -57,6 +57,7 @@ def test_a_failure_is_no_answer_and_says_whether_to_try_again(tmp_path: Path) ->
         assert journal.passing_failure("a", KEY) is None
 
 
+@pytest.mark.prove(21)
 def test_any_torn_end_is_mended(tmp_path: Path) -> None:
     """Cut after every byte of the last line: whole rows stay, the torn one is cut off, the next line is whole."""
     path = tmp_path / "out"
@@ -70,6 +71,7 @@ def test_any_torn_end_is_mended(tmp_path: Path) -> None:
         assert ids(path) == ([1, 2, 3] if whole else [1, 3])
 
 
+@pytest.mark.prove(21)
 def test_zeros_left_by_a_power_failure_are_cut_off(tmp_path: Path) -> None:
     """A file system may keep the length and lose the bytes."""
     path = tmp_path / "out"
@@ -126,6 +128,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
         Journal.open(tmp_path / "pipe")
 
 
+@pytest.mark.prove(21)
 def test_compacting_leaves_one_line_per_id_in_the_order_of_the_rows(tmp_path: Path) -> None:
     """The newest line counts; rows that are not in the input any more stay, at the end."""
     path = tmp_path / "out"
@@ -152,6 +155,7 @@ def size_limit(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.prove(21)
 def test_a_full_disk_leaves_whole_lines_and_the_row_can_be_written_later(tmp_path: Path) -> None:
     """What was half written is taken back."""
     path = tmp_path / "out"
@@ -164,6 +168,7 @@ def test_a_full_disk_leaves_whole_lines_and_the_row_can_be_written_later(tmp_pat
     assert ids(path) == [1, 2]
 
 
+@pytest.mark.prove(21)
 def test_a_compaction_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     """And no half of a new one."""
     path = tmp_path / "out"

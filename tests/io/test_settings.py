@@ -44,6 +44,7 @@ def test_a_base_url_of_the_official_sdks_is_obeyed(folder: Path, monkeypatch: py
     assert found.base_url(found.providers["openai"]).value == "http://127.0.0.1:9/v1"
 
 
+@pytest.mark.prove(25)
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://h/v1?key=secret", "http://user:secret@h /x"])
 def test_a_base_url_that_is_none_is_refused_without_showing_what_may_be_secret(folder: Path, url: str) -> None:
     """The sentence says where it came from."""
@@ -113,6 +114,7 @@ def test_a_row_in_the_project_file_is_a_provider(folder: Path) -> None:
     assert found.base_url(found.providers["mine"]).origin == "provider table"
 
 
+@pytest.mark.prove(25)
 def test_no_key_is_in_the_repr_of_the_settings(folder: Path) -> None:
     """The canary is nowhere."""
     found = load(keys={"openai": "sk-canary"}, env={"ANTHROPIC_API_KEY": "sk-canary"})

@@ -179,6 +179,7 @@ def test_gzip_is_undone(wire: Wire) -> None:
         wire.finish(exchange)
 
 
+@pytest.mark.prove(25)
 def test_a_redirect_is_not_followed(wire: Wire) -> None:
     """The key never goes to an address that a server names."""
 
@@ -193,6 +194,7 @@ def test_a_redirect_is_not_followed(wire: Wire) -> None:
         wire.finish(exchange)
 
 
+@pytest.mark.prove(8, 9)
 def test_a_refused_connection_says_that_nothing_was_sent(wire: Wire) -> None:
     """Nobody listens there."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -201,6 +203,7 @@ def test_a_refused_connection_says_that_nothing_was_sent(wire: Wire) -> None:
         wire.send(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.prove(8, 9)
 def test_a_reset_after_the_request_is_an_unknown_outcome(wire: Wire) -> None:
     """The provider may have worked and billed."""
 
@@ -212,6 +215,7 @@ def test_a_reset_after_the_request_is_an_unknown_outcome(wire: Wire) -> None:
         wire.send(server.url)
 
 
+@pytest.mark.prove(8, 9)
 def test_an_answer_that_is_cut_short_is_an_unknown_outcome(wire: Wire) -> None:
     """Fewer bytes than announced are not an answer."""
 
@@ -226,6 +230,7 @@ def test_an_answer_that_is_cut_short_is_an_unknown_outcome(wire: Wire) -> None:
         wire.finish(exchange)
 
 
+@pytest.mark.prove(10)
 def test_silence_before_the_answer_ends_at_the_given_instant(wire: Wire) -> None:
     """A server that accepts and says nothing holds a call no longer than told."""
 
@@ -241,6 +246,7 @@ def test_silence_before_the_answer_ends_at_the_given_instant(wire: Wire) -> None
         assert not raised.value.idle
 
 
+@pytest.mark.prove(10)
 def test_silence_inside_a_stream_ends_at_the_idle_limit(wire: Wire) -> None:
     """The idle clock runs between two pieces and is told apart from the total."""
 
@@ -261,6 +267,7 @@ def test_silence_inside_a_stream_ends_at_the_idle_limit(wire: Wire) -> None:
         wire.finish(exchange)
 
 
+@pytest.mark.prove(10)
 def test_a_body_that_trickles_ends_at_the_total_limit(wire: Wire) -> None:
     """Slow bytes keep no call alive past its end."""
 
@@ -279,6 +286,7 @@ def test_a_body_that_trickles_ends_at_the_total_limit(wire: Wire) -> None:
         wire.finish(exchange)
 
 
+@pytest.mark.prove(25)
 def test_no_error_of_a_transport_shows_the_key(wire: Wire) -> None:
     """Neither the message nor the repr of error and target has the credential."""
     with socket.create_server(("127.0.0.1", 0)) as closed:

@@ -59,8 +59,12 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
 
 def _note(record: Record, head: Head) -> None:
     record.status = head.status
-    record.request_id = next((head.headers[name] for name in REQUEST_ID_HEADERS if name in head.headers), None)
-    record.limits_seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
+    headers = head.headers
+    for name in REQUEST_ID_HEADERS:
+        if name in headers:
+            record.request_id = headers[name]
+            break
+    record.limits_seen = limits_seen(headers, record.lane.provider, wall_s=head.wall_s)
 
 
 def _whole(order: Order, record: Record, head: Head, body: bytes) -> None:

@@ -127,7 +127,7 @@ def _shape(fields: dict[str, Any]) -> None:
     if isinstance(fields.get("stop"), str):
         fields["stop"] = (fields["stop"],)
     form = fields.get("response_format")
-    if isinstance(form, Mapping):
+    if form is not None and isinstance(form, Mapping):
         fields["response_format"] = _response_format(form)
     if "tools" in fields:
         fields["tools"] = [_openai_tool(tool) if isinstance(tool, Mapping) else tool for tool in fields["tools"]]

@@ -61,6 +61,8 @@ class Trail:
     @property
     def cost_nano(self) -> int | None:
         """What all attempts cost together, None when one of them cannot be told."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].cost_nano
         costs = [attempt.cost_nano for attempt in self.attempts]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 

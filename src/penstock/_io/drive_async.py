@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
-from .http import AsyncExchange, AsyncTransport
+from .http import AsyncTransport
 from .parking import AsyncGate
 from .run import Run
 
@@ -50,7 +50,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
     async def _perform(self, effect: Any) -> Any:
         kind = type(effect)
         if kind is Read:
-            exchange = cast(AsyncExchange, self._open)
+            exchange: Any = self._open
             if effect.whole:
                 return await exchange.read_all(effect.until)
             return await exchange.read(effect.until, effect.idle_s)
@@ -69,4 +69,5 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         """Run to the end and return the answer."""
         while await self.step() is not None:
             pass
-        return cast(Response, self.response)
+        assert self.response is not None
+        return self.response

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
-from .http import SyncExchange, SyncTransport
+from .http import SyncTransport
 from .parking import ThreadGate
 from .run import Run
 
@@ -46,7 +46,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
     def _perform(self, effect: Any) -> Any:
         kind = type(effect)
         if kind is Read:
-            exchange = cast(SyncExchange, self._open)
+            exchange: Any = self._open
             if effect.whole:
                 return exchange.read_all(effect.until)
             return exchange.read(effect.until, effect.idle_s)
@@ -67,4 +67,5 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         """Run to the end and return the answer."""
         while self.step() is not None:
             pass
-        return cast(Response, self.response)
+        assert self.response is not None
+        return self.response

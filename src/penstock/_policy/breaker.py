@@ -144,6 +144,7 @@ class Breaker:
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._latencies_new = 0
         self._p95_s = 0.0
+        self._window_s = self.settings.window_s
 
     def ask(self, now: float, u: float, *, alone: bool = False) -> Pass | Open:
         """Give a pass, or say when to ask again. `alone`: the call has no other lane, so one probe a second may go."""
@@ -185,10 +186,11 @@ class Breaker:
         if outcome == "ignored" or self._state != "closed":
             return
         self._learn_latency(latency_s)
-        self._forget(now)
-        if not self._buckets or now >= self._buckets[-1].opens + self.window_s / BUCKETS:
-            self._buckets.append(_Bucket(now))
-        bucket = self._buckets[-1]
+        buckets = self._buckets
+        if not buckets or now >= buckets[-1].opens + self._window_s / BUCKETS:
+            self._forget(now)
+            buckets.append(_Bucket(now))
+        bucket = buckets[-1]
         bucket.calls += 1
         self._calls += 1
         if outcome == "failure":
@@ -216,7 +218,7 @@ class Breaker:
     @property
     def window_s(self) -> float:
         """The window that counts: as set, or twice the 95th percentile of the latency when calls take longer."""
-        return max(self.settings.window_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))
+        return self._window_s
 
     def snapshot(self, now: float | None = None) -> BreakerState:
         """The state at `now`, or as the last event left it."""
@@ -296,3 +298,4 @@ class Breaker:
             self._latencies_new = 0
             ordered = sorted(self._latencies)
             self._p95_s = ordered[int(0.95 * (len(ordered) - 1))]
+            self._window_s = max(self.settings.window_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))

@@ -177,6 +177,7 @@ class Limiter:
         self.next_at: float | None = None
         self._limits = limits or Limits()
         self._dimensions: list[Dimension] = []
+        self._known: dict[tuple[str, float], Dimension] = {}
         self._started = False
         self._queue: FairQueue[Ticket] = FairQueue()
         self._in_flight = 0
@@ -315,9 +316,10 @@ class Limiter:
         newest = asked_at >= self._told_at
         self._told_at = max(self._told_at, asked_at)
         for limit in seen:
-            if limit.period_s > 0 and isfinite(limit.period_s):
-                self._adopt_one(now, limit, asked_at, newest)
-        return self._pump(now)
+            known = self._known.get((limit.dimension, limit.period_s))
+            if known is None or not known.agrees(limit.limit, limit.remaining):
+                self._adopt_one(now, limit, asked_at, newest, known)
+        return self._pump(now) if self._queue else []
 
     def snapshot(self, now: float | None = None) -> LimiterState:
         """The state at `now`, or as the last event left it."""
@@ -361,10 +363,16 @@ class Limiter:
         }  # fmt: skip
         for name, limit in configured.items():
             if limit is not None:
-                self._dimensions.append(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
+                self._add(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
+
+    def _add(self, dimension: Dimension) -> None:
+        self._dimensions.append(dimension)
+        self._known[dimension.name, dimension.period_s] = dimension
 
     def _refusal(self, now: float, ticket: Ticket) -> Refuse | None:
         for dimension in self._dimensions:
+            if dimension.kind == REQUESTS or dimension.kind == OUTPUT:
+                continue
             least = self._least(ticket, dimension.kind)
             if least > dimension.limit:
                 what = f"{least:,} {dimension.name.replace('_', ' ')}"
@@ -380,14 +388,11 @@ class Limiter:
         return None
 
     def _least(self, ticket: Ticket, kind: int) -> int:
-        """What the server counts of the ticket at the start, for certain."""
-        if kind == REQUESTS:
-            return 1
-        if kind == OUTPUT:
-            return 0
-        if kind == TOKENS and self.counting == "prompt+max":
-            return max(ticket.input_tokens, ticket.output_tokens or 0)
-        return ticket.input_tokens
+        """What the server counts of the ticket's tokens at the start, for certain."""
+        tokens, most = ticket.input_tokens, ticket.output_tokens
+        if kind == TOKENS and most is not None and most > tokens and self.counting == "prompt+max":
+            return most
+        return tokens
 
     def _amount(self, ticket: Ticket, dimension: Dimension) -> float:
         """What to reserve: what the server counts, and what the answer is expected to add."""
@@ -495,13 +500,16 @@ class Limiter:
         else:
             self._output_known, self._output_mean = True, float(produced)
 
-    def _adopt_one(self, now: float, seen: LimitSeen, asked_at: float, newest: bool) -> None:
-        known = next((d for d in self._dimensions if d.name == seen.dimension and d.period_s == seen.period_s), None)
+    def _adopt_one(
+        self, now: float, seen: LimitSeen, asked_at: float, newest: bool, known: Dimension | None
+    ) -> None:
+        if not (seen.period_s > 0 and isfinite(seen.period_s)):
+            return
         if seen.limit is not None and seen.limit > 0:
             if known is None:
                 burst_s = self._limits.burst_s
                 known = Dimension(seen.dimension, now, told=seen.limit, period_s=seen.period_s, burst_s=burst_s)
-                self._dimensions.append(known)
+                self._add(known)
                 self._ramp = self._learned_cap = inf
             elif newest:
                 if known.guessed:
@@ -519,7 +527,7 @@ class Limiter:
         let_in = (self._granted - granted) - (self._rejected - rejected)
         if let_in >= GUESS_LEAST:
             limit = max(1, int(60 * let_in / max(GUESS_MARK_S, now - since)))
-            self._dimensions.append(Dimension("requests", now, told=limit, guessed=True))
+            self._add(Dimension("requests", now, told=limit, guessed=True))
 
     def _learn_cap(self) -> None:
         others = self._in_flight - 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import add
 
 import msgspec
+from msgspec.structs import astuple
 
 from ..types import Attempt, Usage, to_usd
 
-_BUCKETS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
+_BUCKETS = Usage.__struct_fields__
+"""What a usage counts, in its order; `estimated` adds up to whether any part was."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +53,7 @@ class Tally:
     """The mutable side of `Totals`. One attempt costs a few additions; the sums are built when asked for."""
 
     __slots__ = (
-        "_buckets",
-        "_estimated",
+        "_used",
         "attempts",
         "calls",
         "cost_nano",
@@ -67,8 +69,7 @@ class Tally:
         self.attempts = 0
         self.retries = 0
         self.rate_limited = 0
-        self._buckets: dict[str, int] = {}
-        self._estimated = False
+        self._used: list[int] = [0] * len(_BUCKETS)
         self.cost_nano = 0
         self.unpriced = 0
 
@@ -79,12 +80,7 @@ class Tally:
         self.rate_limited += attempt.outcome == "rate_limited"
         used = attempt.usage
         if used is not None:
-            buckets = self._buckets
-            for name in _BUCKETS:
-                tokens = getattr(used, name)
-                if tokens:
-                    buckets[name] = buckets.get(name, 0) + tokens
-            self._estimated = self._estimated or used.estimated
+            self._used = list(map(add, self._used, astuple(used)))
         if attempt.cost_nano is not None:
             self.cost_nano += attempt.cost_nano
         else:
@@ -103,7 +99,7 @@ class Tally:
             attempts=self.attempts,
             retries=self.retries,
             rate_limited=self.rate_limited,
-            usage=Usage(**self._buckets, estimated=self._estimated),
+            usage=msgspec.convert(dict(zip(_BUCKETS, self._used, strict=True)), Usage, strict=False),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
         )

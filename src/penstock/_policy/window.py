@@ -237,6 +237,10 @@ class Dimension:
         self._scale()
         self.level = min(self.level, self.cap)
 
+    def agrees(self, limit: int | None, remaining: int | None) -> bool:
+        """Whether what a provider tells is no news: the same limit, and more left of it than could be used at once."""
+        return limit == self.told and not self.guessed and (remaining is None or remaining >= self.cap)
+
     def remain(self, now: float, remaining: int, asked_at: float) -> None:
         """Lower the level to what the provider says is left, less what was booked after it was asked.
 

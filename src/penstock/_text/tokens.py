@@ -6,6 +6,7 @@ spaces. `bound` rests on one fact: such a tokenizer never makes more tokens than
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
@@ -50,23 +51,30 @@ DOCUMENT_TOKENS_UNSEEN: Final = 100 * 5_000
 AUDIO_BYTES_PER_TOKEN: Final = 200
 """OpenAI counts 10 tokens a second; 2,000 bytes a second is the thinnest speech coding in use."""
 
-SAMPLED_FROM: Final = 4_000
-_PIECES: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]{1,6}|[A-Za-z]{1,5}|[0-9]{1,3}|[!-/:-@\[-`{-~]{1,2}|\n+| {2,}|\t+")
-"""One match is about one token: six letters of a word and then five at a time, three digits, two signs."""
+WORD_BYTES: Final = 4.6
+"""Letters and blanks per token, in English prose and in the words of code."""
+SIGN_TOKENS: Final = 0.7
+"""Tokens per sign: many come in pairs such as `):` or `==`."""
+_DIGITS: Final = b"0123456789"
+_WORDS: Final = bytes(range(65, 91)) + bytes(range(97, 123)) + b" \t\r\n"
 _WIDE: Final = re.compile(r"[\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 
 def estimate(text: str) -> int:
-    """Return about how many tokens the text is, within a third for prose, code and logs; linear and quick."""
-    if len(text) > SAMPLED_FROM:  # parts stand for the whole: in long texts the mixture changes little
-        step = len(text) // 4
-        parts = "".join([text[start : start + SAMPLED_FROM // 4] for start in range(0, 4 * step, step)])
-        return round(estimate(parts) * len(text) / len(parts))
+    """Return about how many tokens the text is, within a third for prose, code and logs; linear and quick.
+
+    Letters and blanks run together to words, digits go by threes, signs alone or in pairs, and of scripts without
+    blanks nearly every character is a token. Counting bytes of each kind takes a microsecond where a pattern takes ten.
+    """
     if text.isascii():
-        return len(_PIECES.findall(text))
+        raw = text.encode()
+        rest = raw.translate(None, _WORDS)
+        signs = len(rest.translate(None, _DIGITS))
+        total = (len(raw) - len(rest)) / WORD_BYTES + (len(rest) - signs) / 3 + signs * SIGN_TOKENS
+        return max(1, round(total)) if raw else 0
     wide = len(_WIDE.findall(text))
-    plain = _PIECES.sub("", text)
-    return len(_PIECES.findall(text)) + round(wide * 0.9 + (len("".join(plain.split())) - wide) * 0.5)
+    plain = text.encode("ascii", "ignore").decode()
+    return estimate(plain) + math.ceil(wide * 0.9 + (len(text) - len(plain) - wide) * 0.5)
 
 
 def estimate_request(request: Request) -> int:

@@ -160,7 +160,10 @@ def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float
 
 def _named(headers: Mapping[str, str], row: _Row, wall_s: float) -> LimitSeen | None:
     dimension, limit_name, remaining_name, reset_name, period_s = row
-    limit, remaining = _count(headers.get(limit_name)), _count(headers.get(remaining_name))
+    told, left = headers.get(limit_name), headers.get(remaining_name)
+    if told is None and left is None:
+        return None
+    limit, remaining = _count(told), _count(left)
     # The reset is only of interest where nothing is left: OpenAI tells the time to a full bucket on every answer.
     reset_s = wait_s(headers.get(reset_name, ""), wall_s) if remaining == 0 and reset_name else None
     return _seen(dimension, limit, remaining, reset_s, period_s)

@@ -128,6 +128,8 @@ class WireReply(msgspec.Struct):
     x_groq: GroqExtra | None = None
 
 
+_NO_PROMPT_DETAILS: Final = PromptDetails()
+_NO_DETAILS: Final = CompletionDetails()
 REPLY_DECODER: Final = msgspec.json.Decoder(WireReply)
 
 
@@ -327,11 +329,13 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     completion = count(wire.completion_tokens)
     if wire.completion_tokens is None:
         completion = max(total - prompt, 0)
-    into, out = wire.prompt_tokens_details or PromptDetails(), wire.completion_tokens_details or CompletionDetails()
-    read_ = count(into.cached_tokens) or count(wire.prompt_cache_hit_tokens) or count(wire.num_cached_tokens)
-    written = count(into.cache_write_tokens)
-    reasoning = count(out.reasoning_tokens) or count(wire.reasoning_tokens)
-    audio_in = count(into.audio_tokens)
+    into, out = wire.prompt_tokens_details or _NO_PROMPT_DETAILS, wire.completion_tokens_details or _NO_DETAILS
+    cached = into.cached_tokens or wire.prompt_cache_hit_tokens or wire.num_cached_tokens
+    read_ = count(cached) if cached else 0
+    written = count(into.cache_write_tokens) if into.cache_write_tokens else 0
+    thought = out.reasoning_tokens or wire.reasoning_tokens
+    reasoning = count(thought) if thought else 0
+    audio_in = count(into.audio_tokens) if into.audio_tokens else 0
     inside = _inside_prompt(prompt, read_, written, provider)
     audio_in = min(audio_in, prompt - inside)
     fresh = prompt - inside - audio_in
@@ -344,7 +348,7 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     elif reasoning and _outside_completion(reasoning, completion, excess, provider):
         completion += reasoning
     reasoning = min(reasoning, completion)
-    audio_out = min(count(out.audio_tokens), completion - reasoning)
+    audio_out = min(count(out.audio_tokens), completion - reasoning) if out.audio_tokens else 0
     return Usage(
         input=fresh,
         cache_read=read_,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from ..types import JSONSchema, Request, Tool
@@ -31,6 +32,8 @@ _SAME_NAME: Final = (
     "prediction",
     "store",
 )
+_VALUES: Final = attrgetter(*_SAME_NAME)
+_UNSET: Final = (None,) * len(_SAME_NAME)
 _CHOICES: Final = frozenset({"auto", "none", "required"})
 
 
@@ -42,10 +45,11 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
     neutral = capabilities.check(request, provider)
     writer = Writer(request, provider)
     body: JSON = {"model": request.model, "messages": writer.messages()}
-    for name in _SAME_NAME:
-        value = getattr(request, name)
-        if value is not None and name not in neutral:
-            body[name] = value
+    values = _VALUES(request)
+    if values != _UNSET:
+        for name, value in zip(_SAME_NAME, values, strict=True):
+            if value is not None and name not in neutral:
+                body[name] = value
     if request.max_tokens is not None:
         known = capabilities.family(request.model)
         field = "max_completion_tokens" if known and known.reasoning and _openai(provider) else None
