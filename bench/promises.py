@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.rounds import BARE, COLOURS, OURS, OURS_ANTHROPIC, PEERS, STREAM_PEERS_MAX, Samples, Scenario, Spread, spread
+from bench.rounds import BARE, COLOURS, OURS, OURS_ANTHROPIC, PEERS, Samples, Scenario, Spread, spread
 from bench.startup import Starts
 
 CALL_OVER_BARE_MAX: Final = 1.5
@@ -58,7 +58,7 @@ def of_scenarios(samples: Samples, todo: Iterable[Scenario], chosen: frozenset[s
     for scenario in todo:
         bare = BARE[scenario.colour]
         pairs = [(OURS, bare)]
-        if scenario.kind == "call" or scenario.concurrency <= STREAM_PEERS_MAX:
+        if scenario.count_peers:
             for peer in (peer for peer in PEERS if peer in chosen):
                 pairs += [(peer, OURS_ANTHROPIC if peer == "anthropic" else OURS)]
                 pairs += [(peer, bare)] if peer in ("openai", "litellm") else []

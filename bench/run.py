@@ -21,7 +21,7 @@ OUT: Final = ROOT / "build" / "bench.json"
 ROUNDS: Final = 9
 ROUNDS_QUICK: Final = 3
 STARTS: Final = 7
-STARTS_QUICK: Final = 2
+STARTS_QUICK: Final = 1
 MEMORY_ROUNDS: Final = 2
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock import Client
 from penstock.sim import SimServer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,6 +104,18 @@ def test_a_block_of_data_parses(block: Block) -> None:
         tomllib.loads(block.code)
     else:
         json.loads(block.code)
+
+
+SETTINGS = [block for block in PARSED if block.language == "toml" and block.page.name != "simulator.md"]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=str)
+def test_a_block_of_settings_is_accepted(block: Block, tmp_path: Path) -> None:
+    """What a page shows of penstock.toml has no unknown field and no wrong value."""
+    file = tmp_path / "penstock.toml"
+    file.write_text(block.code, encoding="utf-8")
+    with Client(config=file, env={}):
+        pass
 
 
 def test_a_session_runs_only_what_was_typed() -> None:

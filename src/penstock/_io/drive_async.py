@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Effect, Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
 from .http import AsyncTransport
 from .parking import AsyncGate
@@ -21,49 +21,46 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         Raises: PenstockError; CancelledError after the attempt was settled (settling never waits, so that a second
         cancel finds nothing to cut).
         """
+        flow, gate = self._flow, self._gate
+        answer, raised = self._answer, None
         try:
-            return await self._advance()
+            while True:
+                effect = flow.send(answer) if raised is None else flow.throw(raised)
+                if isinstance(effect, Emit):
+                    self._answer = gate.clock.now()
+                    return effect.chunks
+                try:
+                    answer, raised = await self._perform(effect), None
+                except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
+                    answer, raised = None, error
+        except StopIteration as stop:
+            self._end(stop.value)
+            return None
         except BaseException:
             # Also for an interrupt between two effects, which no flow would see.
             self.abandon()
             raise
 
-    async def _advance(self) -> list[Chunk] | None:
-        answer, raised = self._answer, None
-        while True:
-            try:
-                effect = self._flow.send(answer) if raised is None else self._flow.throw(raised)
-            except StopIteration as stop:
-                self._end(stop.value)
-                return None
-            if isinstance(effect, Emit):
-                self._answer = self._gate.clock.now()
-                return effect.chunks
-            try:
-                answer, raised = (
-                    self._settle(effect) if isinstance(effect, Settle) else await self._perform(effect),
-                    None,
-                )
-            except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
-                answer, raised = None, error
-
-    async def _perform(self, effect: Any) -> Any:
-        kind = type(effect)
-        if kind is Read:
+    async def _perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Read):
             exchange: Any = self._open
             if effect.whole:
                 return await exchange.read_all(effect.until)
             return await exchange.read(effect.until, effect.idle_s)
-        if kind is Reserve:
-            return self._gate.reserve(effect)
-        if kind is Permit:
-            return await self._gate.permit(effect)
-        if kind is Send:
+        if isinstance(effect, Permit):
+            admission = self._gate.enter(effect.record)
+            return await self._gate.park(effect.record) if admission is None else admission
+        if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             return self._gate.head(sent.status, sent.headers)
-        assert kind is Sleep
-        return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Settle):
+            return self._settle(effect)
+        if isinstance(effect, Reserve):
+            return self._gate.reserve(effect)
+        assert isinstance(effect, Sleep)
+        await asyncio.sleep(effect.seconds)
+        return None
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

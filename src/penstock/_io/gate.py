@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -37,8 +37,16 @@ CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
 
 
+class Place(Protocol):
+    """Where a parked attempt waits for its turn."""
+
+    def come(self) -> None:
+        """The turn came; called once, from anywhere."""
+        ...
+
+
 class LaneState:
-    """The policies of one lane."""
+    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there."""
 
     __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
 
@@ -47,12 +55,14 @@ class LaneState:
         self.limiter = limiter
         self.breaker = breaker
         self.retries = RetryBudget()
-        self.parked: dict[Ticket, Callable[[], None]] = {}
+        self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
 
 
 class Gate:
     """All state of a client that outlives a call."""
+
+    place: type[Place]
 
     def __init__(
         self,
@@ -94,11 +104,12 @@ class Gate:
         with self._lock:
             return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
 
-    def enter(self, record: Record, state: LaneState, wake: Callable[[], None]) -> Admission | None:
-        """Ask for a turn; None means that the ticket is queued and `wake` will be called.
+    def enter(self, record: Record) -> Admission | None:
+        """Ask for a turn; None means that the ticket is queued, with the place to wait at as its tag.
 
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
+        state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
@@ -108,7 +119,7 @@ class Gate:
                 raise self._open(state, shut)
             answer = state.limiter.ask(now, ticket)
             if isinstance(answer, Wait):
-                ticket.tag = wake
+                ticket.tag = self.place()
                 return None
         if isinstance(answer, Refuse):
             raise self._refused(state, answer, ticket, now)

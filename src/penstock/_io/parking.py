@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from .._flow.effects import Admission, Permit
+from .._flow.effects import Admission, Record
 from .._policy.limiter import Ticket
 from ..errors import DeadlineExceeded
 from .gate import Gate, LaneState
@@ -15,35 +15,66 @@ def _too_late(state: LaneState) -> DeadlineExceeded:
     return DeadlineExceeded(f"{state.lane.name}: the deadline passed while waiting for the limit", deadline_s=0.0)
 
 
+class _Turn:
+    """Where a task waits: a future of its loop."""
+
+    __slots__ = ("turn",)
+
+    def __init__(self) -> None:
+        self.turn = asyncio.get_running_loop().create_future()
+
+    def come(self) -> None:
+        if not self.turn.done():
+            self.turn.set_result(None)
+
+
+class _Bed:
+    """Where a thread sleeps; `nudge` wakes it to look at the clock, `come` for good."""
+
+    __slots__ = ("_event", "granted")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.granted = False
+
+    def come(self) -> None:
+        self.granted = True
+        self._event.set()
+
+    def nudge(self) -> None:
+        self._event.set()
+
+    def sleep(self, seconds: float | None) -> None:
+        self._event.wait(seconds)
+        self._event.clear()
+
+
 class AsyncGate(Gate):
     """The gate of an event loop: a parked attempt is a future, the clock is watched by `loop.call_later`."""
 
+    place = _Turn
     _loop: asyncio.AbstractEventLoop
 
-    async def permit(self, effect: Permit) -> Admission:
-        """Wait for a turn.
+    async def park(self, record: Record) -> Admission:
+        """Wait for the turn of a queued ticket.
 
-        Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
+        Raises: BreakerOpen, DeadlineExceeded.
         """
+        state, ticket = self.state(record.lane), record.ticket
         self._loop = asyncio.get_running_loop()
-        record = effect.record
-        state = self.state(record.lane)
-        turn = _Turn()
-        admission = self.enter(record, state, turn.come)
-        if admission is None:
-            self._watch(state)
-            since, deadline = record.ticket.asked_at, record.ticket.deadline
-            try:
-                await turn.wait(None if deadline is None else deadline - since)
-            except TimeoutError:
-                raise _too_late(state) from None
-            admission = self.admit(record, state, since, self.clock.now())
-        return admission
+        self._watch(state)
+        seconds = None if ticket.deadline is None else ticket.deadline - ticket.asked_at
+        try:
+            async with asyncio.timeout(seconds):
+                await ticket.tag.turn
+        except TimeoutError:
+            raise _too_late(state) from None
+        return self.admit(record, state, ticket.asked_at, self.clock.now())
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
         for ticket in tickets:
-            ticket.tag()
+            ticket.tag.come()
         if state.timer is not None or state.limiter.next_at is not None:
             self._watch(state)
 
@@ -63,48 +94,26 @@ class AsyncGate(Gate):
         self.advance(state)
 
 
-class _Turn:
-    """A future made only when there is something to wait for."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
-
-    def come(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def wait(self, seconds: float | None) -> None:
-        self._future = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(seconds):
-            await self._future
-
-
 class ThreadGate(Gate):
     """The gate of many threads: one parked thread, the leader, watches the clock; the others sleep until woken."""
 
-    def permit(self, effect: Permit) -> Admission:
-        """Wait for a turn.
+    place = _Bed
 
-        Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
+    def park(self, record: Record) -> Admission:
+        """Wait for the turn of a queued ticket.
+
+        Raises: BreakerOpen, DeadlineExceeded.
         """
-        record = effect.record
         state, ticket = self.state(record.lane), record.ticket
-        place = _Place()
-        admission = self.enter(record, state, place.come)
-        if admission is None:
-            place.lie_down()
-            with self._lock:
-                state.parked[ticket] = place.nudge
-            try:
-                self._wait(state, ticket, place)
-            finally:
-                self._unpark(state, ticket)
-            admission = self.admit(record, state, ticket.asked_at, self.clock.now())
-        return admission
+        with self._lock:
+            state.parked[ticket] = ticket.tag
+        try:
+            self._wait(state, ticket, ticket.tag)
+        finally:
+            self._unpark(state, ticket)
+        return self.admit(record, state, ticket.asked_at, self.clock.now())
 
-    def _wait(self, state: LaneState, ticket: Ticket, place: _Place) -> None:
+    def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
         while not place.granted:
             now = self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
@@ -130,40 +139,13 @@ class ThreadGate(Gate):
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and have the leader look at the clock again."""
         for ticket in tickets:
-            ticket.tag()
+            ticket.tag.come()
         self._nudge_leader(state)
 
     def _nudge_leader(self, state: LaneState) -> None:
         if not state.parked:
             return
         with self._lock:
-            nudge = state.parked.get(state.timer) or next(iter(state.parked.values()), None)
-        if nudge is not None:
-            nudge()
-
-
-class _Place:
-    """Where one thread sleeps."""
-
-    __slots__ = ("_event", "granted")
-
-    def __init__(self) -> None:
-        self._event: threading.Event | None = None
-        self.granted = False
-
-    def come(self) -> None:
-        # Before the event: whoever makes it looks at `granted` once more, so that a turn that came early is not lost.
-        self.granted = True
-        self.nudge()
-
-    def nudge(self) -> None:
-        if self._event is not None:
-            self._event.set()
-
-    def lie_down(self) -> None:
-        self._event = threading.Event()
-
-    def sleep(self, seconds: float | None) -> None:
-        assert self._event is not None
-        self._event.wait(seconds)
-        self._event.clear()
+            place = state.parked.get(state.timer) or next(iter(state.parked.values()), None)
+        if place is not None:
+            place.nudge()

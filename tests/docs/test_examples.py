@@ -1,0 +1,71 @@
+"""The programs and scenarios of examples/ do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from penstock.sim import SimServer, read_config
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+WAIT_S = 60
+
+
+def bulk(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the bulk example in a folder."""
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / "bulk.py")],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
+def test_the_bulk_example_answers_every_row_once(tmp_path: Path) -> None:
+    """Its second run sends nothing."""
+    with SimServer() as sim:
+        settings = {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": f"{sim.url}/v1"}
+        first, second = bulk(tmp_path, **settings), bulk(tmp_path, **settings)
+        assert sim.bill()["attempts"] == 600
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "600 now, 0 failed, 0 left" in first.stdout
+    assert "600 answered before, 0 now" in second.stdout
+    assert len((tmp_path / "classes.jsonl").read_bytes().splitlines()) == 600
+
+
+def test_the_bulk_example_says_what_is_missing(tmp_path: Path) -> None:
+    """One sentence without a key, and no traceback."""
+    ended = bulk(tmp_path)
+    assert ended.returncode == 1
+    assert "OPENAI_API_KEY" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_scenario_is_one_that_the_simulator_takes() -> None:
+    """Limits and faults of the bad day."""
+    config = read_config(EXAMPLES / "bad-day.toml")
+    assert config.limits["openai"].rpm == 600
+    assert len(config.scenario.rule) == 3
+
+
+def test_the_rows_are_packed_where_the_demo_looks_for_them() -> None:
+    """A wheel has them beside the command, since it has no examples."""
+    from penstock.cli import demo
+
+    settings = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert packed == {"examples/incidents.jsonl": f"penstock/cli/{demo.ROWS}"}
+
+
+def test_the_rows_have_ids_of_their_own() -> None:
+    """600 of them, each with its text."""
+    rows = [json.loads(line) for line in (EXAMPLES / "incidents.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len({row["id"] for row in rows}) == 600
+    assert all(row["log"] and row["service"] for row in rows)
