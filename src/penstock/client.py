@@ -81,7 +81,7 @@ class _Client(Generic[GateT, TransportT]):
         """
         self.settings = _settings.load(config=config, env=env, keys=keys, base_urls=base_urls)
         file = self.settings.file
-        self._limits: Mapping[str, Limits] = file.limits if limits is None else _by_name(limits)
+        self._limits = self._limits_by_name(file.limits if limits is None else limits)
         self._timeouts = timeouts or file.timeouts or Timeouts()
         self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
         self._tags = {**file.tags, **(tags or {})}
@@ -108,6 +108,20 @@ class _Client(Generic[GateT, TransportT]):
 
     def _open(self, name: str | None) -> TransportT:
         raise NotImplementedError
+
+    def _limits_by_name(self, limits: Limits | Mapping[str, Limits]) -> dict[str, Limits]:
+        if isinstance(limits, Limits):
+            return {"*": limits}
+        found: dict[str, Limits] = {}
+        for name, value in limits.items():
+            if not isinstance(value, Limits):
+                raise ConfigError(f"limits[{name!r}] is {value!r}; expected a Limits")
+            known = name == "*" or name in self.settings.providers
+            try:
+                found[name if known else self._canonical(name)] = value
+            except ConfigError as error:
+                raise type(error)(f"limits[{name!r}]: {error.message}") from None
+        return found
 
     def _limits_of(self, lane: Lane) -> Limits | None:
         return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
@@ -187,10 +201,6 @@ class _Client(Generic[GateT, TransportT]):
         totals = self.usage()
         lanes = ", ".join(sorted(state.lane.name for state in self._gate.lanes())) or "no lane yet"
         return f"<{type(self).__name__} [{lanes}] {totals.calls} calls, {totals.attempts} attempts, ${totals.cost}>"
-
-
-def _by_name(limits: Limits | Mapping[str, Limits]) -> Mapping[str, Limits]:
-    return {"*": limits} if isinstance(limits, Limits) else limits
 
 
 def _deadline(seconds: object) -> float | None:

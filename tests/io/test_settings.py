@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock import Client
+from penstock import Client, Limits
 from penstock._io import settings
 from penstock.errors import ConfigError, MissingKey
 
@@ -120,3 +120,14 @@ def test_no_key_is_in_the_repr_of_the_settings(folder: Path) -> None:
     found = load(keys={"openai": "sk-canary"}, env={"ANTHROPIC_API_KEY": "sk-canary"})
     key, _ = found.key(found.providers["openai"])
     assert "canary" not in repr(found) + repr(key) + str(key) + f"{key}"
+
+
+def test_limits_are_found_under_every_name_of_a_model_and_wrong_names_are_told(folder: Path) -> None:
+    """A name that means nothing would be no limit at all, so it is an error."""
+    limits = Limits(rpm=7)
+    for name in ("gpt-4o-mini", "openai:gpt-4o-mini", "openai", "*"):
+        with Client(limits={name: limits}, keys={"openai": "k"}, config=False, env={}) as client:
+            assert client._limits_of(client._lane("gpt-4o-mini")) is limits
+    for name in ("opnai", "opnai:gpt-4o", "what-is-that"):
+        with pytest.raises(ConfigError, match=name):
+            Client(limits={name: limits}, config=False, env={})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -93,6 +94,12 @@ class Options(Parameters, total=False):
 
 PARAMETERS = frozenset(Parameters.__annotations__)
 OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
+_STRINGS: dict[str, tuple[str, ...]] = {
+    "model": (),
+    "system": (),
+    "tier": get_args(Tier),
+    "priority": get_args(Priority),
+}
 _INTEGERS = frozenset({"max_tokens", "top_k", "seed", "n", "top_logprobs"})
 
 
@@ -107,14 +114,30 @@ def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
         if name in PARAMETERS:
             if value is not None:
                 fields[name] = value
-        elif name not in OPTIONS:
-            raise ConfigError(_no_such_option(name))
+        elif value is not None:
+            _check_option(name, value)
     messages = _messages(prompt)
     if options.get("system"):
         messages = (Message("system", options["system"]), *messages)
     if fields:
         _shape(fields)
     return Request(model="", messages=messages, **fields)
+
+
+def _check_option(name: str, value: Any) -> None:
+    if name not in OPTIONS:
+        raise ConfigError(_no_such_option(name))
+    if name in _STRINGS:
+        if not isinstance(value, str):
+            raise ConfigError(f"parameter {name!r} is {value!r}; expected a string")
+        known = _STRINGS[name]
+        if known and value not in known:
+            raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(known)}")
+    elif name == "tags":
+        if not isinstance(value, Mapping) or not all(isinstance(text, str) for tag in value.items() for text in tag):
+            raise ConfigError(f"parameter 'tags' is {value!r}; expected a dict of strings, e.g. {{'team': 'sre'}}")
+    elif name == "fallbacks" and (isinstance(value, str) or not isinstance(value, Sequence)):
+        raise ConfigError(f"parameter 'fallbacks' is {value!r}; expected a list of models, e.g. ['provider:model']")
 
 
 def _no_such_option(name: str) -> str:
@@ -129,7 +152,7 @@ def _shape(fields: dict[str, Any]) -> None:
     form = fields.get("response_format")
     if form is not None and isinstance(form, Mapping):
         fields["response_format"] = _response_format(form)
-    if "tools" in fields:
+    if isinstance(fields.get("tools"), Sequence):
         fields["tools"] = [_openai_tool(tool) if isinstance(tool, Mapping) else tool for tool in fields["tools"]]
     for name, value in fields.items():
         if type(value) is int and name in _INTEGERS:
@@ -138,32 +161,28 @@ def _shape(fields: dict[str, Any]) -> None:
             fields[name] = msgspec.convert(value, _TYPES[name], strict=True, from_attributes=False)
         except msgspec.ValidationError as error:
             raise ConfigError(f"parameter {name!r} is {value!r}: {_expected(error)}") from None
-        if isinstance(value, float) and value != value:
-            raise ConfigError(f"parameter {name!r} is NaN; expected a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"parameter {name!r} is {value!r}; expected a finite number")
     if fields.get("max_tokens", 1) < 1:
         raise ConfigError(f"parameter 'max_tokens' is {fields['max_tokens']}; expected at least 1")
 
 
 def _expected(error: msgspec.ValidationError) -> str:
-    return str(error).replace("Expected", "expected").replace(" - at `$", " (at `").replace("``", "`")
+    what, _, where = str(error).replace("Expected", "expected").partition(" - at `$")
+    return f"{what} (at {where.strip('.`')})" if where.strip(".`") else what
 
 
 def _response_format(form: Mapping[str, Any]) -> Any:
     kind = form.get("type")
-    if kind == "json_schema":
-        inner = form.get("json_schema", form)
-        return JSONSchema(
-            schema=inner["schema"],
-            name=inner.get("name", "answer"),
-            description=inner.get("description"),
-            strict=inner.get("strict"),
-        )
+    inner = form.get("json_schema", form)
+    if kind == "json_schema" and isinstance(inner, Mapping) and "schema" in inner:
+        return {name: value for name, value in {"strict": None, **inner}.items() if name != "type"}
     if kind in ("json_object", "json"):
         return "json"
     if kind == "text":
         return "text"
-    if "schema" in form:
-        return msgspec.convert(form, JSONSchema)
+    if kind is None and "schema" in form:
+        return form
     raise ConfigError(
         "parameter 'response_format' is a dict of no known shape; expected 'json', a JSONSchema, or "
         "{'type': 'json_schema', 'json_schema': {...}}"
