@@ -295,3 +295,23 @@ def test_no_error_of_a_transport_shows_the_key(wire: Wire) -> None:
         wire.send(f"http://127.0.0.1:{port}")
     assert "canary" not in str(raised.value) + repr(raised.value)
     assert "canary" not in repr(Target("http://x", {"Authorization": KEY}))
+
+
+def test_a_compressed_stream_is_undone_as_it_arrives(wire: Wire) -> None:
+    """Some proxies compress although they were asked not to."""
+    whole = gzip.compress(b"data: one\n\ndata: two\n\n")
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for start in range(0, len(whole), 7):
+            peer.chunk(whole[start : start + 7])
+        peer.chunk(b"")
+
+    with Loopback(handler) as server:
+        exchange = wire.send(server.url, stream=True)
+        assert b"".join(iter(lambda: wire.read(exchange), b"")) == b"data: one\n\ndata: two\n\n"
+        wire.finish(exchange)

@@ -10,8 +10,8 @@ import pytest
 
 from penstock import AsyncClient, Budget, Client, Limits
 from penstock.errors import BudgetExceeded
+from penstock.sim import Latency, SimConfig, SimServer
 from penstock.sim import Limits as SimLimits
-from penstock.sim import SimConfig, SimServer
 
 MODEL = "openai:gpt-4o-mini"
 
@@ -111,3 +111,12 @@ def test_calls_from_many_threads_and_their_cancellation_leave_nothing_behind() -
         lane = client.lanes()[0]
         assert (lane.limiter.in_flight, lane.limiter.queued) == (0, 0)
         assert all(scope.held_nano == 0 for scope in client.budget().scopes)
+
+
+def test_no_parked_thread_is_forgotten_when_many_turns_come_at_once() -> None:
+    """Two hundred threads behind a cap that opens in leaps all get their turn."""
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.05))) as sim:
+        client = Client(**settings(sim))
+        with client, ThreadPoolExecutor(200) as pool:
+            answers = list(pool.map(lambda i: client.complete(f"x {i}", model=MODEL, max_tokens=3), range(600)))
+    assert len(answers) == 600

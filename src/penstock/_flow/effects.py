@@ -17,7 +17,7 @@ A driver throws every BaseException into the flow and never closes it, so that `
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -117,7 +117,7 @@ class Permit(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send the request and wait for the answer's status and headers, until the instant `until` at the latest."""
+    """Send the request and wait for the answer until `until`: for the head of a stream, else for all of it."""
 
     lane: Lane
     outbound: Outbound
@@ -161,12 +161,13 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Status and headers (names in lower case) of an answer, and when they came."""
+    """Status and headers (asked for in lower case) of an answer, when they came, and the body if it came whole."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     now: float
     wall_s: float
+    body: bytes = b""
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -39,14 +39,14 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
         head = yield Send(lane, outbound, until, order.stream)
         _note(record, head)
         if not 200 <= head.status < 300:
-            body = yield Read(min(deadline, head.now + ERROR_BODY_S), whole=True)
+            body = (yield Read(min(deadline, head.now + ERROR_BODY_S), whole=True)) if order.stream else head.body
             raise classify(
                 head.status, head.headers, body, provider=lane.provider, model=lane.model, wall_s=head.wall_s
             )
         if order.stream:
             yield from _stream(order, record, head, until, deadline)
         else:
-            _whole(order, record, head, (yield Read(until, whole=True)))
+            _whole(order, record, head.body)
     except Expired as expired:
         _late(order, record, expired, began)
     except CallError as error:
@@ -67,7 +67,7 @@ def _note(record: Record, head: Head) -> None:
     record.limits_seen = limits_seen(headers, record.lane.provider, wall_s=head.wall_s)
 
 
-def _whole(order: Order, record: Record, head: Head, body: bytes) -> None:
+def _whole(order: Order, record: Record, body: bytes) -> None:
     lane = record.lane
     reply: Reply = lane.wire.decode(body, lane.provider)
     record.usage = reply.usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .._flow.effects import Effect, Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
 from ..types import Chunk, Response
 from .http import AsyncTransport
 from .parking import AsyncGate
@@ -30,7 +30,15 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                     self._answer = gate.clock.now()
                     return effect.chunks
                 try:
-                    answer, raised = await self._perform(effect), None
+                    raised = None
+                    if isinstance(effect, Settle):
+                        answer = self._settle(effect)
+                    elif isinstance(effect, Reserve):
+                        answer = gate.reserve(effect)
+                    elif isinstance(effect, Permit):
+                        answer = gate.enter(effect.record) or await gate.park(effect.record)
+                    else:
+                        answer = await self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
                     answer, raised = None, error
         except StopIteration as stop:
@@ -41,24 +49,17 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             self.abandon()
             raise
 
-    async def _perform(self, effect: Effect) -> Any:
-        if isinstance(effect, Read):
-            exchange: Any = self._open
-            if effect.whole:
-                return await exchange.read_all(effect.until)
-            return await exchange.read(effect.until, effect.idle_s)
-        if isinstance(effect, Permit):
-            admission = self._gate.enter(effect.record)
-            return await self._gate.park(effect.record) if admission is None else admission
+    async def _wait(self, effect: Send | Read | Sleep) -> Any:
+        exchange: Any = self._open
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
-            return self._gate.head(sent.status, sent.headers)
-        if isinstance(effect, Settle):
-            return self._settle(effect)
-        if isinstance(effect, Reserve):
-            return self._gate.reserve(effect)
-        assert isinstance(effect, Sleep)
+            body = b"" if effect.stream else await sent.read_all(effect.until)
+            return self._gate.head(sent.status, sent.headers, body)
+        if isinstance(effect, Read):
+            if effect.whole:
+                return await exchange.read_all(effect.until)
+            return await exchange.read(effect.until, effect.idle_s)
         await asyncio.sleep(effect.seconds)
         return None
 

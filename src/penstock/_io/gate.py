@@ -7,7 +7,7 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -144,9 +144,9 @@ class Gate:
             woken = state.limiter.advance(self.clock.now())
         self.wake(state, woken)
 
-    def head(self, status: int, headers: dict[str, str]) -> Head:
+    def head(self, status: int, headers: Mapping[str, str], body: bytes) -> Head:
         """Stamp an answer's head with the time."""
-        return Head(status, headers, self.clock.now(), self.clock.wall())
+        return Head(status, headers, self.clock.now(), self.clock.wall(), body)
 
     def settle(self, effect: Settle) -> Settled:
         """Book an attempt and free what it held. Never waits and never raises for the attempt's own error."""
@@ -230,7 +230,9 @@ class Gate:
         last = attempts[-1] if attempts else None
         lane = order.lanes[0]
         with self._lock:
-            tags = [self._tally(f"{key}={value}", self._by_tag) for key, value in order.tags.items()]
+            tags = (
+                [self._tally(f"{key}={value}", self._by_tag) for key, value in order.tags.items()] if order.tags else ()
+            )
             model = self._tally(lane.name if last is None else f"{last.provider}:{last.model}", self._by_model)
             for tally in (model, *tags):
                 tally.call(ok)

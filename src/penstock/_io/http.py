@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -29,10 +30,14 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class SyncExchange(Protocol):
-    """The answer to one request; header names are in lower case."""
+    """The answer to one request; header names are asked for in lower case."""
 
     status: int
-    headers: dict[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the answer."""
+        ...
 
     def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes; b"" at the end."""
@@ -60,10 +65,14 @@ class SyncTransport(Protocol):
 
 
 class AsyncExchange(Protocol):
-    """The answer to one request; header names are in lower case."""
+    """The answer to one request; header names are asked for in lower case."""
 
     status: int
-    headers: dict[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the answer."""
+        ...
 
     async def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes; b"" at the end."""

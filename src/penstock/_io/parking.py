@@ -130,10 +130,11 @@ class ThreadGate(Gate):
     def _unpark(self, state: LaneState, ticket: Ticket) -> None:
         with self._lock:
             state.parked.pop(ticket, None)
-            led = state.timer is ticket
-            if led:
+            if state.timer is ticket:
                 state.timer = None
-        if led:
+            leaderless = state.timer is None
+        if leaderless:
+            # Also when this thread never led: the nudge of a leader that left may have met one that was leaving too.
             self._nudge_leader(state)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:

@@ -40,15 +40,15 @@ class FairQueue(Generic[T]):
     and a class that was idle gains nothing by it.
     """
 
-    __slots__ = ("_clock", "_lines", "_size")
+    __slots__ = ("_clock", "_lines", "size")
 
     def __init__(self) -> None:
         self._lines: dict[Priority, _Line[T]] = {name: _Line(weight) for name, weight in WEIGHTS.items()}
         self._clock = 0.0
-        self._size = 0
+        self.size = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def waiting(self, priority: Priority) -> int:
         """How many of one class wait."""
@@ -61,13 +61,13 @@ class FairQueue(Generic[T]):
         if not line.fresh and not line.returned and line.due < self._clock:
             line.due = self._clock
         (line.returned if ticket.returned else line.fresh)[ticket] = None
-        self._size += 1
+        self.size += 1
 
     def remove(self, ticket: T) -> None:
         """Take a waiting ticket out, wherever it stands."""
         line = self._lines[ticket.priority]
         del (line.returned if ticket.returned else line.fresh)[ticket]
-        self._size -= 1
+        self.size -= 1
 
     def head(self) -> T | None:
         """The ticket whose turn it is; it keeps its turn whatever its size until a more urgent class is due."""

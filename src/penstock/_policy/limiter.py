@@ -210,7 +210,7 @@ class Limiter:
         if refusal is not None:
             ticket.state = "done"
             return refusal
-        if not self._queue:
+        if not self._queue.size:
             at = self._try(now, ticket)
             if at <= now:
                 return _GRANT
@@ -243,7 +243,7 @@ class Limiter:
         if usage is not None:
             self._learn_output(usage)
             for dimension, slot, held in ticket.holds:
-                if self._settle_one(now, ticket, usage, dimension, slot, held) < held:
+                if dimension.kind != REQUESTS and self._settle_one(now, ticket, usage, dimension, slot, held) < held:
                     freed = True
             self._grow_caps()
         if self._probing and ticket is self._probe:
@@ -306,7 +306,7 @@ class Limiter:
         self._probing = True
         self._probe = None
         self._probe_until = inf
-        if self._queue:
+        if self._queue.size:
             self.next_at = self._not_before
 
     def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
@@ -319,7 +319,7 @@ class Limiter:
             known = self._known.get((limit.dimension, limit.period_s))
             if known is None or not known.agrees(limit.limit, limit.remaining):
                 self._adopt_one(now, limit, asked_at, newest, known)
-        return self._pump(now) if self._queue else []
+        return self._pump(now) if self._queue.size else []
 
     def snapshot(self, now: float | None = None) -> LimiterState:
         """The state at `now`, or as the last event left it."""
@@ -395,10 +395,8 @@ class Limiter:
         return tokens
 
     def _amount(self, ticket: Ticket, dimension: Dimension) -> float:
-        """What to reserve: what the server counts, and what the answer is expected to add."""
+        """What to reserve of tokens: what the server counts, and what the answer is expected to add."""
         kind = dimension.kind
-        if kind == REQUESTS:
-            return 1.0
         if kind == INPUT:
             return float(ticket.input_tokens)
         expected = self._output_mean
@@ -423,11 +421,13 @@ class Limiter:
             if at > now:
                 return at
         ready = now
-        amounts = [(dimension, self._amount(ticket, dimension)) for dimension in self._dimensions]
-        for dimension, amount in amounts:
+        amounts = []
+        for dimension in self._dimensions:
+            amount = 1.0 if dimension.kind == REQUESTS else self._amount(ticket, dimension)
             at = dimension.ready_at(now, amount)
             if at > ready:
                 ready = at
+            amounts.append((dimension, amount))
         if ready > now:
             return ready
         ticket.holds = tuple([(dimension, dimension.book(now, amount), amount) for dimension, amount in amounts])
@@ -466,7 +466,7 @@ class Limiter:
         ticket.state = "done"
         ticket.holds = ()
         self._in_flight -= 1
-        if not self._queue:
+        if not self._queue.size:
             return []
         if not freed and self.next_at is not None and now < self.next_at and self._ramp == inf:
             return []  # the head waits for time to pass, which one call less in flight does not change
@@ -478,8 +478,6 @@ class Limiter:
         self, now: float, ticket: Ticket, usage: Usage, dimension: Dimension, slot: Slot, held: float
     ) -> float:
         kind = dimension.kind
-        if kind == REQUESTS:
-            return held
         if kind == OUTPUT:
             dimension.move_half(now, slot, held, usage.completion)
             return usage.completion
@@ -500,9 +498,7 @@ class Limiter:
         else:
             self._output_known, self._output_mean = True, float(produced)
 
-    def _adopt_one(
-        self, now: float, seen: LimitSeen, asked_at: float, newest: bool, known: Dimension | None
-    ) -> None:
+    def _adopt_one(self, now: float, seen: LimitSeen, asked_at: float, newest: bool, known: Dimension | None) -> None:
         if not (seen.period_s > 0 and isfinite(seen.period_s)):
             return
         if seen.limit is not None and seen.limit > 0:

@@ -148,7 +148,7 @@ def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float
     kind = provider.limits
     rows = _NAMES.get(kind)
     if rows is not None:
-        found = [_named(headers, row, wall_s) for row in rows]
+        found = [_named(headers, row, wall_s) for row in rows if row[1] in headers or row[2] in headers]
     elif kind == "mistral":
         found = [_mistral(headers, *row) for row in _MISTRAL_NAMES]
     elif kind == "none":
@@ -161,12 +161,14 @@ def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float
 def _named(headers: Mapping[str, str], row: _Row, wall_s: float) -> LimitSeen | None:
     dimension, limit_name, remaining_name, reset_name, period_s = row
     told, left = headers.get(limit_name), headers.get(remaining_name)
-    if told is None and left is None:
-        return None
-    limit, remaining = _count(told), _count(left)
+    if told and left and told.isdecimal() and left.isdecimal() and left != "0" and len(told) < 16 > len(left):
+        limit = int(told)  # by far the most common form, read without the detours below
+        if limit:
+            return LimitSeen(dimension=dimension, limit=limit, remaining=int(left), period_s=period_s)
+    limited, remaining = _count(told), _count(left)
     # The reset is only of interest where nothing is left: OpenAI tells the time to a full bucket on every answer.
     reset_s = wait_s(headers.get(reset_name, ""), wall_s) if remaining == 0 and reset_name else None
-    return _seen(dimension, limit, remaining, reset_s, period_s)
+    return _seen(dimension, limited, remaining, reset_s, period_s)
 
 
 def _mistral(headers: Mapping[str, str], dimension: Dimension, name: str, period_s: float) -> LimitSeen | None:
@@ -197,8 +199,6 @@ def _seen(
 def _count(text: str | None) -> int | None:
     if text is None:
         return None
-    if text.isdecimal() and len(text) < 16 and text.isascii():
-        return int(text)
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         return None

@@ -58,10 +58,14 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["stop"] = list(request.stop)
     if request.modalities:
         body["modalities"] = list(request.modalities)
-    _tools(body, request, writer)
-    _format(body, request, provider, writer)
-    _thinking(body, request, writer)
-    _beyond(body, request, writer)
+    if request.tools or request.tool_choice is not None:
+        _tools(body, request, writer)
+    if request.response_format is not None:
+        _format(body, request, provider, writer)
+    if request.reasoning_effort is not None or request.thinking is not None:
+        _thinking(body, request, writer)
+    if request.top_k is not None or request.prompt_cache is not None:
+        _beyond(body, request, writer)
     if stream:
         body["stream"] = True
         if provider.stream_usage:
@@ -101,8 +105,6 @@ def _tool(tool: Tool, writer: Writer) -> JSON:
 
 def _format(body: JSON, request: Request, provider: Provider, writer: Writer) -> None:
     match request.response_format:
-        case None:
-            pass
         case "text":
             body["response_format"] = {"type": "text"}
         case "json":

@@ -54,6 +54,8 @@ class Writer:
         return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
+        if isinstance(message.content, str) and message.role != "tool" and message.name is None:
+            return [{"role": message.role, "content": message.content}]
         parts = message.parts
         written = [self._result(part) for part in parts if isinstance(part, ToolResult)]
         rest = tuple(part for part in parts if not isinstance(part, ToolResult))

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -28,7 +29,7 @@ class AiohttpTransport:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
         self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
         self._urls: dict[tuple[str, str], URL] = {}
-        self._proxied = bool(urllib.request.getproxies())
+        self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -102,7 +103,7 @@ class AiohttpExchange:
         self._timed_until = timed_until
         self._response = response
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: Mapping[str, str] = response.headers  # finds names in any case
 
     async def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes; b"" at the end.
@@ -140,6 +141,8 @@ class AiohttpExchange:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it."""
+        if self._response.connection is None:
+            return  # aiohttp gave it back with the last byte
         if self._response.content.at_eof():
             self._response.release()
         else:

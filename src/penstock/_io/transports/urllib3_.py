@@ -101,12 +101,16 @@ class Urllib3Transport:
 class Urllib3Exchange:
     """The answer to one request."""
 
-    __slots__ = ("_ended", "_response", "_target", "headers", "status")
+    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "_waits_s", "headers", "status")
 
     def __init__(self, target: Target, response: Any) -> None:
         self._target = target
         self._response = response
         self._ended = False
+        self._sock: Any = getattr(response.connection, "sock", None)
+        self._waits_s: float | None = -1.0
+        # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
+        self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
         self.status: int = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
 
@@ -116,11 +120,11 @@ class Urllib3Exchange:
         Raises: OutcomeUnknown, Expired.
         """
         seconds, idle = window(until, idle_s)
-        sock = getattr(self._response.connection, "sock", None)
-        if sock is not None:
-            sock.settimeout(seconds)
+        if seconds != self._waits_s and self._sock is not None:
+            self._sock.settimeout(seconds)
+            self._waits_s = seconds
         try:
-            data: bytes = self._response.read1(CHUNK_BYTES)
+            data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
         except ReadTimeoutError:
             raise Expired(time.monotonic(), idle=idle) from None
         except (HTTPError, OSError) as error:
