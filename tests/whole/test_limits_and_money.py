@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from penstock import AsyncClient, Budget, Client, Limits
 from penstock.errors import BudgetExceeded
-from penstock.sim import Latency, SimConfig, SimServer
 from penstock.sim import Limits as SimLimits
+from penstock.sim import SimConfig, SimServer
+
+from ..io.loopback import Loopback, Peer
 
 MODEL = "openai:gpt-4o-mini"
 
@@ -114,9 +117,17 @@ def test_calls_from_many_threads_and_their_cancellation_leave_nothing_behind() -
 
 
 def test_no_parked_thread_is_forgotten_when_many_turns_come_at_once() -> None:
-    """Two hundred threads behind a cap that opens in leaps all get their turn."""
-    with SimServer(SimConfig(latency=Latency(first_token_s=0.05))) as sim:
-        client = Client(**settings(sim))
-        with client, ThreadPoolExecutor(200) as pool:
-            answers = list(pool.map(lambda i: client.complete(f"x {i}", model=MODEL, max_tokens=3), range(600)))
-    assert len(answers) == 600
+    """A server that answers nobody before all have asked: every thread gets its turn, also those behind the ramp."""
+    everybody = threading.Barrier(100)
+    body = b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}'
+
+    def handler(peer: Peer) -> None:
+        while peer.request():
+            everybody.wait(20)
+            peer.answer(body)
+
+    with Loopback(handler) as server, ThreadPoolExecutor(100) as pool:
+        urls = {"openai": server.url}
+        with Client(base_urls=urls, keys={"openai": "k"}, config=False, env={}) as client:
+            answers = list(pool.map(lambda i: client.complete(f"x {i}", model=MODEL), range(100)))
+    assert len(answers) == 100
