@@ -180,6 +180,21 @@ def test_gzip_is_undone(wire: Wire) -> None:
 
 
 @pytest.mark.prove(25)
+def test_a_large_compressed_body_is_read_whole(wire: Wire) -> None:
+    """What is left in the decoder when the last byte came is part of the answer."""
+    body = b'{"a": "' + b"x" * 3_000_000 + b'"}'
+
+    def handler(peer: Peer) -> None:
+        while peer.request():
+            peer.answer(gzip.compress(body), "Content-Encoding: gzip")
+
+    with Loopback(handler) as server:
+        for _ in range(2):
+            exchange = wire.send(server.url)
+            assert wire.read_all(exchange) == body
+            wire.finish(exchange)
+
+
 def test_a_redirect_is_not_followed(wire: Wire) -> None:
     """The key never goes to an address that a server names."""
 

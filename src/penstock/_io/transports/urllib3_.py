@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Final
 
 import urllib3
@@ -112,24 +113,28 @@ class Urllib3Exchange:
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
         self.status: int = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: Mapping[str, str] = response.headers  # finds names in any case
 
     def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes; b"" at the end.
 
         Raises: OutcomeUnknown, Expired.
         """
+        if self._ended:
+            return b""
         seconds, idle = window(until, idle_s)
-        if seconds != self._waits_s and self._sock is not None:
-            self._sock.settimeout(seconds)
-            self._waits_s = seconds
         try:
+            if seconds != self._waits_s and self._sock is not None:
+                self._sock.settimeout(seconds)
+                self._waits_s = seconds
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
         except ReadTimeoutError:
             raise Expired(time.monotonic(), idle=idle) from None
         except (HTTPError, OSError) as error:
             raise lost(self._target, error) from error
-        self._ended = not data
+        # Once all that was announced is read, the connection is back in its pool and belongs to somebody else. A full
+        # piece may leave more behind in the decoder.
+        self._ended = not data or (self._response.length_remaining == 0 and len(data) < CHUNK_BYTES)
         return data
 
     def read_all(self, until: float) -> bytes:
