@@ -30,6 +30,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -105,6 +106,11 @@ class _Rates(NamedTuple):
 _OVERRIDES: Final = dict(zip(_Rates._fields, _PARENT, strict=True))  # what a user's own prices may name
 
 
+_SAME_NAME: Final = ("input", "output", "cache_read", "reasoning", "cache_write_1h", "audio_in", "audio_out")
+_BUCKETS: Final = attrgetter(*_SAME_NAME)
+"""The buckets of a usage and the rates of a tariff that go by the same names."""
+
+
 class _Tariff:
     """One row, ready for arithmetic: `rates[k]` holds when exactly k of `above` are less than the prompt."""
 
@@ -123,16 +129,7 @@ class _Tariff:
         rates = self.rates[bisect_left(self.above, usage.prompt) if self.above else 0]
         total = self.per_request
         writes = usage.cache_write_5m + usage.cache_write_30m + usage.cache_write_12h
-        for tokens, rate in (
-            (usage.input, rates.input),
-            (usage.output, rates.output),
-            (usage.cache_read, rates.cache_read),
-            (usage.reasoning, rates.reasoning),
-            (writes, rates.cache_write),
-            (usage.cache_write_1h, rates.cache_write_1h),
-            (usage.audio_in, rates.audio_in),
-            (usage.audio_out, rates.audio_out),
-        ):
+        for tokens, rate in zip((*_BUCKETS(usage), writes), (*_BUCKETS(rates), rates.cache_write), strict=True):
             if tokens:
                 if rate is None:
                     return None

@@ -22,29 +22,28 @@ KEEPALIVE_S: Final = 15.0
 
 
 class AiohttpTransport:
-    """One aiohttp session per event loop; the caller limits concurrency, not the connection pool."""
+    """One aiohttp session for the running event loop; the caller limits concurrency, not the connection pool."""
 
     def __init__(self, *, connect_s: float) -> None:
         self._connect_s = connect_s
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: aiohttp.ClientSession | None = None
         self._urls: dict[tuple[str, str], URL] = {}
         self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            for stale in [other for other in self._sessions if other.is_closed()]:
-                del self._sessions[stale]
-            session = self._sessions[loop] = aiohttp.ClientSession(
+        if self._open is None or self._loop is None or self._loop.is_closed():
+            # A session belongs to its loop; the next asyncio.run() of the same program gets one of its own.
+            self._loop = asyncio.get_running_loop()
+            self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 trust_env=self._proxied,
                 auto_decompress=True,
             )
-        return session
+        return self._open
 
     async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> AiohttpExchange:
         """Send and wait for status and headers.
@@ -86,11 +85,10 @@ class AiohttpTransport:
         return AiohttpExchange(target, response, math.inf if stream else until)
 
     async def close(self) -> None:
-        """Close the session of the running loop, and let go of those whose loops are gone."""
-        sessions, self._sessions = self._sessions, {}
-        for loop, session in sessions.items():
-            if loop is asyncio.get_running_loop():
-                await session.close()
+        """Close all connections."""
+        session, self._open = self._open, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
 
 
 class AiohttpExchange:
