@@ -14,7 +14,7 @@ import msgspec
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
+from .._policy.breaker import Breaker, BreakerSettings, Open, health
 from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
@@ -80,8 +80,8 @@ class Gate:
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
-        self._by_model: dict[str, Tally] = {}
-        self._by_tag: dict[str, Tally] = {}
+        self._by_model: dict[tuple[str, str], Tally] = {}
+        self._by_tag: dict[tuple[str, str], Tally] = {}
 
     def state(self, lane: Lane) -> LaneState:
         """Return the state of a lane, made at its first use."""
@@ -114,29 +114,31 @@ class Gate:
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
-            shut = state.breaker.peek(now, alone=record.past.alone)
-            if shut is not None:
-                raise self._open(state, shut)
             answer = state.limiter.ask(now, ticket)
+            if isinstance(answer, Refuse):
+                raise self._refused(state, answer, ticket, now)
             if isinstance(answer, Wait):
+                shut = state.breaker.peek(now, alone=record.past.alone)
+                if shut is not None:
+                    raise self._open(state, shut)  # the ticket leaves the queue when the attempt is settled
                 ticket.tag = self.place()
                 return None
-        if isinstance(answer, Refuse):
-            raise self._refused(state, answer, ticket, now)
-        return self.admit(record, state, now, now)
+            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
+            if isinstance(permit, Open):
+                raise self._open(state, permit)
+            return Admission(now, now - ticket.asked_at, permit)
 
-    def admit(self, record: Record, state: LaneState, since: float, now: float) -> Admission:
-        """Take the breaker's pass for a granted ticket.
+    def admit(self, record: Record, state: LaneState) -> Admission:
+        """Take the breaker's pass for a ticket that waited and was granted.
 
         Raises: BreakerOpen.
         """
         with self._lock:
+            now = self.clock.now()
             permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Pass):
-                return Admission(now, now - since, permit)
-            woken = state.limiter.cancel(now, record.ticket)
-        self.wake(state, woken)
-        raise self._open(state, permit)
+            if isinstance(permit, Open):
+                raise self._open(state, permit)
+            return Admission(now, now - record.ticket.asked_at, permit)
 
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
@@ -227,25 +229,22 @@ class Gate:
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
-        last = attempts[-1] if attempts else None
         lane = order.lanes[0]
         with self._lock:
-            tags = (
-                [self._tally(f"{key}={value}", self._by_tag) for key, value in order.tags.items()] if order.tags else ()
-            )
-            model = self._tally(lane.name if last is None else f"{last.provider}:{last.model}", self._by_model)
-            for tally in (model, *tags):
-                tally.call(ok)
+            tags = [self._tally(tag, self._by_tag) for tag in order.tags.items()] if order.tags else []
+            model = self._tally((lane.provider.name, lane.model), self._by_model)
             for attempt in attempts:
+                model = self._tally((attempt.provider, attempt.model), self._by_model)
                 if attempt.sent:
-                    own = (
-                        model if attempt is last else self._tally(f"{attempt.provider}:{attempt.model}", self._by_model)
-                    )
-                    for tally in (own, *tags):
+                    model.attempt(attempt)
+                    for tally in tags:
                         tally.attempt(attempt)
+            model.call(ok)
+            for tally in tags:
+                tally.call(ok)
 
     @staticmethod
-    def _tally(name: str, tallies: dict[str, Tally]) -> Tally:
+    def _tally(name: tuple[str, str], tallies: dict[tuple[str, str], Tally]) -> Tally:
         found = tallies.get(name)
         if found is None:
             found = tallies[name] = Tally()
@@ -254,8 +253,8 @@ class Gate:
     def usage(self) -> Totals:
         """Return the totals so far."""
         with self._lock:
-            by_model = {name: tally.totals() for name, tally in self._by_model.items()}
-            by_tag = {name: tally.totals() for name, tally in self._by_tag.items()}
+            by_model = {":".join(name): tally.totals() for name, tally in self._by_model.items()}
+            by_tag = {"=".join(tag): tally.totals() for tag, tally in self._by_tag.items()}
         return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:

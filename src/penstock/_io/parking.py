@@ -69,7 +69,7 @@ class AsyncGate(Gate):
                 await ticket.tag.turn
         except TimeoutError:
             raise _too_late(state) from None
-        return self.admit(record, state, ticket.asked_at, self.clock.now())
+        return self.admit(record, state)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
@@ -111,7 +111,7 @@ class ThreadGate(Gate):
             self._wait(state, ticket, ticket.tag)
         finally:
             self._unpark(state, ticket)
-        return self.admit(record, state, ticket.asked_at, self.clock.now())
+        return self.admit(record, state)
 
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
         while not place.granted:

@@ -429,6 +429,11 @@ class Prices:
             **shown,
         )
 
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Every model with a price, as (provider, model): first the table's, by its own ids, then the user's."""
+        yield from ((price_id, model.id) for price_id in self._table.providers for model in self._shelf(price_id).models)
+        yield from ((provider, model.id) for (provider, _), model in self._own.items())
+
     def _find(self, provider: str, model: str) -> _Model | None:
         key = (provider, model)
         if key not in self._models:

@@ -159,8 +159,13 @@ class Planner:
         """A call was cancelled: it says nothing about its lane."""
         self._leave(model)
 
-    def failed(self, now: float, model: str, error: PenstockError, *, own: bool, tried: Collection[str]) -> Verdict:
-        """A row failed for good as far as the client is concerned; `own` says that the row itself names the model.
+    def failed(
+        self, now: float, model: str, error: PenstockError, *, own: bool, tried: Collection[str], special: bool = False
+    ) -> Verdict:
+        """A row failed for good as far as the client is concerned.
+
+        `own` says that the row itself names the model, `special` that it has options of its own: a setting that is
+        wrong may then be the row's.
 
         'record': its error is its result. 'again': give it back to `pick`. 'leave': the run stops, the row is undone.
         """
@@ -171,7 +176,11 @@ class Planner:
                 return self._over_budget(error)
             case BreakerOpen():
                 return self._shut(now, lane, error)
-            case ConfigError() if not own:
+            case ConfigError() if own or special:
+                # Nothing was sent, and the other rows may be well: it is this row's result and counts against nobody.
+                lane.failed += 1
+                return "record"
+            case ConfigError():
                 self.stop("refused", error)
                 return "leave"
         lane.failed += 1

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from importlib import resources
 from typing import Any
 
 import click
-import msgspec
 
 from .._io.settings import Settings, load
 from .._policy.prices import PriceRow
 from .._wire.registry import resolve
 from ..errors import PenstockError, UnknownModel
 from .shown import note, table, write_json
-
-
-class _Shelf(msgspec.Struct):
-    models: list[list[Any]]
-
-
-class _Table(msgspec.Struct):
-    providers: dict[str, _Shelf]
 
 
 @click.command(name="prices")
@@ -63,29 +53,20 @@ def command(pattern: str, as_json: bool) -> None:
 
 def _matching(settings: Settings, pattern: str) -> list[PriceRow]:
     wanted = pattern.lower() if any(mark in pattern for mark in "*?[") else f"*{pattern.lower()}*"
-    rows = {
-        (row.provider, row.model): row for row in _all(settings) if fnmatchcase(f"{row.provider}:{row.model}", wanted)
-    }
-    for name in settings.file.prices:
-        provider, _, model = name.partition(":")
-        found = settings.prices.find(provider, model)
-        if found is not None and fnmatchcase(name.lower(), wanted):
-            rows[provider, model] = found
+    found = (settings.prices.find(*name) for name in settings.prices.names() if _matches(name, wanted))
+    rows = {(row.provider, row.model): row for row in found if row is not None}
     if not rows:
         try:
             provider_row, name = resolve(pattern, settings.providers)
         except PenstockError:
             return []
-        found = settings.prices.find(provider_row.prices or provider_row.name, name)
-        return [] if found is None else [found]
+        row = settings.prices.find(provider_row.prices or provider_row.name, name)
+        return [] if row is None else [row]
     return list(rows.values())
 
 
-def _all(settings: Settings) -> list[PriceRow]:
-    """Every model of the table, by the names that the table itself uses."""
-    table = msgspec.json.decode(resources.files("penstock._policy").joinpath("prices.json").read_bytes(), type=_Table)
-    names = ((provider, entry[0]) for provider, shelf in table.providers.items() for entry in shelf.models)
-    return [row for name in names if (row := settings.prices.find(*name)) is not None]
+def _matches(name: tuple[str, str], wanted: str) -> bool:
+    return fnmatchcase(":".join(name).lower(), wanted)
 
 
 def _usd(amount: Decimal | None) -> str:
