@@ -19,18 +19,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from ._flow.prompt import request
-from ._io.journal import Journal, Mended
-from ._io.rows import Checked, OnBadRow, Row, RowFile, Template
+from ._flow.accounting import Order
+from ._flow.prompt import Options
+from ._io.index import Index
+from ._io.journal import Journal, Mended, answer_line, failure_line, known_nano
+from ._io.rows import PROBLEMS_SHOWN, Checked, OnBadRow, Row, RowFile, Template, check_row, id_digest
 from ._policy.schedule import LaneCount, Planner, Start, Stop, StopReason
-from ._wire.registry import resolve
 from .client import AsyncClient
-from .errors import CallError, ConfigError, InputError, OutputError, PenstockError
-from .types import Attempt, Response, Usage, to_usd
+from .errors import ConfigError, InputError, OutputError, PenstockError
+from .types import Attempt, Request, Response, Usage, to_usd
 
 __all__ = [
     "Batch",
@@ -47,18 +48,20 @@ CONCURRENCY: Final = 64
 PASSES: Final = 2
 """Rows that failed for a passing reason are asked once more at the end, when the trouble may be over."""
 
+STOCK_ROWS: Final = 1000
+"""Rows looked at between two turns of the event loop, before the first call."""
+
 GRACE_S: Final = 10.0
 """After a stop, calls under way have this long to bring their answers home; they are paid already."""
-
-_encoder = msgspec.json.Encoder(decimal_format="number", order=None)
 
 
 class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it stands or ended.
 
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `left` have no
-    result. `cost_nano` sums the attempts of this run whose cost is known, `unpriced` counts those that went out and
-    whose cost is not. `stopped` says why it ended early, `cause` is the error behind it. `failures` counts error codes.
+    result. `attempts` are those that went out, `retries` those beyond the first of their row. `cost_nano` sums the
+    attempts of this run whose cost is known, `unpriced` counts those whose cost is not, and `cost_before_nano` is what
+    the output records of earlier calls for the same questions. `stopped` says why it ended early, `cause` is the error behind it. `failures` counts error codes.
     """
 
     rows: int = 0
@@ -72,6 +75,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_nano: int = 0
     unpriced: int = 0
+    cost_before_nano: int = 0
     elapsed_s: float = 0.0
     failures: dict[str, int] = {}
     lanes: tuple[LaneCount, ...] = ()
@@ -95,6 +99,11 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
         """Dollars of the attempts of this run with a known price; look at `unpriced` before trusting it as a total."""
         return to_usd(self.cost_nano)
 
+    @property
+    def cost_before(self) -> Decimal:
+        """Dollars that the output records of earlier runs, for the questions of this job."""
+        return to_usd(self.cost_before_nano)
+
 
 async def run_batch(
     rows: Iterable[Row],
@@ -104,12 +113,22 @@ async def run_batch(
     models: Sequence[str] = (),
     concurrency: int = CONCURRENCY,
     params: Mapping[str, Any] | None = None,
+    count_earlier: bool = False,
 ) -> BatchReport:
     """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
 
     Raises: ConfigError, InputError, OutputError before anything is sent; what goes wrong later is in the report.
     """
-    return await Batch(rows, output, client=client, models=models, concurrency=concurrency, params=params).run()
+    batch = Batch(
+        rows,
+        output,
+        client=client,
+        models=models,
+        concurrency=concurrency,
+        params=params,
+        count_earlier=count_earlier,
+    )
+    return await batch.run()
 
 
 class Batch:
@@ -122,7 +141,9 @@ class Batch:
         models: where rows go that name no model, each row to the one with the fewest calls under way; empty: the
             client's own default.
         concurrency: the most calls under way at once.
-        params: parameters of `client.complete` for every row, such as max_tokens; a row's own win.
+        params: options of `client.complete` for every row, such as max_tokens; a row's own win.
+        count_earlier: whether what the output records as spent on these questions counts against the client's total
+            budget; for a client that began with this run.
     """
 
     def __init__(
@@ -134,6 +155,7 @@ class Batch:
         models: Sequence[str] = (),
         concurrency: int = CONCURRENCY,
         params: Mapping[str, Any] | None = None,
+        count_earlier: bool = False,
     ) -> None:
         if isinstance(rows, Iterator):
             raise ConfigError("rows can be read only once; give a list or a RowFile, so that a run can be resumed")
@@ -144,7 +166,10 @@ class Batch:
         self._client = client
         self._models = tuple(models)
         self._concurrency = concurrency
-        self._params = dict(params or {})
+        self._params = {name: value for name, value in (params or {}).items() if value is not None}
+        self._count_earlier = count_earlier
+        self._pool: tuple[tuple[str, str], ...] = ()
+        self._homeless: ConfigError | None = None
         self._planner = Planner(self._models or ("",))
         self._change = _Change()
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,23 +185,45 @@ class Batch:
 
         Raises: InputError naming the lines that are bad, ConfigError for models and parameters that no row could use.
         """
-        request("?", self._params)
-        settings = self._client.settings
-        for model in self._models:
-            provider, _ = resolve(model, settings.providers)
-            settings.key(provider)
-            settings.base_url(provider)
-        if isinstance(self._rows, RowFile):
-            self._checked = self._rows.check()
-        else:
-            seen: set[str] = set()
-            for row in self._rows:
-                if str(row.id) in seen:
-                    raise InputError(f"two rows have the id {row.id!r}; give each its own")
-                seen.add(str(row.id))
-                request(row.prompt, row.params)
-            self._checked = Checked(rows=len(seen), bad=0, problems=())
+        self._check_job()
+        self._checked = self._rows.check(self._ask_of) if isinstance(self._rows, RowFile) else self._check_list()
         return self._checked
+
+    def _check_job(self) -> None:
+        """Look at what all rows share, so that an error after this is a row's own."""
+        if "model" in self._params:
+            raise ConfigError("params has a model; name it in models=[…], or in the rows that it is for")
+        if self._models and "tier" in self._params:
+            raise ConfigError("the job names models and params has a tier, which would not count; give one of them")
+        job = Row(id="?", prompt="?", params=self._params)
+        check_row(job)
+        self._homeless = None
+        if self._models:
+            lanes = [self._order(job, model).lanes[0] for model in self._models]
+            self._pool = tuple(sorted((lane.name, lane.base_url) for lane in lanes))
+            return
+        try:
+            lane = self._order(job, None).lanes[0]
+        except ConfigError as error:
+            self._homeless = error  # which is none if every row says where it goes
+        else:
+            self._pool = ((lane.name, lane.base_url),)
+
+    def _check_list(self) -> Checked:
+        seen: set[str] = set()
+        problems: list[str] = []
+        for row in self._rows:
+            if isinstance(row.id, bool) or not isinstance(row.id, str | int):
+                raise InputError(f"a row has the id {row.id!r}; an id is a text or a whole number")
+            if str(row.id) in seen:
+                raise InputError(f"two rows have the id {row.id!r}; give each its own")
+            seen.add(str(row.id))
+            wrong = self._task(row).wrong
+            if wrong is not None and wrong is self._homeless:
+                raise wrong
+            if wrong is not None:
+                problems.append(f"row {row.id!r}: {wrong.message}")
+        return Checked(rows=len(seen), bad=len(problems), problems=tuple(problems[:PROBLEMS_SHOWN]))
 
     @property
     def report(self) -> BatchReport:
@@ -195,6 +242,7 @@ class Batch:
             usage=counts.usage,
             cost_nano=counts.cost_nano,
             unpriced=counts.unpriced,
+            cost_before_nano=counts.cost_before_nano,
             elapsed_s=until - self._started if self._started else 0.0,
             failures=dict(counts.failures),
             lanes=planner.lanes,
@@ -229,6 +277,7 @@ class Batch:
             self._mended = journal.mended
             self._started = time.monotonic()
             try:
+                await self._take_stock(journal)
                 for again in range(PASSES):
                     if self._planner.reason is None:
                         await self._pass(journal, again=bool(again))
@@ -238,6 +287,19 @@ class Batch:
             finally:
                 self._ended = time.monotonic()
         return self.report
+
+    async def _take_stock(self, journal: Journal) -> None:
+        """See what earlier runs left: which rows have their answer, and what the questions of this job cost so far."""
+        if journal.mended.lines:
+            for number, row in enumerate(self._rows):
+                task = self._task(row)
+                self._counts.before += journal.is_answered(row.id, task.key)
+                self._counts.cost_before_nano += journal.spent(row.id, task.key)
+                if number % STOCK_ROWS == 0:
+                    await asyncio.sleep(0)
+        if self._count_earlier:
+            # Only the total: days and months have accounts of their own, and the money went out on other ones.
+            self._client._gate.budget._total.spent += self._counts.cost_before_nano
 
     async def _pass(self, journal: Journal, *, again: bool) -> None:
         pending = self._pending(journal, again=again)
@@ -256,27 +318,52 @@ class Batch:
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[_Task]:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
         for row in self._rows:
-            key = self._key(row)
+            task = self._task(row)
             if again:
-                code = journal.passing_failure(row.id, key)
+                code = journal.passing_failure(row.id, task.key)
                 if code is not None:
-                    yield _Task(row, key, code)
-            elif journal.is_answered(row.id, key):
-                self._counts.before += 1
-            else:
-                yield _Task(row, key, None)
+                    yield task._replace(failed_with=code, spent_nano=journal.spent(row.id, task.key))
+            elif not journal.is_answered(row.id, task.key):
+                yield task._replace(spent_nano=journal.spent(row.id, task.key))
 
-    def _key(self, row: Row) -> str:
-        """Hash what decides the answer: the models that may give it, the prompt and the parameters."""
-        asked: Any = row.problem or request(row.prompt, {**self._params, **row.params})
-        models = (row.model,) if row.model else tuple(sorted(self._models))
-        return blake2b(msgspec.json.encode((models, asked), order="deterministic"), digest_size=16).hexdigest()
+    def _task(self, row: Row) -> _Task:
+        """Read a row: what it asks, of whom, or what is wrong with it."""
+        try:
+            return self._ask_of(row)
+        except (ConfigError, InputError) as error:
+            wrong = InputError(f"line {row.line}: {error.message}") if row.line else error
+            return _Task(row, _key_of((), error.message), None, wrong=wrong)
+
+    def _ask_of(self, row: Row) -> _Task:
+        """Find what decides the answer: where the row may go, the prompt and the parameters.
+
+        Raises: InputError, ConfigError for a row that cannot be asked.
+        """
+        check_row(row)
+        own = row.model is not None or row.params.get("tier") is not None
+        if not own and self._homeless is not None:
+            raise self._homeless
+        order = self._order(row, None if own else next(iter(self._models), None))
+        lane = order.lanes[0]
+        if own:
+            return _Task(row, _key_of(((lane.name, lane.base_url),), order.request), lane.name)
+        return _Task(row, _key_of(self._pool, order.request), None)
+
+    def _order(self, row: Row, model: str | None) -> Order:
+        """Let the client read a row as it would for a call, with nothing sent."""
+        return self._client._order(row.prompt, self._options(row, model), stream=False)
+
+    def _options(self, row: Row, model: str | None) -> Options:
+        """Put together what a row's call is asked with; a row's own model or tier wins over `model`."""
+        own = {name: value for name, value in row.params.items() if value is not None}
+        to = row.model if row.model is not None else None if "tier" in own else model or None
+        return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
 
     async def _work(self, pending: Iterator[_Task], journal: Journal) -> None:
         try:
             while self._planner.reason is None and (task := next(pending, None)) is not None:
-                if task.row.problem is not None:
-                    self._settle(journal, task, InputError(f"line {task.row.line}: {task.row.problem}"))
+                if task.wrong is not None:
+                    self._settle(journal, task, task.wrong)
                     await asyncio.sleep(0)
                 elif not await self._ask(task, journal):
                     return
@@ -293,7 +380,7 @@ class Batch:
         row = task.row
         tried: set[str] = set()
         while True:
-            picked = self._planner.pick(time.monotonic(), row.model, tried)
+            picked = self._planner.pick(time.monotonic(), task.lane, tried)
             if isinstance(picked, Stop):
                 return False
             if not isinstance(picked, Start):
@@ -301,36 +388,36 @@ class Batch:
                 continue
             ended: Response | PenstockError
             try:
-                ended = await self._client.complete(
-                    row.prompt, **{"model": picked.model or None, "priority": "batch", **self._params, **row.params}
-                )
+                ended = await self._client.complete(row.prompt, **self._options(row, picked.model))
             except PenstockError as error:
                 ended = error
             except BaseException:
                 self._planner.abandoned(picked.model)
                 self._change.tell()
                 raise
-            self._counts.spend(ended.attempts)
+            self._counts.spend(task, ended.attempts)
             if isinstance(ended, Response):
                 self._planner.answered(picked.model)
                 verdict = "record"
             else:
-                own = row.model is not None
-                now = time.monotonic()
-                verdict = self._planner.failed(now, picked.model, ended, own=own, tried=tried)
+                now, own, special = time.monotonic(), task.lane is not None, bool(row.params)
+                verdict = self._planner.failed(now, picked.model, ended, own=own, tried=tried, special=special)
                 tried.add(picked.model)
             if verdict == "record":
                 self._settle(journal, task, ended)
             self._change.tell()
             if verdict != "again":
                 return verdict == "record"
+            task = task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts))
 
     def _settle(self, journal: Journal, task: _Task, ended: Response | PenstockError) -> None:
         """Write a row's result down. What cannot be written is kept and tried once more at the end."""
         if isinstance(ended, Response):
-            result = _Result(task, _encoder.encode(_answer(task, ended)), None, False)
+            line = answer_line(task.row.id, task.key, ended, spent_nano=task.spent_nano)
+            result = _Result(task, line, None, False)
         else:
-            result = _Result(task, _encoder.encode(_failure(task, ended)), ended.code, ended.retriable)
+            line = failure_line(task.row.id, task.key, ended, model=task.row.model, spent_nano=task.spent_nano)
+            result = _Result(task, line, ended.code, ended.retriable)
         try:
             self._write(journal, result)
         except OutputError as error:
@@ -362,11 +449,18 @@ class Batch:
 
 
 class _Task(NamedTuple):
-    """A row to be asked, the key of its question, and the code of its failure earlier in this run."""
+    """A row to be asked, the key of its question, and the lane that it names itself.
+
+    `failed_with` is the code of its failure earlier in this run, `spent_nano` what earlier calls for it cost, `wrong` why
+    it cannot be asked.
+    """
 
     row: Row
     key: str
-    failed_with: str | None
+    lane: str | None
+    failed_with: str | None = None
+    spent_nano: int = 0
+    wrong: PenstockError | None = None
 
 
 class _Result(NamedTuple):
@@ -409,6 +503,8 @@ class _Counts:
         self.usage = Usage()
         self.cost_nano = 0
         self.unpriced = 0
+        self.cost_before_nano = 0
+        self._sent = Index()
         self.failures: Counter[str] = Counter()
 
     def row(self, code: str | None) -> None:
@@ -424,11 +520,15 @@ class _Counts:
         self.failed -= 1
         self.failures -= Counter({code: 1})
 
-    def spend(self, attempts: Sequence[Attempt]) -> None:
-        """Count what a call sent and used."""
+    def spend(self, task: _Task, attempts: Sequence[Attempt]) -> None:
+        """Count what a call of a row sent and used: its first attempt in this run, and those beyond it."""
         sent = [attempt for attempt in attempts if attempt.sent]
+        digest = id_digest(task.row.id)
         self.attempts += len(sent)
-        self.retries += max(0, len(sent) - 1)
+        self.retries += len(sent)
+        if sent and self._sent.find(digest) is None:
+            self._sent.put(digest, 0, 0)
+            self.retries -= 1
         for attempt in sent:
             self.rate_limited += attempt.outcome == "rate_limited"
             if attempt.usage is not None:
@@ -439,46 +539,6 @@ class _Counts:
                 self.cost_nano += attempt.cost_nano
 
 
-def _answer(task: _Task, answer: Response) -> dict[str, Any]:
-    usage = {"input": 0, "output": 0, **msgspec.to_builtins(answer.usage)}
-    line: dict[str, Any] = {
-        "id": task.row.id,
-        "model": f"{answer.provider}:{answer.model}",
-        "text": answer.text,
-        "stop_reason": answer.stop_reason,
-        "usage": usage,
-        "cost": answer.cost,
-        "attempts": len(answer.attempts),
-        "latency_s": round(answer.latency_s, 3),
-        "error": None,
-        "key": task.key,
-    }
-    if answer.tool_calls:
-        line["tool_calls"] = [
-            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
-        ]
-    return line
-
-
-def _failure(task: _Task, error: PenstockError) -> dict[str, Any]:
-    last = error.attempts[-1] if error.attempts else None
-    call = error if isinstance(error, CallError) else None
-    return {
-        "id": task.row.id,
-        "model": f"{last.provider}:{last.model}" if last else task.row.model,
-        "text": None,
-        "stop_reason": None,
-        "usage": None,
-        "cost": None if error.cost_nano is None else to_usd(error.cost_nano),
-        "attempts": len(error.attempts),
-        "latency_s": None,
-        "error": {
-            "code": error.code,
-            "message": error.message,
-            "status": call.status if call else None,
-            "request_id": call.request_id if call else None,
-            "attempts": len(error.attempts),
-            "retriable": error.retriable,
-        },
-        "key": task.key,
-    }
+def _key_of(lanes: tuple[tuple[str, str], ...], asked: Request | str) -> str:
+    """Hash what decides an answer: the models that may give it with their base URLs, the prompt and the parameters."""
+    return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()

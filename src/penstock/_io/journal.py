@@ -12,14 +12,15 @@ import errno
 import os
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 
-from ..errors import InputError, OutputBusy, OutputError, OutputFull
+from ..errors import CallError, InputError, OutputBusy, OutputError, OutputFull, PenstockError
+from ..types import Attempt, Response, to_nano, to_usd
 from .index import Index
 from .rows import id_digest
 
@@ -34,17 +35,23 @@ _ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
 _FLAG_BITS: Final = 2
 
 
+_Dollars = Annotated[float, msgspec.Meta(ge=0)]
+
+
 class _Failure(msgspec.Struct):
     code: str = ""
     retriable: bool = False
 
 
 class _Line(msgspec.Struct):
-    """What of a line decides whether its row is done."""
+    """What of a line decides whether its row is done, and what the row cost so far."""
 
     id: str | int
     key: str
     error: _Failure | None = None
+    cost: _Dollars | None = None
+    cost_known: _Dollars | None = None
+    cost_before: _Dollars | None = None
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -55,6 +62,7 @@ class Mended(msgspec.Struct, frozen=True):
 
 
 _line = msgspec.json.Decoder(_Line).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Journal:
@@ -104,10 +112,22 @@ class Journal:
         found = self._index.find(id_digest(name))
         if found is None or found[0] != _short(key) or not found[1] & _AGAIN:
             return None
-        with open(self._fd, "rb", closefd=False) as file:
-            file.seek(found[1] >> _FLAG_BITS)
-            record = _line(file.readline())
+        record = self._read(found[1])
         return record.error.code if record.error else None
+
+    def spent(self, name: str | int, key: str) -> int:
+        """Return what the file says that the row's calls for exactly this question cost, in nano-dollars."""
+        found = self._index.find(id_digest(name))
+        if found is None or found[0] != _short(key):
+            return 0
+        record = self._read(found[1])
+        parts = (record.cost, record.cost_known, record.cost_before)
+        return sum(to_nano(cost) for cost in parts if cost is not None)
+
+    def _read(self, place: int) -> _Line:
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(place >> _FLAG_BITS)
+            return _line(file.readline())
 
     def append(self, name: str | int, key: str, line: bytes, *, answered: bool, retriable: bool = False) -> None:
         """Write one row's line (without its end) at once, whole or not at all.
@@ -246,6 +266,69 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def answer_line(name: str | int, key: str, answer: Response, *, spent_nano: int = 0) -> bytes:
+    """Write an answered row; `spent_nano` is what earlier calls for the same question cost."""
+    line: dict[str, Any] = {
+        "id": name,
+        "model": f"{answer.provider}:{answer.model}",
+        "text": answer.text,
+        "stop_reason": answer.stop_reason,
+        "usage": {"input": 0, "output": 0, **msgspec.to_builtins(answer.usage)},
+        "cost": answer.cost,
+        "attempts": len(answer.attempts),
+        "latency_s": round(answer.latency_s, 3),
+        "error": None,
+        "key": key,
+        **_partly(answer.cost_nano, answer.attempts, spent_nano),
+    }
+    if answer.tool_calls:
+        line["tool_calls"] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+        ]
+    return _encode(line)
+
+
+def failure_line(
+    name: str | int, key: str, error: PenstockError, *, model: str | None = None, spent_nano: int = 0
+) -> bytes:
+    """Write a failed row; `model` is whom it would have asked where no attempt says so."""
+    last = error.attempts[-1] if error.attempts else None
+    call = error if isinstance(error, CallError) else None
+    return _encode(
+        {
+            "id": name,
+            "model": f"{last.provider}:{last.model}" if last else model,
+            "text": None,
+            "stop_reason": None,
+            "usage": None,
+            "cost": None if error.cost_nano is None else to_usd(error.cost_nano),
+            "attempts": len(error.attempts),
+            "latency_s": None,
+            "error": {
+                "code": error.code,
+                "message": error.message,
+                "status": call.status if call else None,
+                "request_id": call.request_id if call else None,
+                "attempts": len(error.attempts),
+                "retriable": error.retriable,
+            },
+            "key": key,
+            **_partly(error.cost_nano, error.attempts, spent_nano),
+        }
+    )
+
+
+def known_nano(attempts: Sequence[Attempt]) -> int:
+    """Sum the costs that are known, in nano-dollars."""
+    return sum(attempt.cost_nano or 0 for attempt in attempts)
+
+
+def _partly(cost_nano: int | None, attempts: Sequence[Attempt], spent_nano: int) -> dict[str, Any]:
+    known = known_nano(attempts) if cost_nano is None else 0
+    costs = {"cost_known": known, "cost_before": spent_nano}
+    return {name: to_usd(nano) for name, nano in costs.items() if nano}
 
 
 class _Lock:

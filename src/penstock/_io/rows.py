@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from .._flow.prompt import PARAMETERS, Prompt, request
+from .._flow.prompt import OPTIONS, Prompt, request
 from ..errors import ConfigError, InputError
 from .index import Index
 
@@ -22,7 +23,6 @@ PROBLEMS_SHOWN: Final = 10
 LINE_MAX_BYTES: Final = 64 * 1024 * 1024
 """A longer line is no row: no provider takes a body of this size."""
 
-_OPTIONS: Final = PARAMETERS | {"system", "model"}
 _OWN: Final = frozenset({"id", "prompt", "messages", "params"})
 _LIKE_A_PARAMETER: Final = 0.85
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -32,7 +32,8 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One question of a job. `id` tells it from the others and finds its answer again, `line` is where it stands.
 
-    `params` are parameters of `client.complete`, on top of those of the job. `problem` says why it cannot be asked.
+    `params` are options of `client.complete`, on top of those of the job. A row with a `model`, or with a `tier` in its
+    `params`, goes there and nowhere else. `problem` says why it cannot be asked.
     """
 
     id: str | int
@@ -46,10 +47,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class Template:
     """A prompt with `{column}` places; `{{` and `}}` stand for braces.
 
-    Raises: ConfigError for a brace without its partner or an empty place.
+    Raises: ConfigError for an empty one, a brace without its partner or an empty place.
     """
 
     def __init__(self, text: str) -> None:
+        if not text.strip():
+            raise ConfigError("the prompt template is empty; write what to ask, with {column} for a field of the row")
         self.text = text
         self._parts: list[tuple[str, str | None]] = []
         at, plain = 0, ""
@@ -111,15 +114,17 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 class RowFile:
     """The rows of a JSONL file, as often as you iterate it; `check` first, it finds every bad row before any is paid.
 
-    A row is `{"prompt": …}` or `{"messages": […]}` with optional `id`, `model` and parameters such as `max_tokens`;
-    with a `template` its fields are columns, and parameters stand in an object `params`. Other fields are ignored,
-    unless they look like a misspelt parameter. A row without an id has its line number as id. Blank lines are skipped.
+    A row is `{"prompt": …}` or `{"messages": […]}` with optional `id` and options of a call, such as `max_tokens` or
+    `tier`, beside them or in an object `params`; with a `template` its fields are columns, and options stand in
+    `params` only. Other fields are the user's own, unless they look like a misspelt option. A row without an id has its
+    line number as id. Blank lines are skipped.
 
     Args:
         path: the file; it is read once per iteration and never held in memory.
         template: the prompt, with columns in braces.
         limit: use only the first so many rows.
         on_bad_row: 'stop' refuses the file in `check`; 'skip' makes bad rows fail alone and drops repeated ids.
+        name: what to call it in sentences; None: its path.
     """
 
     def __init__(
@@ -129,15 +134,17 @@ class RowFile:
         template: str | None = None,
         limit: int | None = None,
         on_bad_row: OnBadRow = "stop",
+        name: str | None = None,
     ) -> None:
         self.path = Path(path)
+        self.name = name or str(path)
         self.template = None if template is None else Template(template)
         self.limit = limit
         self.on_bad_row = on_bad_row
         self._repeated: set[int] = set()
 
-    def check(self) -> Checked:
-        """Read all rows once.
+    def check(self, verify: Callable[[Row], object] | None = None) -> Checked:
+        """Read all rows once. `verify` is asked about each good one and raises for what makes it bad all the same.
 
         Raises: InputError listing the bad lines unless they are to be skipped, or when there is no row at all.
         """
@@ -154,6 +161,8 @@ class RowFile:
             else:
                 seen.put(digest, 0, 0)
                 rows += 1
+                if problem is None and verify is not None:
+                    problem = _said(verify, row)
             if problem is not None:
                 bad += 1
                 if len(problems) < PROBLEMS_SHOWN:
@@ -161,10 +170,10 @@ class RowFile:
         found = Checked(rows=rows, bad=bad, problems=tuple(problems))
         if bad and self.on_bad_row == "stop":
             raise InputError(
-                f"{self.path} has {found.summary}\nNothing was sent. Mend these lines, or use --on-bad-row skip."
+                f"{self.name} has {found.summary}\nNothing was sent. Mend these lines, or use --on-bad-row skip."
             )
         if not rows:
-            raise InputError(f"{self.path} has no rows; it needs one JSON object per line")
+            raise InputError(f"{self.name} has no rows; it needs one JSON object per line")
         return found
 
     def __iter__(self) -> Iterator[Row]:
@@ -184,7 +193,7 @@ class RowFile:
                     if line.strip():
                         yield number, line
         except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+            raise InputError(f"cannot read {self.name}: {error.strerror or error}") from error
 
     def _row(self, number: int, line: bytes) -> Row:
         try:
@@ -203,22 +212,67 @@ class RowFile:
             return Row(line=number, id=name, problem=error.message)
 
     def _ask(self, number: int, name: str | int, data: dict[str, Any]) -> Row:
-        given = data.get("params") or {}
-        if not isinstance(given, dict):
+        given = data.get("params")
+        if given is not None and not isinstance(given, dict):
             raise InputError("has params that are not an object")
+        params = {key: value for key, value in (given or {}).items() if value is not None}
         if self.template is not None:
             prompt: Prompt = self.template.fill(data)
+            if not prompt.strip():
+                raise InputError("has an empty prompt once its columns are filled in")
         else:
             prompt = _question(data)
             _spelling(data)
-            given = {key: data[key] for key in data.keys() & _OPTIONS} | given
-        params = {key: value for key, value in given.items() if value is not None}
-        model, system = params.pop("model", None), params.get("system")
-        for what, value in (("model", model), ("system", system)):
-            if value is not None and (not isinstance(value, str) or not value):
-                raise InputError(f"has a {what} that is no text")
-        request(prompt, params)
-        return Row(line=number, id=name, prompt=prompt, model=model, params=params)
+            for key in sorted(data.keys() & OPTIONS):
+                if params.get(key, data[key]) != data[key] and data[key] is not None:
+                    raise InputError(f"has {key!r} twice, beside its prompt and in params; give it once")
+                if data[key] is not None:
+                    params[key] = data[key]
+        model = params.pop("model", None)
+        if isinstance(params.get("system"), str) and not params["system"]:
+            raise InputError("has a system that is no text")
+        row = Row(line=number, id=name, prompt=prompt, model=model, params=params)
+        check_row(row)
+        return row
+
+
+def check_row(row: Row) -> None:
+    """Look at a row by itself, before anything is paid.
+
+    Raises: InputError, ConfigError naming the field that is wrong.
+    """
+    if row.problem is not None:
+        raise InputError(row.problem)
+    if row.model is not None and (not isinstance(row.model, str) or not row.model.strip()):
+        raise InputError(f"has a model that is no text but {row.model!r}; write it as 'provider:model'")
+    if not isinstance(row.params, Mapping) or not all(isinstance(name, str) for name in row.params):
+        raise InputError(f"has params that are {row.params!r}; expected options of a call by their names")
+    if isinstance(row.prompt, str) and not row.prompt.strip():
+        raise InputError("has an empty prompt")
+    if row.params.get("model") is not None:
+        raise InputError("has a model among its params; it has a place of its own in the row")
+    if row.model is not None and row.params.get("tier") is not None:
+        raise InputError("has both a model and a tier; give it one of them")
+    request(row.prompt, row.params)
+    _check_call(row.params)
+
+
+def _check_call(params: Mapping[str, Any]) -> None:
+    """Look at the options that are no part of the request; `request` has seen their names and their outer types."""
+    within = params.get("deadline_s")
+    if within is not None and not (type(within) in (int, float) and 0 < within < math.inf):
+        raise ConfigError(f"parameter 'deadline_s' is {within!r}; expected a finite number of seconds above 0")
+    for model in params.get("fallbacks") or ():
+        if not isinstance(model, str) or not model.strip():
+            raise ConfigError(f"parameter 'fallbacks' has {model!r}; expected models, e.g. ['provider:model']")
+
+
+def _said(verify: Callable[[Row], object], row: Row) -> str | None:
+    try:
+        verify(row)
+    except (InputError, ConfigError) as error:
+        return error.message
+    return None
 
 
 def id_digest(name: str | int) -> int:
@@ -242,6 +296,6 @@ def _question(data: Mapping[str, Any]) -> Prompt:
 
 
 def _spelling(data: Mapping[str, Any]) -> None:
-    for key in data.keys() - _OPTIONS - _OWN:
-        if close := difflib.get_close_matches(key, _OPTIONS | _OWN, n=1, cutoff=_LIKE_A_PARAMETER):
+    for key in data.keys() - OPTIONS - _OWN:
+        if close := difflib.get_close_matches(key, OPTIONS | _OWN, n=1, cutoff=_LIKE_A_PARAMETER):
             raise InputError(f"has the field {key!r}; did you mean {close[0]!r}?")

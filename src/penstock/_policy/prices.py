@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
@@ -431,7 +431,9 @@ class Prices:
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Every model with a price, as (provider, model): first the table's, by its own ids, then the user's."""
-        yield from ((price_id, model.id) for price_id in self._table.providers for model in self._shelf(price_id).models)
+        yield from (
+            (price_id, model.id) for price_id in self._table.providers for model in self._shelf(price_id).models
+        )
         yield from ((provider, model.id) for (provider, _), model in self._own.items())
 
     def _find(self, provider: str, model: str) -> _Model | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from yarl import URL
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ..http import Target, lost, not_sent, window
+from ..watchdog import Watchdog
 
 CHUNK_BYTES: Final = 256 * 1024
 KEEPALIVE_S: Final = 15.0
@@ -25,8 +25,8 @@ class AiohttpTransport:
     """One aiohttp session for the running event loop; the caller limits concurrency, not the connection pool."""
 
     def __init__(self, *, connect_s: float) -> None:
-        self._connect_s = connect_s
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
+        self._watchdog = Watchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: aiohttp.ClientSession | None = None
         self._urls: dict[tuple[str, str], URL] = {}
@@ -36,6 +36,7 @@ class AiohttpTransport:
         if self._open is None or self._loop is None or self._loop.is_closed():
             # A session belongs to its loop; the next asyncio.run() of the same program gets one of its own.
             self._loop = asyncio.get_running_loop()
+            self._watchdog = Watchdog()
             self._open = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -58,31 +59,18 @@ class AiohttpTransport:
         if stream:
             # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
             headers = {**headers, "Accept-Encoding": "identity"}
-        # aiohttp's own total also covers the body, so a whole answer needs no second timer; a stream has other clocks.
-        total = aiohttp.ClientTimeout(total=window(until)[0], sock_connect=self._connect_s)
         sending = self._session().request(
-            outbound.method,
-            url,
-            data=outbound.body,
-            headers=headers,
-            allow_redirects=False,
-            timeout=self._timeout if stream else total,
+            outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
         )
         try:
-            if stream:
-                async with asyncio.timeout(total.total):
-                    response = await sending
-            else:
-                response = await sending
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ConnectionTimeoutError) and time.monotonic() < until:
-                raise not_sent(target, error) from error
-            raise Expired(time.monotonic()) from None
+            response = await self._watchdog.wait(sending, until)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
             raise not_sent(target, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(target, error) from error
-        return AiohttpExchange(target, response, math.inf if stream else until)
+        return AiohttpExchange(target, response, self._watchdog)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -94,11 +82,11 @@ class AiohttpTransport:
 class AiohttpExchange:
     """The answer to one request."""
 
-    __slots__ = ("_response", "_target", "_timed_until", "headers", "status")
+    __slots__ = ("_response", "_target", "_watchdog", "headers", "status")
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, timed_until: float) -> None:
+    def __init__(self, target: Target, response: aiohttp.ClientResponse, watchdog: Watchdog) -> None:
         self._target = target
-        self._timed_until = timed_until
+        self._watchdog = watchdog
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers  # finds names in any case
@@ -128,12 +116,7 @@ class AiohttpExchange:
         Raises: OutcomeUnknown, Expired.
         """
         try:
-            if until >= self._timed_until:
-                return await self._response.read()
-            async with asyncio.timeout(window(until)[0]):
-                return await self._response.read()
-        except TimeoutError:
-            raise Expired(time.monotonic()) from None
+            return await self._watchdog.wait(self._response.read(), until)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
