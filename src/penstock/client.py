@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from hashlib import blake2s
 from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar, Unpack
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
 import msgspec
 
 from ._flow.accounting import Order
 from ._flow.effects import Lane
-from ._flow.prompt import Options, Prompt, request
+from ._flow.prompt import Options, Prompt, check_tags, request
 from ._io import settings as _settings
 from ._io.clock import Clock, SystemClock
 from ._io.drive_async import AsyncRun
@@ -79,11 +79,24 @@ class _Client(Generic[GateT, TransportT]):
 
         Raises: ConfigError.
         """
+        _expect(
+            ("model", model, str),
+            ("tiers", tiers, Mapping),
+            ("budget", budget, Budget),
+            ("retry", retry, RetryPolicy),
+            ("breaker", breaker, BreakerSettings),
+            ("timeouts", timeouts, Timeouts),
+            ("limits", limits, (Limits, Mapping)),
+            ("tags", tags, Mapping),
+            ("env", env, Mapping),
+            ("config", config, (str, bool, os.PathLike)),
+        )
         self.settings = _settings.load(config=config, env=env, keys=keys, base_urls=base_urls)
         file = self.settings.file
         self._limits = self._limits_by_name(file.limits if limits is None else limits)
         self._timeouts = timeouts or file.timeouts or Timeouts()
         self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
+        check_tags(tags or {})
         self._tags = {**file.tags, **(tags or {})}
         self._router = Router(
             tiers=file.tiers if tiers is None else tiers,
@@ -203,10 +216,17 @@ class _Client(Generic[GateT, TransportT]):
         return f"<{type(self).__name__} [{lanes}] {totals.calls} calls, {totals.attempts} attempts, ${totals.cost}>"
 
 
+def _expect(*arguments: tuple[str, object, Any]) -> None:
+    for name, value, kind in arguments:
+        if value is not None and not isinstance(value, kind):
+            wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ConfigError(f"{name} is {value!r}; expected a {wanted.replace('Mapping', 'dict')}")
+
+
 def _deadline(seconds: object) -> float | None:
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
         raise ConfigError(f"deadline_s is {seconds!r}; expected a finite number of seconds above 0")
     return float(seconds)
 
@@ -248,7 +268,8 @@ class Client(_Client[ThreadGate, SyncTransport]):
         return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
 
     def close(self) -> None:
-        """Close all connections. Calls under way fail."""
+        """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
+        self._gate.closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -297,7 +318,8 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
 
     async def close(self) -> None:
-        """Close all connections. Calls under way fail."""
+        """Close all connections and refuse new calls; those under way end by themselves, without retries."""
+        self._gate.closed = True
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

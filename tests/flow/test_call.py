@@ -69,6 +69,7 @@ def test_an_answer_carries_text_usage_cost_and_its_attempt(colour: str) -> None:
     assert outcome.transport.open == 0
 
 
+@pytest.mark.prove(5)
 @both
 @pytest.mark.parametrize(
     ("status", "code", "cls"),
@@ -106,6 +107,7 @@ def test_a_server_that_keeps_failing_is_asked_as_often_as_the_policy_says(colour
     assert len(outcome.error.attempts) == 2 or len(outcome.error.attempts) == 3
 
 
+@pytest.mark.prove(6)
 @both
 def test_retry_after_past_the_deadline_fails_now_and_says_so(colour: str) -> None:
     """Nobody waits 90 s inside a deadline of 5 s."""
@@ -127,6 +129,7 @@ def test_an_overloaded_provider_falls_back_to_the_next_model(colour: str) -> Non
     assert outcomes(outcome) == ["overloaded", "overloaded", "overloaded", "ok"]
 
 
+@pytest.mark.prove(17)
 @both
 def test_a_fault_of_the_caller_does_not_fall_back(colour: str) -> None:
     """A second model is not paid for a bad request."""
@@ -147,6 +150,7 @@ def test_a_stream_shows_chunks_and_ends_in_the_whole_answer(colour: str) -> None
     assert outcome.transport.open == 0
 
 
+@pytest.mark.prove(11)
 @both
 def test_a_stream_that_breaks_before_output_is_retried_unseen(colour: str) -> None:
     """The reader sees one stream although two were made."""
@@ -157,6 +161,7 @@ def test_a_stream_that_breaks_before_output_is_retried_unseen(colour: str) -> No
     assert outcomes(outcome) == ["outcome_unknown", "ok"]
 
 
+@pytest.mark.prove(11)
 @both
 def test_a_stream_that_breaks_after_output_raises_with_what_came(colour: str) -> None:
     """It is not retried, and its estimated usage and cost are told."""
@@ -193,6 +198,7 @@ def test_over_budget_nothing_is_sent(colour: str) -> None:
     assert outcome.client.usage().attempts == 0
 
 
+@pytest.mark.prove(8)
 @both
 def test_an_unknown_outcome_stays_held_at_its_worst(colour: str) -> None:
     """A request that went out and was never answered may have been paid: the budget counts it."""
@@ -212,6 +218,7 @@ def test_a_bug_in_the_transport_surfaces_as_it_is_and_settles(colour: str) -> No
     assert all(scope.held_nano == 0 for scope in outcome.client.budget().scopes)
 
 
+@pytest.mark.prove(12)
 def test_leaving_a_sync_stream_early_settles_and_closes() -> None:
     """What was read is counted, and the connection is dropped."""
     transport = ScriptedTransport([Scripted(body=openai_events("one ", "two ", "three"))])
@@ -228,6 +235,7 @@ def test_leaving_a_sync_stream_early_settles_and_closes() -> None:
         _ = stream.response
 
 
+@pytest.mark.prove(12)
 def test_a_dropped_stream_settles_when_it_is_collected() -> None:
     """Forgetting to close a stream does not leak its hold or its connection."""
     transport = ScriptedTransport([Scripted(body=openai_events("one ", "two "))])
@@ -252,6 +260,7 @@ class _Hanging(AsyncScriptedTransport):
         raise AssertionError("nobody sets the event")
 
 
+@pytest.mark.prove(23)
 def test_cancelling_an_async_call_twice_settles_once() -> None:
     """A second cancel during settlement finds nothing to cut, since settling never waits."""
 
@@ -312,6 +321,7 @@ def test_a_wrong_option_is_named_before_anything_is_sent(colour: str, options: d
     assert outcome.transport.sent == []
 
 
+@pytest.mark.prove(25)
 @both
 def test_no_key_is_shown_by_anything_a_user_can_print(colour: str) -> None:
     """The canary is in no repr, error or attempt."""

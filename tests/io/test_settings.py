@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,13 +29,13 @@ def test_a_key_is_taken_from_argument_then_environment_then_dotenv(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First found wins, and the origin is told."""
-    (folder / ".env").write_text("OPENAI_API_KEY='from dotenv'\n")
+    (folder / ".env").write_text("OPENAI_API_KEY='from-dotenv'\n")
     row = load().providers["openai"]
     assert load().key(row)[1] == ".env OPENAI_API_KEY"
-    monkeypatch.setenv("OPENAI_API_KEY", "from environment")
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     assert load().key(row)[1] == "environment OPENAI_API_KEY"
-    key, origin = load(keys={"openai": "from argument"}).key(row)
-    assert (key is not None and key.reveal(), origin) == ("from argument", "argument")
+    key, origin = load(keys={"openai": "from-argument"}).key(row)
+    assert (key is not None and key.reveal(), origin) == ("from-argument", "argument")
 
 
 def test_a_base_url_of_the_official_sdks_is_obeyed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,3 +132,68 @@ def test_limits_are_found_under_every_name_of_a_model_and_wrong_names_are_told(f
     for name in ("opnai", "opnai:gpt-4o", "what-is-that"):
         with pytest.raises(ConfigError, match=name):
             Client(limits={name: limits}, config=False, env={})
+
+
+@pytest.mark.parametrize("key", ["sk-canary\nX", "sk-canary\x01", "sk-canary☃", "sk canary", "", "  "])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(folder: Path, key: str) -> None:
+    """A line break from a file is cut off; anything else inside is told by its position."""
+    found = load(keys={"openai": key})
+    with pytest.raises(ConfigError, match=r"openai \(argument\)") as raised:
+        found.key(found.providers["openai"])
+    assert "canary" not in str(raised.value)
+    stripped, _ = load(keys={"openai": "sk-fine\n"}).key(found.providers["openai"])
+    assert stripped is not None
+    assert stripped.reveal() == "sk-fine"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://user:canary@127.0.0.1:9", "user name or password"),
+        ("http://127.0.0.1:99999", "host or port"),
+        ("http://127.0.0.1:abc", "host or port"),
+        ("http://[::1/v1", "host or port"),
+    ],
+)
+def test_a_base_url_that_no_transport_can_use_is_told_at_once(folder: Path, url: str, words: str) -> None:
+    """Before anything is sent, and without what may be secret."""
+    found = load(base_urls={"openai": url})
+    with pytest.raises(ConfigError, match=words) as raised:
+        found.base_url(found.providers["openai"])
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keys": {"opnai": "k"}}, "openai"),
+        ({"base_urls": {"opnai": "http://x"}}, "openai"),
+        ({"keys": {"openai": 5}}, "expected a string"),
+        ({"keys": "sk-canary"}, "dict by provider"),
+        ({"limits": 5}, "expected a Limits or dict"),
+        ({"limits": {"openai": 5}}, "expected a Limits"),
+        ({"budget": "5"}, "expected a Budget"),
+        ({"timeouts": 5}, "Timeouts"),
+        ({"retry": 5}, "RetryPolicy"),
+        ({"breaker": 5}, "BreakerSettings"),
+        ({"tags": 5}, "tags"),
+        ({"tags": {"a": 5}}, "tags"),
+        ({"tiers": 5}, "tiers"),
+        ({"transport": "zork"}, "urllib3"),
+        ({"deadline_s": 10**400}, "deadline_s"),
+        ({"model": 5}, "model"),
+    ],
+)
+def test_a_wrong_argument_of_a_client_is_told_by_name(folder: Path, options: dict[str, Any], words: str) -> None:
+    """One sentence instead of a Python error later."""
+    with pytest.raises(ConfigError) as raised:
+        Client(**{"config": False, "env": {}, **options})
+    assert words in str(raised.value)
+    assert "canary" not in str(raised.value)
+
+
+def test_a_dotenv_that_cannot_be_read_is_told(folder: Path) -> None:
+    """Keys in it are not silently missing."""
+    (folder / ".env").write_bytes(b"OPENAI_API_KEY=\xff\xfe")
+    with pytest.raises(ConfigError, match=r"\.env"):
+        load()

@@ -60,6 +60,7 @@ fault = { kind = "stall", when = "mid_stream", after_chunks = 3 }
 """
 
 
+@pytest.mark.prove(23)
 @pytest.mark.parametrize("mode", ["waiting", "stream", "queued"])
 def test_ctrl_c_ends_a_blocked_call_at_once_and_settled(mode: str) -> None:
     """Waiting for an answer, inside a stream or in the queue of the limiter: no hold, ticket or thread is left."""

@@ -49,6 +49,7 @@ def ask_with_tasks(sim: SimServer, calls: int, limits: Limits | None) -> AsyncCl
     return asyncio.run(main())
 
 
+@pytest.mark.prove(1)
 @pytest.mark.parametrize("ask", [ask_with_threads, ask_with_tasks])
 def test_a_known_limit_is_used_and_never_met(ask: Any) -> None:
     """All calls at once against 3,000 a minute: no 429, and the pace is the limit's."""
@@ -61,6 +62,7 @@ def test_a_known_limit_is_used_and_never_met(ask: Any) -> None:
     assert (totals.calls, totals.failed, totals.rate_limited) == (150, 0, 0)
 
 
+@pytest.mark.prove(3)
 @pytest.mark.parametrize("ask", [ask_with_threads, ask_with_tasks])
 def test_an_unknown_limit_is_learned_from_the_headers(ask: Any) -> None:
     """Nobody told the client, yet every call is answered and few are turned away."""
@@ -71,6 +73,7 @@ def test_an_unknown_limit_is_learned_from_the_headers(ask: Any) -> None:
     assert rejected <= 15
 
 
+@pytest.mark.prove(12, 14)
 @pytest.mark.parametrize("ask", [ask_with_threads, ask_with_tasks])
 def test_the_ledger_of_the_client_is_the_bill_of_the_server(ask: Any) -> None:
     """To the nano-dollar, where the provider reported usage."""

@@ -153,7 +153,10 @@ def _book(order: Order, record: Record, decoder: Decoder, assembly: Assembly, us
 
 def _interrupted(record: Record, error: Exception) -> NoReturn:
     assert record.response is not None
-    why = "silence on the connection" if isinstance(error, Expired) else getattr(error, "message", str(error))
+    if isinstance(error, Expired):
+        why = "silence on the connection (timeouts.idle_s)" if error.idle else "the deadline of the call passed"
+    else:
+        why = getattr(error, "message", str(error))
     raise StreamInterrupted(
         f"the stream broke after output was shown: {why}; what came is in `partial`",
         partial=record.response,

@@ -100,6 +100,13 @@ _STRINGS: dict[str, tuple[str, ...]] = {
     "tier": get_args(Tier),
     "priority": get_args(Priority),
 }
+_OWN_NAMES = {
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "messages": "the prompt is the first argument",
+    "stream": "call stream() for a stream",
+    "stream_options": "usage is asked for on every stream",
+}
 _INTEGERS = frozenset({"max_tokens", "top_k", "seed", "n", "top_logprobs"})
 
 
@@ -121,6 +128,7 @@ def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
         messages = (Message("system", options["system"]), *messages)
     if fields:
         _shape(fields)
+        _check_extra(fields.get("extra") or {})
     return Request(model="", messages=messages, **fields)
 
 
@@ -134,10 +142,15 @@ def _check_option(name: str, value: Any) -> None:
         if known and value not in known:
             raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(known)}")
     elif name == "tags":
-        if not isinstance(value, Mapping) or not all(isinstance(text, str) for tag in value.items() for text in tag):
-            raise ConfigError(f"parameter 'tags' is {value!r}; expected a dict of strings, e.g. {{'team': 'sre'}}")
+        check_tags(value)
     elif name == "fallbacks" and (isinstance(value, str) or not isinstance(value, Sequence)):
         raise ConfigError(f"parameter 'fallbacks' is {value!r}; expected a list of models, e.g. ['provider:model']")
+
+
+def check_tags(tags: object) -> None:
+    """Raises: ConfigError when tags are not a dict of strings."""
+    if not isinstance(tags, Mapping) or not all(isinstance(text, str) for tag in tags.items() for text in tag):
+        raise ConfigError(f"parameter 'tags' is {tags!r}; expected a dict of strings, e.g. {{'team': 'sre'}}")
 
 
 def _no_such_option(name: str) -> str:
@@ -165,6 +178,14 @@ def _shape(fields: dict[str, Any]) -> None:
             raise ConfigError(f"parameter {name!r} is {value!r}; expected a finite number")
     if fields.get("max_tokens", 1) < 1:
         raise ConfigError(f"parameter 'max_tokens' is {fields['max_tokens']}; expected at least 1")
+
+
+def _check_extra(extra: Mapping[str, Any]) -> None:
+    """Refuse what has a name of its own: what the gate does not see it can neither limit nor hold money for."""
+    for name in extra:
+        own = _OWN_NAMES.get(name, name if name in OPTIONS else None)
+        if own is not None:
+            raise ConfigError(f"extra[{name!r}]: {own}" if " " in own else f"extra[{name!r}]: give it as {own}=…")
 
 
 def _expected(error: msgspec.ValidationError) -> str:
@@ -206,43 +227,64 @@ def _messages(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message("user", prompt),)
     if isinstance(prompt, Message):
-        return (prompt,)
-    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
+        return (_sound(prompt, 0),)
+    if isinstance(prompt, Mapping | bytes | bytearray) or not isinstance(prompt, Sequence):
         raise InputError(f"the prompt is a {type(prompt).__name__}; expected a string or a list of messages")
     if not prompt:
         raise InputError("the prompt is an empty list; expected at least one message")
-    return tuple(
-        item if isinstance(item, Message) else message for at, item in enumerate(prompt) for message in _read(item, at)
-    )
+    return tuple([_read(item, at) for at, item in enumerate(prompt)])
 
 
-def _read(item: Any, at: int) -> tuple[Message, ...]:
+def _sound(message: Message, at: int) -> Message:
+    """Check a message that was made by hand, as msgspec does not: role, content and the types inside its parts."""
+    if message.role not in ROLES.values():
+        raise InputError(f"messages[{at}].role is {message.role!r}; expected system, user, assistant or tool")
+    if isinstance(message.content, str):
+        return message
+    if not isinstance(message.content, tuple | list):
+        raise InputError(
+            f"messages[{at}].content is a {type(message.content).__name__}; expected a string or a tuple of parts"
+        )
+    try:
+        return msgspec.convert(msgspec.to_builtins(message), Message)
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        why = _expected(error) if isinstance(error, msgspec.ValidationError) else str(error)
+        raise InputError(f"messages[{at}]: {why}") from None
+
+
+def _read(item: Any, at: int) -> Message:
     if isinstance(item, Message):
-        return (item,)
+        return _sound(item, at)
     if not isinstance(item, Mapping):
         raise InputError(
             f"messages[{at}] is a {type(item).__name__}; expected a Message or a dict with role and content"
         )
-    role = ROLES.get(item.get("role", ""))
+    given, content, name, calls = (item.get(field) for field in ("role", "content", "name", "tool_calls"))
+    role = ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise InputError(f"messages[{at}].role is {item.get('role')!r}; expected one of {', '.join(ROLES)}")
-    content = item.get("content")
+        raise InputError(f"messages[{at}].role is {given!r}; expected one of {', '.join(ROLES)}")
+    if not isinstance(name, str | None):
+        raise InputError(f"messages[{at}].name is {name!r}; expected a string")
     if role == "tool" and "tool_call_id" in item:
         text = content if isinstance(content, str) else _plain(content, at)
-        return (Message("tool", (ToolResult(tool_call_id=item["tool_call_id"], content=text),)),)
-    calls = [_tool_call(call, at) for call in item.get("tool_calls") or ()]
+        return _sound(Message("tool", (ToolResult(tool_call_id=item["tool_call_id"], content=text),)), at)
+    if not isinstance(calls, list | tuple | None):
+        raise InputError(f"messages[{at}].tool_calls is a {type(calls).__name__}; expected a list")
     if isinstance(content, str) and not calls:
-        return (Message(role, content, item.get("name")),)
+        return Message(role, content, name)
     if content is None and not calls:
         raise InputError(f"messages[{at}] has no content")
-    if not isinstance(content, str | Sequence | None):
+    if not isinstance(content, str | list | tuple | None):
         raise InputError(f"messages[{at}].content is a {type(content).__name__}; expected a string or a list of parts")
-    given: Sequence[Any] = ([Text(content)] if content else []) if isinstance(content, str) else content or []
-    parts = [
-        part if isinstance(part, msgspec.Struct) else _part(part, f"messages[{at}].content[{i}]")
-        for i, part in enumerate(given)
-    ]
-    return (Message(role, (*parts, *calls), item.get("name")),)  # type: ignore[arg-type]
+    pieces = ([content] if content else []) if isinstance(content, str) else content or []
+    parts = [_piece(piece, f"messages[{at}].content[{i}]") for i, piece in enumerate(pieces)]
+    return _sound(Message(role, (*parts, *[_tool_call(call, at) for call in calls or ()]), name), at)
+
+
+def _piece(piece: Any, where: str) -> Part:
+    if isinstance(piece, str):
+        return Text(piece)
+    return piece if isinstance(piece, Part) else _part(piece, where)
 
 
 def _plain(content: Any, at: int) -> str:
@@ -254,8 +296,10 @@ def _plain(content: Any, at: int) -> str:
 def _tool_call(call: Any, at: int) -> ToolCall:
     try:
         function = call["function"]
-        return ToolCall(id=call["id"], name=function["name"], arguments=function.get("arguments") or "{}")
-    except (KeyError, TypeError):
+        arguments = function.get("arguments") or "{}"
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+        return msgspec.convert({"id": call["id"], "name": function["name"], "arguments": text}, ToolCall)
+    except (KeyError, TypeError, AttributeError, RecursionError, msgspec.ValidationError):
         raise InputError(f"messages[{at}].tool_calls: expected {{'id', 'function': {{'name', 'arguments'}}}}") from None
 
 
@@ -297,8 +341,10 @@ def _part(part: Any, where: str) -> Part:
                     is_error=bool(part.get("is_error")),
                 )
         return msgspec.convert(part, Part)  # type: ignore[no-any-return]
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise InputError(f"{where} of type {part.get('type')!r} lacks {error}") from None
+    except (TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where} of type {part.get('type')!r} has a field of the wrong type: {error}") from None
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {_expected(error)}") from None
 

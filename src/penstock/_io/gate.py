@@ -22,6 +22,7 @@ from .._policy.tally import Tally, Totals
 from ..errors import (
     BreakerOpen,
     CallError,
+    ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
     LimitExceeded,
@@ -76,6 +77,7 @@ class Gate:
         self.clock = clock
         self.budget = budget
         self.retry = retry
+        self.closed = False
         self._limits = limits
         self._breaker = breaker
         self._lock = threading.Lock()
@@ -109,6 +111,8 @@ class Gate:
 
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
+        if self.closed:
+            raise ConfigError("this client is closed; make a new one")
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:

@@ -7,7 +7,7 @@ import threading
 
 from .._flow.effects import Admission, Record
 from .._policy.limiter import Ticket
-from ..errors import DeadlineExceeded
+from ..errors import ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
 
 
@@ -53,7 +53,7 @@ class AsyncGate(Gate):
     """The gate of an event loop: a parked attempt is a future, the clock is watched by `loop.call_later`."""
 
     place = _Turn
-    _loop: asyncio.AbstractEventLoop
+    _loop: asyncio.AbstractEventLoop | None = None
 
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
@@ -61,7 +61,12 @@ class AsyncGate(Gate):
         Raises: BreakerOpen, DeadlineExceeded.
         """
         state, ticket = self.state(record.lane), record.ticket
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and self._loop.is_running():
+            raise ConfigError(
+                "an AsyncClient serves one event loop at a time, and another one is using it; make one each"
+            )
+        self._loop = loop
         self._watch(state)
         seconds = None if ticket.deadline is None else ticket.deadline - ticket.asked_at
         try:
@@ -86,7 +91,7 @@ class AsyncGate(Gate):
                 return
             timer[0].cancel()
             state.timer = None
-        if due is not None and not self._loop.is_closed():
+        if due is not None and self._loop is not None and not self._loop.is_closed():
             state.timer = (self._loop.call_later(max(0.0, due - self.clock.now()), self._rung, state), due)
 
     def _rung(self, state: LaneState) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -71,6 +72,8 @@ class Settings:
         self._keys = keys
         self._base_urls = base_urls
         self.providers: dict[str, Provider] = _providers(file, files)
+        for name, given in (("keys", keys), ("base_urls", base_urls)):
+            _check_names(name, given, self.providers)
         with _place(files):
             self.prices = _price_table(tuple(self.providers.values())).with_overrides(file.prices)
         self.budget = Budget(**file.budget) if file.budget else None
@@ -87,11 +90,11 @@ class Settings:
         Raises: MissingKey.
         """
         if provider.name in self._keys:
-            return Secret(self._keys[provider.name]), "argument"
+            return _secret(self._keys[provider.name], provider, "argument"), "argument"
         for name in provider.key_env:
             found = self._variable(name)
             if found is not None:
-                return Secret(found.value.strip()), found.origin
+                return _secret(found.value, provider, found.origin), found.origin
         if provider.local or provider.auth == "none":
             return None, "not needed"
         names = " or ".join(provider.key_env) or f"keys={{{provider.name!r}: …}}"
@@ -114,14 +117,49 @@ class Settings:
             where = " or ".join(provider.base_url_env) or f"base_urls={{{provider.name!r}: …}}"
             raise ConfigError(f"{provider.name} has no address; set {where}")
         url = found.value if "://" in found.value else f"http://{found.value}"
-        if not re.match(r"^https?://[^/\s?#]+[^\s?#]*$", url):
-            raise ConfigError(
-                f"the base URL of {provider.name} ({found.origin}) is not an http(s) URL without query: {_shown(url)!r}"
-            )
+        wrong = _wrong_url(url)
+        if wrong:
+            raise ConfigError(f"the base URL of {provider.name} ({found.origin}) {wrong}: {_shown(url)!r}")
         return Source(url.rstrip("/"), found.origin)
 
     def __repr__(self) -> str:
         return f"<Settings from {', '.join(self.files) or 'defaults'}>"
+
+
+def _check_names(what: str, given: Mapping[str, str], providers: Mapping[str, Provider]) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{what} is a {type(given).__name__}; expected a dict by provider name")
+    for name, value in given.items():
+        if name not in providers:
+            near = difflib.get_close_matches(str(name), providers, n=1)
+            raise ConfigError(f"{what}[{name!r}]: no such provider" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if not isinstance(value, str):
+            raise ConfigError(f"{what}[{name!r}] is a {type(value).__name__}; expected a string")
+
+
+def _secret(value: str, provider: Provider, origin: str) -> Secret:
+    text = value.strip()
+    at = next((at for at, character in enumerate(text) if not "!" <= character <= "~"), None)
+    if at is not None or not text:
+        what = "is empty" if not text else f"has a character at position {at + 1 if at else 1} that no header can carry"
+        raise ConfigError(
+            f"the key of {provider.name} ({origin}) {what}; copy it again, without line breaks"
+        )
+    return Secret(text)
+
+
+def _wrong_url(url: str) -> str | None:
+    if not re.match(r"^https?://[^/\s?#]+[^\s?#]*$", url):
+        return "is not an http(s) URL without query"
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:
+            return "has no host or port"
+    except ValueError:
+        return "has no valid host or port"
+    if parts.username is not None or parts.password is not None:
+        return "holds a user name or password; give the key by its own variable"
+    return None
 
 
 def _shown(url: str) -> str:
@@ -187,16 +225,27 @@ def _files(config: str | os.PathLike[str] | bool | None, env: Mapping[str, str])
     named = env.get("PENSTOCK_CONFIG")
     if named and not Path(named).is_file():
         raise ConfigError(f"there is no settings file at {named}, which PENSTOCK_CONFIG names")
-    home = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "penstock" / "config.toml"
-    return [path for path in (home, Path(named) if named else Path(PROJECT_FILE)) if path.is_file()]
+    home = env.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    usual = (Path(home) / "penstock" / "config.toml", Path(named) if named else Path(PROJECT_FILE))
+    return [path for path in usual if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be looked at: {error.strerror}") from None
 
 
 def _dotenv() -> dict[str, str | None]:
-    if not Path(".env").is_file():
+    if not _is_file(Path(".env")):
         return {}
     from dotenv import dotenv_values
 
-    return dict(dotenv_values(".env"))
+    try:
+        return dict(dotenv_values(".env"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f".env cannot be read: {error}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

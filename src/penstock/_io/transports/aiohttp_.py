@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -21,6 +22,13 @@ KEEPALIVE_S: Final = 15.0
 """Below the idle limit of every provider's balancer, so that a pooled connection is rarely found closed."""
 
 
+class _Connector(aiohttp.TCPConnector):
+    """A connector that goes quietly when its loop is gone: nothing is left then that could be closed."""
+
+    def __del__(self, _warnings: Any = None) -> None:
+        """Say nothing; the sockets close with their transports."""
+
+
 class AiohttpTransport:
     """One aiohttp session for the running event loop; the caller limits concurrency, not the connection pool."""
 
@@ -29,16 +37,20 @@ class AiohttpTransport:
         self._watchdog = Watchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: aiohttp.ClientSession | None = None
+        self._pid = 0
         self._urls: dict[tuple[str, str], URL] = {}
         self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
-        if self._open is None or self._loop is None or self._loop.is_closed():
-            # A session belongs to its loop; the next asyncio.run() of the same program gets one of its own.
+        if self._open is None or self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
+            # A session belongs to its loop and process: the next asyncio.run() and a forked child get their own.
+            if self._open is not None:
+                self._open.detach()
+            self._pid = os.getpid()
             self._loop = asyncio.get_running_loop()
             self._watchdog = Watchdog()
             self._open = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 trust_env=self._proxied,
@@ -75,8 +87,12 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close all connections."""
         session, self._open = self._open, None
-        if session is not None and self._loop is asyncio.get_running_loop():
+        if session is None:
+            return
+        if self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
             await session.close()
+        else:
+            session.detach()
 
 
 class AiohttpExchange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -30,8 +31,19 @@ class Httpx2Transport:
 
     def __init__(self, *, connect_s: float, client: httpx2.Client | None = None) -> None:
         self._connect_s = connect_s
-        self._owned = client is None
-        self._client = client or httpx2.Client(limits=httpx2.Limits(max_connections=None), follow_redirects=False)
+        self._given = client
+        self._clients: dict[int, httpx2.Client] = {}
+
+    @property
+    def _client(self) -> httpx2.Client:
+        if self._given is not None:
+            return self._given
+        # A forked child gets a client of its own: two processes on one connection would read each other's answers.
+        found = self._clients.get(os.getpid())
+        if found is None:
+            made = httpx2.Client(limits=httpx2.Limits(max_connections=None), follow_redirects=False)
+            found = self._clients.setdefault(os.getpid(), made)
+        return found
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Httpx2Exchange:
         """Send and wait for status and headers.
@@ -60,8 +72,8 @@ class Httpx2Transport:
 
     def close(self) -> None:
         """Close the client, unless the caller owns it."""
-        if self._owned:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
 
 
 class Httpx2Exchange:

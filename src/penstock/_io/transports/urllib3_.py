@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import urllib.request
@@ -33,11 +34,13 @@ class Urllib3Transport:
     def __init__(self, *, connect_s: float) -> None:
         self._connect_s = connect_s
         self._lock = threading.Lock()
-        self._pools: dict[str, tuple[Any, str]] = {}
+        self._pools: dict[tuple[int, str], tuple[Any, str]] = {}
         self._managers: list[urllib3.PoolManager] = []
 
     def _pool(self, base_url: str) -> tuple[Any, str]:
-        found = self._pools.get(base_url)
+        # A forked child gets pools of its own: two processes on one connection would read each other's answers.
+        key = (os.getpid(), base_url)
+        found = self._pools.get(key)
         if found is not None:
             return found
         with self._lock:
@@ -53,7 +56,7 @@ class Urllib3Transport:
             prefix = (url.path or "").rstrip("/")
             if proxy and url.scheme == "http":
                 prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
-            return self._pools.setdefault(base_url, (manager.connection_from_url(base_url), prefix))
+            return self._pools.setdefault(key, (manager.connection_from_url(base_url), prefix))
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
         """Send and wait for status and headers.
