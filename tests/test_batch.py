@@ -38,7 +38,7 @@ def go(
     sim: SimServer, rows: Sequence[Row] | RowFile, output: Path, *, models: Sequence[str] = (OPENAI,), **options: Any
 ) -> BatchReport:
     """Run a job to its end."""
-    chosen = {name: options.pop(name) for name in ("concurrency", "params") if name in options}
+    chosen = {name: options.pop(name) for name in ("concurrency", "params", "count_earlier") if name in options}
 
     async def main() -> BatchReport:
         async with client(sim, **options) as made:
@@ -142,6 +142,148 @@ def test_a_row_may_name_its_own_model_and_a_wrong_one_fails_alone(tmp_path: Path
     assert (report.answered, report.failed, report.stopped) == (6, 1, None)
 
 
+BAD_OPTIONS: list[dict[str, Any]] = [
+    {"params": {"deadline_s": -1}},
+    {"params": {"tags": "a"}},
+    {"params": {"priority": "P1"}},
+    {"params": {"tier": "simple"}},
+    {"params": {"tier": 3}},
+    {"params": {"fallbacks": [3]}},
+    {"params": {"fallbacks": ["nosuch:model"]}},
+    {"params": {"max_tokens": "many"}},
+    {"params": {"frobnicate": 1}},
+    {"params": {"model": OPENAI}},
+    {"params": {3: 4}},
+    {"params": ["x"]},
+    {"model": 7},
+    {"model": "groq:llama"},
+    {"prompt": ""},
+    {"prompt": [{"role": ["user"], "content": "a"}]},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_OPTIONS, ids=str)
+def test_a_row_that_is_wrong_by_itself_fails_alone(tmp_path: Path, bad: dict[str, Any]) -> None:
+    """Whatever is wrong with it, it is a failed row, and nothing is sent for it."""
+    rows = [Row(**{"id": "bad", "prompt": "a", **bad}), *some(30)]
+    with SimServer() as sim:
+        report = go(sim, rows, tmp_path / "out")
+        assert sim.bill()["attempts"] == 30
+    assert (report.answered, report.failed, report.stopped) == (30, 1, None)
+    failed = lines(tmp_path / "out")[0]
+    assert (failed["id"], failed["error"]["retriable"], failed["attempts"]) == ("bad", False, 0)
+    assert failed["error"]["code"] in ("config", "input", "unknown_provider", "missing_key")
+
+
+@pytest.mark.parametrize("field", ["model", "fallbacks", "tier"])
+def test_a_row_of_a_file_that_the_client_cannot_ask_is_found_before_anything_is_paid(
+    tmp_path: Path, field: str
+) -> None:
+    """It needs the settings to be seen, and is named with its line all the same."""
+    value: object = {"model": "opnai:gpt-4o", "fallbacks": ["opnai:gpt-4o"], "tier": "simple"}[field]
+    path = tmp_path / "in"
+    path.write_text('{"prompt": "x"}\n' + json.dumps({"prompt": "y", field: value}) + "\n")
+    with SimServer() as sim:
+        with pytest.raises(InputError, match="line 2: ") as raised:
+            go(sim, RowFile(path), tmp_path / "out")
+        assert sim.bill()["attempts"] == 0
+        assert ("simple" if field == "tier" else "did you mean 'openai'") in str(raised.value)
+        report = go(sim, RowFile(path, on_bad_row="skip"), tmp_path / "out")
+    assert (report.answered, report.failed, report.stopped) == (1, 1, None)
+    assert lines(tmp_path / "out")[1]["error"]["message"].startswith("line 2: ")
+
+
+def test_a_row_with_a_tier_goes_where_the_tier_does(tmp_path: Path) -> None:
+    """Not to the models of the job; and where it goes is part of its question."""
+    rows = [*some(3), Row(id="t", prompt="a", params={"tier": "simple"})]
+    with SimServer() as sim:
+        go(sim, rows, tmp_path / "out", tiers={"simple": ANTHROPIC})
+        assert [row["model"] for row in lines(tmp_path / "out")] == [OPENAI] * 3 + [ANTHROPIC]
+        report = go(sim, rows, tmp_path / "out", tiers={"simple": "openai:gpt-4o"})
+    assert (report.before, report.answered) == (3, 1)
+    assert lines(tmp_path / "out")[3]["model"] == "openai:gpt-4o"
+
+
+def test_a_job_that_says_two_places_or_none_is_refused(tmp_path: Path) -> None:
+    """Before anything is sent, since all its rows would share the mistake."""
+    with SimServer() as sim:
+        for params in ({"tier": "simple"}, {"model": OPENAI}, {"deadline_s": 0}):
+            with pytest.raises(ConfigError, match=next(iter(params))):
+                go(sim, some(3), tmp_path / "out", params=params)
+        with pytest.raises(ConfigError, match="No model"):
+            go(sim, some(3), tmp_path / "out", models=[])
+        assert sim.bill()["attempts"] == 0
+
+
+def test_answers_of_another_base_url_are_no_answers(tmp_path: Path) -> None:
+    """A real run on the output of a simulated one asks every row, and counts none of its cost."""
+    with SimServer() as first, SimServer() as other:
+        go(first, some(10), tmp_path / "out")
+        assert go(first, some(10), tmp_path / "out").before == 10
+        report = go(other, some(10), tmp_path / "out")
+        assert other.bill()["attempts"] == 10
+    assert (report.before, report.answered, report.cost_before_nano) == (0, 10, 0)
+    assert len(lines(tmp_path / "out")) == 10
+
+
+def test_every_attempt_beyond_the_first_of_a_row_is_a_retry(tmp_path: Path) -> None:
+    """Those of the second pass and of another model too."""
+    from penstock import RetryPolicy
+
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 503 }\ntimes = 3')
+        report = go(sim, some(10), tmp_path / "out", retry=RetryPolicy(attempts=2, base_s=0.001))
+    assert (report.answered, report.attempts, report.retries) == (10, 13, 3)
+    with SimServer() as sim:
+        report = go(sim, some(20), tmp_path / "two", models=[OPENAI, ANTHROPIC], keys={"openai": "bad"})
+    assert report.answered == 20
+    assert report.attempts == 20 + report.retries > 20
+
+
+def test_a_rerun_counts_what_the_output_records_as_spent(tmp_path: Path) -> None:
+    """The cap is one for all runs of the job where the client begins with the run; figures and sentence say so."""
+    options: dict[str, Any] = {"params": {"max_tokens": 40}, "count_earlier": True}
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.005))) as sim:
+        sim.play('[[rule]]\nmatch = { nth = [3, 9] }\nfault = { kind = "status", status = 500 }')
+        cap = go(sim, some(100), tmp_path / "all", **options).cost_nano // 2
+        sim.reset()
+        sim.play('[[rule]]\nmatch = { nth = [3, 9] }\nfault = { kind = "status", status = 500 }')
+        budget = Budget(total=f"{cap / 1e9:.9f}")
+        first = go(sim, some(100), tmp_path / "out", budget=budget, **options)
+        assert first.stopped == "budget"
+        spent = sim.bill()["total_nano"]
+        again = go(sim, some(100), tmp_path / "out", budget=budget, **options)
+        assert again.cost_before_nano == spent, "also of rows one of whose attempts has an unknown cost"
+        assert sim.bill()["total_nano"] <= cap
+        assert isinstance(again.cause, BudgetExceeded)
+        assert (again.cause.cap_nano, again.cause.spent_nano) == (cap, spent + again.cost_nano)
+        more = go(sim, some(100), tmp_path / "out", budget=Budget(total=f"{3 * cap / 1e9:.9f}"), **options)
+        assert (more.left, more.cost_before_nano + more.cost_nano) == (0, sim.bill()["total_nano"])
+
+
+def test_without_being_told_a_budget_is_the_clients_own(tmp_path: Path) -> None:
+    """A client that lives on has the money in its account already."""
+    with SimServer() as sim:
+        first = go(sim, some(5), tmp_path / "out")
+        report = go(sim, some(6), tmp_path / "out", budget=Budget(total="0.01"))
+    assert (report.answered, report.stopped, report.cost_before_nano) == (1, None, first.cost_nano)
+
+
+def test_a_row_carries_what_its_earlier_calls_cost(tmp_path: Path) -> None:
+    """So that nothing of it is forgotten when its line is replaced."""
+    with SimServer() as sim:
+        sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 400 }\ntimes = 1')
+        go(sim, some(5), tmp_path / "out")
+        out = lines(tmp_path / "out")
+        out[3]["cost"] = 0.000123  # a failure that was paid, such as an answer that could not be read
+        (tmp_path / "out").write_text("".join(json.dumps(row) + "\n" for row in out))
+        report = go(sim, some(5), tmp_path / "out")
+        line = lines(tmp_path / "out")[3]
+        assert (line["error"], line["cost_before"]) == (None, 0.000123)
+        again = go(sim, some(5), tmp_path / "out")
+    assert again.cost_before_nano == report.cost_before_nano + report.cost_nano
+
+
 def test_a_refused_key_wastes_few_calls(tmp_path: Path) -> None:
     """The run stops; its rows are left for a run with a better key."""
     with SimServer() as sim:
@@ -242,6 +384,7 @@ def test_a_cancelled_run_leaves_whole_lines(tmp_path: Path) -> None:
     assert (report.before, report.answered) == (done, 200 - done)
 
 
+@pytest.mark.prove(1)
 def test_limits_are_kept_without_a_429(tmp_path: Path) -> None:
     """The job waits in the gate, not at the server."""
     from penstock import Limits as Told
@@ -304,6 +447,7 @@ def test_a_full_disk_stops_the_run_and_loses_no_line(tmp_path: Path) -> None:
     assert (report.left, report.failed) == (0, 0)
 
 
+@pytest.mark.prove(21)
 def test_answers_under_way_find_room_when_the_disk_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The room kept aside takes them, so that none is paid twice. The disk is a stand-in: a real one needs root."""
     import errno

@@ -1,8 +1,11 @@
 """Run the tests that prove guarantees, print the table, write build/prove.json.
 
 A test proves line 15 of docs/guarantees.md by `@pytest.mark.prove(15)` and adds a figure by
-`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`. A guarantee holds when its page says so and
-every test that carries its number passes. Exits with 1 when a test fails, or when the page claims what no test proves.
+`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`.
+
+The page says of each guarantee whether it is held (all of it is proved), held partly (what is not shown stands there)
+or not held yet (nothing is proved). The first two are true only when every test that carries the number passes, and at
+least one does. Exits with 1 when a test fails, or when the page claims what no test proves.
 """
 
 import json
@@ -11,6 +14,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 import pytest
 
@@ -18,16 +22,18 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "guarantees.md"
 OUT = ROOT / "build" / "prove.json"
 
-ROW = re.compile(r"^\| *(\d+) *\| *\*\*(.+?)\*\*.*?\| *(held|not held yet) *\|", re.MULTILINE)
+State = Literal["held", "partly", "not held yet"]
+
+ROW = re.compile(r"^\| *(\d+) *\| *\*\*(.+?)\*\*.*?\| *(held|partly|not held yet) *\|", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Guarantee:
-    """One row of the page; the promise is its first words, in bold."""
+    """One row of the page: what it promises, in the words in bold, and how far the page says that it is held."""
 
     number: int
     promise: str
-    claimed: bool
+    claim: State
 
 
 @dataclass
@@ -64,16 +70,16 @@ class Collector:
 
 def read_guarantees(page: str) -> list[Guarantee]:
     """The rows of the guarantees page."""
-    return [Guarantee(int(number), promise, state == "held") for number, promise, state in ROW.findall(page)]
+    return [Guarantee(int(number), promise, cast("State", state)) for number, promise, state in ROW.findall(page)]
 
 
 def verdict(guarantee: Guarantee, evidence: Evidence) -> str:
-    """Held, failed, unproved, or how far it is."""
+    """What the page claims, unless a test failed or none proves it."""
     if evidence.failed:
         return "FAILED"
-    if guarantee.claimed:
-        return "held" if evidence.passed else "UNPROVED"
-    return "in part" if evidence.passed else "not held yet"
+    if guarantee.claim != "not held yet" and not evidence.passed:
+        return "UNPROVED"
+    return guarantee.claim
 
 
 def figures_of(guarantees: list[Guarantee], evidence: dict[int, Evidence]) -> dict[str, object]:
@@ -81,7 +87,7 @@ def figures_of(guarantees: list[Guarantee], evidence: dict[int, Evidence]) -> di
     verdicts = [verdict(guarantee, evidence[guarantee.number]) for guarantee in guarantees]
     figures: dict[str, object] = {
         "guarantees": len(guarantees),
-        "held": verdicts.count("held"),
+        **{state.replace(" ", "_"): verdicts.count(state) for state in get_args(State)},
         "failed": verdicts.count("FAILED"),
         "unproved": verdicts.count("UNPROVED"),
         "proofs_passed": sum(each.passed for each in evidence.values()),
@@ -112,7 +118,10 @@ def main() -> int:
     figures = figures_of(guarantees, evidence)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps({"figures": figures}, indent=2) + "\n", encoding="utf-8")
-    print(f"{figures['held']} of {figures['guarantees']} guarantees held; figures in {OUT.relative_to(ROOT)}")
+    print(
+        f"Of {figures['guarantees']} guarantees {figures['held']} are held, {figures['partly']} partly,"
+        f" {figures['not_held_yet']} not yet; figures in {OUT.relative_to(ROOT)}"
+    )
     return int(status != pytest.ExitCode.OK or bool(figures["failed"]) or bool(figures["unproved"]))
 
 

@@ -61,7 +61,8 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `left` have no
     result. `attempts` are those that went out, `retries` those beyond the first of their row. `cost_nano` sums the
     attempts of this run whose cost is known, `unpriced` counts those whose cost is not, and `cost_before_nano` is what
-    the output records of earlier calls for the same questions. `stopped` says why it ended early, `cause` is the error behind it. `failures` counts error codes.
+    the output records of earlier calls for the same questions. `stopped` says why it ended early, `cause` is the error
+    behind it. `failures` counts error codes.
     """
 
     rows: int = 0
@@ -219,8 +220,8 @@ class Batch:
                 raise InputError(f"two rows have the id {row.id!r}; give each its own")
             seen.add(str(row.id))
             wrong = self._task(row).wrong
-            if wrong is not None and wrong is self._homeless:
-                raise wrong
+            if self._homeless is not None and wrong is self._homeless:
+                raise self._homeless
             if wrong is not None:
                 problems.append(f"row {row.id!r}: {wrong.message}")
         return Checked(rows=len(seen), bad=len(problems), problems=tuple(problems[:PROBLEMS_SHOWN]))
@@ -297,6 +298,8 @@ class Batch:
                 self._counts.cost_before_nano += journal.spent(row.id, task.key)
                 if number % STOCK_ROWS == 0:
                     await asyncio.sleep(0)
+                    if self._planner.reason is not None:
+                        return
         if self._count_earlier:
             # Only the total: days and months have accounts of their own, and the money went out on other ones.
             self._client._gate.budget._total.spent += self._counts.cost_before_nano
@@ -451,8 +454,8 @@ class Batch:
 class _Task(NamedTuple):
     """A row to be asked, the key of its question, and the lane that it names itself.
 
-    `failed_with` is the code of its failure earlier in this run, `spent_nano` what earlier calls for it cost, `wrong` why
-    it cannot be asked.
+    `failed_with` is the code of its failure earlier in this run, `spent_nano` what earlier calls for it cost, `wrong`
+    why it cannot be asked.
     """
 
     row: Row

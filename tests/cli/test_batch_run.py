@@ -50,6 +50,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, torn: int) -> None:
     assert ("cut off" in again.stderr) is (torn > 1)
 
 
+@pytest.mark.prove(21)
 def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(tmp_path: Path) -> None:
     """Exit code 130, whole lines, nothing paid for nothing, and the command to resume."""
     write_rows(tmp_path / "in.jsonl", ROWS)
@@ -148,18 +149,26 @@ def test_rows_come_from_stdin_too(tmp_path: Path) -> None:
 WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("--prompt", "{log"), 78, "names no column"),
     (("-m", "nosuch:model"), 78, "nosuch"),
+    (("-m", "opnai:gpt-4o"), 78, "did you mean 'openai'"),
+    (("-m", ""), 78, "No model"),
+    (("-m", "openai:"), 78, "no model"),
+    (("-m", "openai:gpt-4o-minii"), 65, "did you mean openai:gpt-4o-mini?"),
     (("-m", "openai:gpt-4o-mini", "-m", "nosuch:model"), 78, "nosuch"),
     (("-m", "groq:llama"), 78, "GROQ_API_KEY"),
     (("-m", "openai:gpt-unheard-of"), 65, "gpt-unheard-of"),
     (("-o", "nowhere/out.jsonl"), 73, "does not exist"),
     (("-o", "."), 73, "folder"),
     (("-o", "in.jsonl"), 65, "no result of a run"),
-    (("--budget", "lots"), 78, "lots"),
-    (("--budget", "-1"), 78, "-1"),
-    (("--budget", "0"), 78, "nothing could be sent"),
-    (("--budget", "nan"), 78, "nan"),
-    (("--temperature", "nan"), 78, "NaN"),
-    (("--concurrency", "0"), 64, "--concurrency"),
+    *(
+        (("--budget", value), 64, f"'--budget': {value!r} is no amount of dollars above 0")
+        for value in ("lots", "-1", "0", "nan", "inf", "1e999", "1e999999999", "", "$", "0.0000000001")
+    ),
+    *((("--temperature", value), 64, f"'--temperature': {value!r} is no finite number") for value in ("nan", "hot")),
+    *(
+        ((option, "0"), 64, f"'{option}': 0 is not in the range x>=1")
+        for option in ("--concurrency", "--rpm", "--tpm", "--limit", "--max-tokens")
+    ),
+    (("--prompt", ""), 78, "template is empty"),
     (("--frobnicate",), 64, "--frobnicate"),
 ]
 
@@ -173,4 +182,61 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, options: tuple[str, ...]
         assert sim.bill()["total_nano"] == 0
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
     assert words in ended.stderr
+    assert "Usage:" not in ended.stderr
     assert (tmp_path / "in.jsonl").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing", "cannot read missing: No such file"),
+        ("folder", "cannot read folder: Is a directory"),
+        ("noise", "noise has"),
+        ("empty", "empty has no rows"),
+        ("-", "stdin has no rows"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_exit_code_65(tmp_path: Path, name: str, words: str) -> None:
+    """A missing file, a folder, noise, nothing: no output is made."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "noise").write_bytes(bytes(range(256)))
+    (tmp_path / "empty").touch()
+    with SimServer() as sim:
+        ended = penstock("batch", "run", name, "-o", "out.jsonl", sim=sim, folder=tmp_path)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (65, False), ended.stderr
+    assert words in ended.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_bad_option_of_one_row_is_said_before_anything_is_paid(tmp_path: Path) -> None:
+    """With its file, line, field and reason."""
+    rows = [{"log": "x"}, {"log": "y", "params": {"deadline_s": -1}}, {"log": "z", "params": {"model": "opnai:x"}}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with SimServer() as sim:
+        ended = penstock(*JOB, sim=sim, folder=tmp_path)
+        assert (ended.returncode, sim.bill()["attempts"]) == (65, 0)
+        assert "in.jsonl has 2 bad rows" in ended.stderr
+        assert "line 2: parameter 'deadline_s' is -1" in ended.stderr
+        assert "line 3: no provider is called 'opnai'; did you mean 'openai'?" in ended.stderr
+        ended = penstock(*JOB, "--on-bad-row", "skip", sim=sim, folder=tmp_path)
+        assert (ended.returncode, sim.bill()["attempts"]) == (1, 1)
+
+
+def test_a_rerun_with_the_same_budget_does_not_spend_it_again(tmp_path: Path) -> None:
+    """What the output records counts against it, and the summary says so."""
+    write_rows(tmp_path / "in.jsonl", 50)
+    job = (*JOB, "--budget", "$0.0002", "--max-tokens", "20")
+    with SimServer() as sim:
+        assert penstock(*job, sim=sim, folder=tmp_path).returncode == 75
+        spent = sim.bill()["total_nano"]
+        for _ in range(3):
+            again = penstock(*job, sim=sim, folder=tmp_path)
+            assert again.returncode == 75
+            assert sim.bill()["total_nano"] <= 200_000
+        assert f"(+ ${sim.bill()['total_nano'] / 1e9:.6f} by earlier runs) of the budget of $0.0002" in again.stderr
+        assert "$0.0002:" in again.stderr
+        told = json.loads(penstock(*job, "--json", sim=sim, folder=tmp_path).stdout)
+        assert told["cost_before"] == pytest.approx(sim.bill()["total_nano"] / 1e9)
+        assert spent <= sim.bill()["total_nano"]
+        assert penstock(*JOB, "--max-tokens", "20", "--budget", "1", sim=sim, folder=tmp_path).returncode == 0
+    assert len(results(tmp_path / "out.jsonl")) == 50

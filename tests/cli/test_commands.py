@@ -83,10 +83,25 @@ def test_ask_reads_files_and_stdin(tmp_path: Path) -> None:
     ("args", "code", "words"),
     [
         (("ask",), 64, "there is no prompt"),
-        (("ask", "x", "-f", "missing.txt"), 65, "cannot read missing.txt"),
+        (("ask", "  "), 64, "there is no prompt"),
+        (("ask", "x", "-f", "missing.txt"), 65, "cannot read the file 'missing.txt': No such file"),
+        (("ask", "x", "-f", "."), 65, "cannot read the file '.': Is a directory"),
+        (("ask", "x", "-f", ""), 65, "cannot read the file ''"),
+        (("ask", "x", "-f", "empty.txt"), 65, "empty.txt is empty"),
+        (("ask", "x", "-m", ""), 78, "is not the name of a model"),
+        (("ask", "x", "-m", "opnai:gpt-4o"), 78, "did you mean 'openai'"),
+        (("ask", "x", "-m", "openai:gpt-4o-minii"), 65, "did you mean openai:gpt-4o-mini?"),
+        (("ask", "x", "--max-tokens", "0"), 64, "'--max-tokens': 0 is not in the range x>=1"),
+        (("ask", "x", "--temperature", "hot"), 64, "'--temperature': 'hot' is no finite number"),
+        (("ask", "x", "--temperature", "nan"), 64, "'--temperature': 'nan' is no finite number"),
+        (("ask", "x", "--budget", "-1"), 64, "'--budget': '-1' is no amount of dollars above 0"),
+        (("ask", "x", "--budget", "nan"), 64, "'--budget': 'nan' is no amount of dollars above 0"),
+        (("ask", "x", "--budget", "five"), 64, "'--budget': 'five' is no amount of dollars above 0"),
+        (("ask", "x", "--deadline", "0"), 64, "'--deadline': '0' is no finite number above 0"),
+        (("demo", "--budget", "0"), 64, "'--budget': '0' is no amount of dollars above 0"),
+        (("ask", "x", "--frobnicate"), 64, "penstock ask --help"),
         (("ask", "x", "-f", "noise.bin"), 65, "neither UTF-8 text nor"),
         (("ask", "x", "-m", "nosuch:model"), 78, "nosuch"),
-        (("ask", "x", "--deadline", "-1"), 78, "deadline_s"),
         (("ask", "x", "--budget", "0.0000001", "--max-tokens", "100"), 75, "budget"),
         (("models", "nosuch"), 78, "nosuch"),
         (("prices", "nosuch-model"), 78, "no price is known"),
@@ -96,10 +111,12 @@ def test_ask_reads_files_and_stdin(tmp_path: Path) -> None:
 def test_bad_input_is_one_sentence(tmp_path: Path, args: tuple[str, ...], code: int, words: str) -> None:
     """With an exit code of its own and never a traceback."""
     (tmp_path / "noise.bin").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty.txt").touch()
     with SimServer() as sim:
         ended = penstock(*args, sim=sim, folder=tmp_path)
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
     assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_bad_settings_file_is_one_sentence_with_its_place(tmp_path: Path) -> None:
@@ -197,6 +214,17 @@ def test_the_demo_answers_every_row_and_its_cost_is_the_bill(tmp_path: Path) -> 
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 60
 
 
+def test_a_short_demo_does_not_say_how_much_of_the_limit_was_used(tmp_path: Path) -> None:
+    """A burst of a second is no use by the minute. And each demo starts afresh."""
+    for _ in range(2):
+        ended = penstock("demo", "--limit", "10", "-o", "out.jsonl", folder=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert "10: 10 answered, 0 failed\n" in ended.stdout
+        used = [line for line in ended.stdout.splitlines() if line.startswith("limit used")]
+        assert len(used) == 2
+        assert all("are too few to say, of 700 a minute" in line and "%" not in line for line in used), used
+
+
 def test_the_demo_with_real_needs_a_key(tmp_path: Path) -> None:
     """And says that without --real it needs none."""
     ended = penstock("demo", "--real", folder=tmp_path)
@@ -209,8 +237,20 @@ def test_the_demo_with_real_runs_against_the_provider_of_the_environment(tmp_pat
     with SimServer() as sim:
         ended = penstock("demo", "--real", "--limit", "5", "-o", "out.jsonl", sim=sim, folder=tmp_path)
         assert sim.bill()["attempts"] == 5
-    assert ended.returncode == 0, ended.stderr
+        again = penstock("demo", "--real", "--limit", "5", "-o", "out.jsonl", sim=sim, folder=tmp_path)
+        assert sim.bill()["attempts"] == 5, "what was paid is not paid again"
+    assert (ended.returncode, again.returncode) == (0, 0), ended.stderr
     assert "at most $0.50" in ended.stderr
+    assert "5 answered before" in again.stdout
+
+
+def test_a_real_demo_takes_no_answer_of_the_simulated_one(tmp_path: Path) -> None:
+    """Even in the same file."""
+    assert penstock("demo", "--limit", "5", "-o", "out.jsonl", folder=tmp_path).returncode == 0
+    with SimServer() as sim:
+        ended = penstock("demo", "--real", "--limit", "5", "-o", "out.jsonl", sim=sim, folder=tmp_path)
+        assert sim.bill()["attempts"] == 5
+    assert "5: 5 answered, 0 failed\n" in ended.stdout
 
 
 def test_ctrl_c_in_a_stream_settles_and_exits_130(tmp_path: Path) -> None:

@@ -69,6 +69,21 @@ def test_an_answer_carries_text_usage_cost_and_its_attempt(colour: str) -> None:
     assert outcome.transport.open == 0
 
 
+@pytest.mark.prove(14)
+@both
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_without_a_known_price_has_no_cost_and_is_counted(colour: str, stream: bool) -> None:
+    """Not one of 0: the sums say how many attempts they lack, and so does the budget that lets it pass."""
+    answer = Scripted(body=openai_events("a")) if stream else openai_reply()
+    budget = Budget(total="1.00", allow_unpriced=True)
+    outcome = run(colour, [answer], stream=stream, client={"budget": budget}, model="openai:gpt-unheard-of")
+    assert outcome.response is not None, outcome.error
+    assert (outcome.response.cost, outcome.response.cost_nano) == (None, None)
+    assert [attempt.cost_nano for attempt in outcome.response.attempts] == [None]
+    assert (outcome.client.usage().unpriced, outcome.client.usage().calls) == (1, 1)
+    assert outcome.client.budget().unpriced_calls == 1
+
+
 @pytest.mark.prove(5)
 @both
 @pytest.mark.parametrize(
@@ -201,12 +216,18 @@ def test_over_budget_nothing_is_sent(colour: str) -> None:
 @pytest.mark.prove(8)
 @both
 def test_an_unknown_outcome_stays_held_at_its_worst(colour: str) -> None:
-    """A request that went out and was never answered may have been paid: the budget counts it."""
-    answers = [Scripted(error=OutcomeUnknown("reset"))]
-    retry = RetryPolicy(unknown_outcomes=0)
-    outcome = run(colour, answers, client={"budget": Budget(total="1.00"), "retry": retry}, max_tokens=1000)
-    assert isinstance(outcome.error, OutcomeUnknown)
-    assert all(scope.possible_nano == scope.spent_nano > 0 for scope in outcome.client.budget().scopes)
+    """A request that went out and was never answered may have been paid: the budget counts it, also after a retry."""
+    for again in (0, 1):
+        retry = RetryPolicy(unknown_outcomes=again, base_s=0.001)
+        answers = [Scripted(error=OutcomeUnknown("reset")), openai_reply()]
+        outcome = run(colour, answers, client={"budget": Budget(total="1.00"), "retry": retry}, max_tokens=1000)
+        assert len(outcome.transport.sent) == 1 + again
+        assert isinstance(outcome.error, OutcomeUnknown) is (again == 0)
+        assert outcome.client.usage().unpriced == 1
+        known = outcome.client.usage().cost_nano
+        for scope in outcome.client.budget().scopes:
+            assert scope.possible_nano > 600_000  # the 1,000 tokens that it was allowed to produce
+            assert scope.spent_nano == scope.possible_nano + known
 
 
 @both

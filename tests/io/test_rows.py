@@ -60,7 +60,68 @@ BAD: list[tuple[object, str]] = [
     ({"prompt": "a", "params": 3}, "params"),
     ({"prompt": "a", "model": 3}, "model"),
     ('{"prompt": "a", "temperature": NaN}', "is not JSON"),
+    ({"prompt": "a", "params": []}, "params that are not an object"),
+    ({"prompt": "a", "max_tokens": 5, "params": {"max_tokens": 6}}, "'max_tokens' twice"),
+    ({"prompt": "a", "model": "openai:x", "tier": "simple"}, "both a model and a tier"),
+    ({"messages": [{"role": ["user"], "content": "a"}]}, "line 2"),
+    ({"messages": [{"role": "assistant", "content": "a", "tool_calls": True}]}, "line 2"),
 ]
+
+BAD_OPTIONS: list[tuple[str, object]] = [
+    ("deadline_s", "soon"),
+    ("deadline_s", 0),
+    ("deadline_s", -1),
+    ("deadline_s", True),
+    ("deadline_s", 10**400),
+    ("tags", "team=sre"),
+    ("tags", ["a"]),
+    ("tags", {"team": 3}),
+    ("priority", "P1"),
+    ("priority", 1),
+    ("tier", "easy"),
+    ("tier", ["simple"]),
+    ("fallbacks", "openai:gpt-4o"),
+    ("fallbacks", [3]),
+    ("fallbacks", [""]),
+    ("system", ["x"]),
+    ("system", ""),
+    ("model", 3),
+    ("model", " "),
+]
+
+
+@pytest.mark.parametrize("place", ["beside the prompt", "in params"])
+@pytest.mark.parametrize(("option", "value"), BAD_OPTIONS)
+def test_a_bad_option_is_a_bad_row_wherever_it_stands(tmp_path: Path, place: str, option: str, value: object) -> None:
+    """File, line, field and reason are said before anything is paid."""
+    bad = {option: value} if place == "beside the prompt" else {"params": {option: value}}
+    with pytest.raises(InputError, match=r"rows\.jsonl has 1 bad row:\n  line 2: ") as raised:
+        RowFile(write(tmp_path, {"prompt": "good"}, {"prompt": "a", **bad})).check()
+    assert option in str(raised.value)
+
+
+def test_every_option_of_a_call_is_honoured_beside_the_prompt(tmp_path: Path) -> None:
+    """None of them is dropped, and what is null is not there."""
+    options = {
+        "tier": "simple",
+        "deadline_s": 5,
+        "fallbacks": ["openai:x"],
+        "tags": {"team": "sre"},
+        "priority": "interactive",
+        "system": "s",
+        "seed": 1,
+    }
+    for more in (options, {"params": options}, {**options, "params": {"seed": 1, "top_p": None}}):
+        (row,) = RowFile(write(tmp_path, {"prompt": "a", "model": None, **more}))
+        assert (row.params, row.problem) == (options, None)
+
+
+def test_a_template_that_is_or_comes_out_empty_is_refused(tmp_path: Path) -> None:
+    """An empty prompt asks nothing and would be paid."""
+    with pytest.raises(ConfigError, match="template is empty"):
+        Template(" ")
+    with pytest.raises(InputError, match="line 1: has an empty prompt"):
+        RowFile(write(tmp_path, {"log": ""}), template="{log}").check()
 
 
 @pytest.mark.parametrize(("row", "words"), BAD)

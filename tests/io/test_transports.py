@@ -179,7 +179,6 @@ def test_gzip_is_undone(wire: Wire) -> None:
         wire.finish(exchange)
 
 
-@pytest.mark.prove(25)
 def test_a_large_compressed_body_is_read_whole(wire: Wire) -> None:
     """What is left in the decoder when the last byte came is part of the answer."""
     body = b'{"a": "' + b"x" * 3_000_000 + b'"}'
@@ -195,6 +194,7 @@ def test_a_large_compressed_body_is_read_whole(wire: Wire) -> None:
             wire.finish(exchange)
 
 
+@pytest.mark.prove(25)
 def test_a_redirect_is_not_followed(wire: Wire) -> None:
     """The key never goes to an address that a server names."""
 
@@ -243,6 +243,63 @@ def test_an_answer_that_is_cut_short_is_an_unknown_outcome(wire: Wire) -> None:
         with pytest.raises(OutcomeUnknown):
             wire.read_all(exchange)
         wire.finish(exchange)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+PACKED = gzip.compress(b'{"a": 1}' * 50)
+MISCHIEF = {
+    "nothing": b"",
+    "no HTTP": b"\x15\x03\x01\x00\x02\x02\x16 nonsense\r\n\r\n",
+    "HTTP of the future": b"HTTP/9.9 200 OK\r\n\r\n",
+    "a word for a status": b"HTTP/1.1 abc OK\r\n\r\n",
+    "half a head": HEAD + b"Content-Le",
+    "a header without a colon": HEAD + b"nonsense header\r\nContent-Length: 2\r\n\r\n{}",
+    "a NUL in a header": HEAD + b"x: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
+    "a header of 100 kB": HEAD + b"x: " + b"a" * 100_000 + b"\r\nContent-Length: 2\r\n\r\n{}",
+    "500 headers": HEAD + b"x: y\r\n" * 500 + b"Content-Length: 2\r\n\r\n{}",
+    "a word for a length": HEAD + b"Content-Length: abc\r\n\r\n{}",
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 9\r\n\r\n{}",
+    "a word for a chunk size": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a chunk cut short": HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{}",
+    "no last chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "an unknown transfer encoding": HEAD + b"Transfer-Encoding: bogus\r\nContent-Length: 2\r\n\r\n{}",
+    "gzip that is none": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+    "gzip that is none, in chunks": HEAD
+    + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "gzip cut short": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + PACKED[:20],
+    "gzip with a wrong sum": HEAD
+    + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(PACKED), PACKED[:-8] + b"\0" * 8),
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n{}",
+    "continue without an end": b"HTTP/1.1 100 Continue\r\n\r\n" * 300,
+    "a redirect to nowhere": b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.prove(9)
+@pytest.mark.parametrize("sent", MISCHIEF.values(), ids=MISCHIEF)
+@pytest.mark.parametrize("stream", [False, True])
+def test_whatever_comes_over_the_wire_no_exception_of_an_http_library_leaks(
+    wire: Wire, sent: bytes, stream: bool
+) -> None:
+    """It is read as far as it can be, or it is an error of ours that says what the library said."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.send(sent)
+
+    with Loopback(handler) as server:
+        try:
+            exchange = wire.send(server.url, within=1.0, stream=stream)
+        except OutcomeUnknown as error:
+            assert error.__cause__ is not None
+            return
+        try:
+            while wire.read(exchange, within=1.0):
+                continue
+        except OutcomeUnknown as error:
+            assert error.__cause__ is not None
+        finally:
+            wire.finish(exchange)
 
 
 @pytest.mark.prove(10)

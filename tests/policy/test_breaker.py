@@ -57,6 +57,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
         BreakerSettings(**settings)
 
 
+@pytest.mark.prove(16)
 def test_it_opens_at_the_ratio_and_not_before_enough_calls() -> None:
     """Nine failures say nothing, ten do; four of ten are tolerated."""
     breaker = Breaker()
@@ -87,6 +88,7 @@ def test_failures_older_than_the_window_are_forgotten() -> None:
     assert breaker.snapshot(280.0).calls == 0
 
 
+@pytest.mark.prove(16)
 def test_the_window_is_longer_than_a_call() -> None:
     """Calls of two minutes make it four minutes long."""
     breaker = Breaker()
@@ -161,6 +163,7 @@ def test_half_open_lets_exactly_n_of_a_hundred_calls_through(probes: int) -> Non
     assert breaker.snapshot().state == "closed"
 
 
+@pytest.mark.prove(16)
 def test_a_cancelled_probe_gives_its_permit_back_and_changes_nothing() -> None:
     """Cancellation is no information, and settling twice gives nothing twice."""
     breaker = opened()
@@ -259,6 +262,7 @@ FAILURES = {
 }  # fmt: skip
 
 
+@pytest.mark.prove(16)
 @pytest.mark.parametrize("kind", errors.all_errors(), ids=lambda kind: kind.__name__)
 def test_every_error_is_either_the_lanes_fault_or_ignored(kind: type[errors.PenstockError]) -> None:
     """Faults of provider and network count; pacing, the caller's faults and our own refusals do not."""

@@ -66,6 +66,7 @@ def test_dollars_come_in_any_exact_form(amount: Any) -> None:
     assert BudgetBook(Budget(total=amount)).remaining(NOON) == NANO // 10
 
 
+@pytest.mark.prove(15)
 def test_without_a_budget_nothing_is_refused_and_totals_are_counted() -> None:
     """No cap: any price passes, known or not, and the sums are kept."""
     book = BudgetBook()
@@ -151,6 +152,7 @@ def test_one_call_has_its_own_cap() -> None:
     assert BudgetBook(Budget(total=10, per_call="0.5")).remaining(NOON) == NANO // 2
 
 
+@pytest.mark.prove(15)
 def test_a_call_without_a_price_is_refused_under_any_cap() -> None:
     """An unknown price under a hard cap is no reason to hope: the text says how to allow it."""
     for budget, scope in (
@@ -175,6 +177,7 @@ def test_a_call_without_a_price_passes_when_allowed() -> None:
     assert scopes(state)["total"].spent_nano == 30
 
 
+@pytest.mark.prove(8, 15)
 def test_an_unknown_outcome_keeps_its_worst_case() -> None:
     """A call of which no answer came may have been billed: it counts whole, and is shown as possible."""
     book = BudgetBook(Budget(total="0.000000100"))
@@ -266,6 +269,7 @@ def test_old_days_are_forgotten() -> None:
     assert scopes(book.snapshot(NOON + 799 * DAY))["total"].spent_nano == 804
 
 
+@pytest.mark.prove(15)
 def test_a_thousand_concurrent_calls_cannot_overshoot() -> None:
     """Of 1,000 calls at once only so many are let through as the cap can pay in the worst case."""
     book = BudgetBook(Budget(total="1.00"))

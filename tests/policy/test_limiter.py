@@ -224,6 +224,7 @@ def test_a_waiting_call_takes_less_than_a_kibibyte() -> None:
 # --- whose turn it is --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove(1)
 def test_a_large_call_keeps_its_place() -> None:
     """Small ones behind it do not overtake, however long it waits for its tokens."""
     limiter = Limiter(Limits(tpm=6000))
@@ -266,6 +267,7 @@ def test_refused_tickets_say_what_and_how_much() -> None:
     assert limiter.snapshot().queued == 0
 
 
+@pytest.mark.prove(1)
 def test_waits_are_exact() -> None:
     """The time told is the time at which it goes: not a microsecond sooner, no second question."""
     limiter = Limiter(Limits(rpm=6))
@@ -345,6 +347,7 @@ def test_what_was_not_sent_is_given_back_whole_and_used_at_once(how: str) -> Non
     assert requests(limiter).used_in_window == 1
 
 
+@pytest.mark.prove(2)
 @pytest.mark.parametrize(("counting", "left"), [("prompt+max", 1), ("input,output", 0)])
 def test_a_rejected_call_is_charged_by_the_rule_of_the_provider(counting: Counting, left: float) -> None:
     """OpenAI counts failed requests in full, Anthropic gives the tokens back."""
@@ -455,6 +458,7 @@ def test_an_unknown_server_is_not_met_with_a_thousand_calls_at_once() -> None:
 # --- headers -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove(3)
 def test_the_smaller_of_configured_and_told_counts() -> None:
     """A configured limit is an upper bound; headers tighten it at once."""
     limiter = Limiter(Limits(rpm=100))

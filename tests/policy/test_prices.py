@@ -202,6 +202,7 @@ def reference(provider: str, name: str, usage: Usage, tier: str | None, wall_s: 
     return to_nano(found.total_price), "priced"
 
 
+@pytest.mark.prove(14)
 def test_costs_equal_the_reference_to_the_nano_dollar() -> None:
     """Every model that we serve costs what genai-prices says, over buckets, bands, tiers and times; bounds hold."""
     dice = random.Random(2)
@@ -260,6 +261,7 @@ def test_importing_prices_imports_no_price_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.prove(14)
 @pytest.mark.parametrize(
     ("provider", "model"),
     [
@@ -298,6 +300,15 @@ def test_local_servers_are_free_because_they_are_listed() -> None:
     assert prices().worst("ollama", "Llama3:8b", 1_000, 1_000) == 0
     assert Prices.load(data(), free=()).cost("ollama", "llama3", Usage(input=9)) is None
     assert Prices.load(data(), free={"my-box"}).cost("my-box", "llama3", Usage(input=9)) == 0
+
+
+def test_every_model_with_a_price_is_named() -> None:
+    """Those of the table and the user's own, each found by the name that it is listed with."""
+    own = Prices.load(data()).with_overrides({"eu:Mine": {"input": 1}})
+    listed = list(own.names())
+    assert {("openai", "gpt-4o"), ("anthropic", "claude-haiku-4-5"), ("eu", "Mine")} <= set(listed)
+    assert len(listed) > 500
+    assert own.find(*listed[-1]) is not None
 
 
 def test_a_row_can_name_its_id_in_the_table() -> None:

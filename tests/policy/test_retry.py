@@ -108,6 +108,7 @@ def test_giving_up_has_a_reason(error: errors.PenstockError, facts: dict[str, An
     assert words in reason(error, **facts)
 
 
+@pytest.mark.prove(8)
 def test_retries_can_be_switched_off() -> None:
     """All of them, or only those that could pay twice."""
     assert reason(errors.Overloaded("x"), RetryPolicy(attempts=1)) == "retries are off"

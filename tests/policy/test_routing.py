@@ -45,6 +45,7 @@ def own_errors() -> list[type[PenstockError]]:
     return [cls for cls in errors.all_errors() if cls.__module__.startswith("penstock")]
 
 
+@pytest.mark.prove(17)
 @pytest.mark.parametrize("cls", own_errors(), ids=lambda cls: cls.code)
 def test_fallback_is_for_the_providers_faults(cls: type[PenstockError]) -> None:
     """Every class of the tree either falls back with a reason or does not; a new class must be decided here."""
@@ -53,6 +54,7 @@ def test_fallback_is_for_the_providers_faults(cls: type[PenstockError]) -> None:
     assert (fallback_reason(error) is not None) is (cls.code in FALLS_BACK)
 
 
+@pytest.mark.prove(17)
 @pytest.mark.parametrize(
     "cls",
     [
@@ -179,6 +181,7 @@ model_names = st.sampled_from(["a:1", "a:2", "b:1", "b:2", "c:1"])
 chains = st.lists(model_names, max_size=5)
 
 
+@pytest.mark.prove(17)
 @given(st.lists(model_names, min_size=1, max_size=4), chains | st.dictionaries(model_names, chains), st.booleans())
 def test_routes_are_pure_ordered_and_without_duplicates(chosen: list[str], fallbacks: Any, explicit: bool) -> None:
     """The same question gives the same route: first choice first, each model once, and the reason names it."""

@@ -10,6 +10,7 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     BudgetExceeded,
+    ConfigError,
     InvalidRequest,
     PenstockError,
     RateLimited,
@@ -93,6 +94,16 @@ def test_a_model_that_a_row_names_itself_stops_nothing() -> None:
     for _ in range(FATAL_MAX + 1):
         assert start(planner, model="x") == "x"
         assert fail(planner, "x", UnknownModel("no such"), own=True) == "record"
+    assert planner.reason is None
+
+
+def test_an_option_that_only_one_row_has_stops_nothing() -> None:
+    """However many such rows there are: nothing was sent for them."""
+    planner = Planner(["a"])
+    for _ in range(SAME_MAX + 1):
+        start(planner)
+        error = ConfigError("deadline_s is -1")
+        assert planner.failed(0.0, "a", error, own=False, tried=(), special=True) == "record"
     assert planner.reason is None
 
 

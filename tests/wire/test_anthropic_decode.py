@@ -71,6 +71,7 @@ def test_id_model_and_stop_come_out() -> None:
         assert anthropic.decode(message(tool, stop=raw), ANTHROPIC).choices[0].stop_reason == normal
 
 
+@pytest.mark.prove(14)
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
@@ -105,6 +106,30 @@ def test_id_model_and_stop_come_out() -> None:
 def test_usage_is_disjoint(counts: dict[str, Any], expected: Usage | None) -> None:
     """input_tokens are without the cache, output_tokens with thinking."""
     assert anthropic.decode(message(usage=counts), ANTHROPIC).usage == expected
+
+
+COUNT = st.integers(0, 10**6)
+
+
+@pytest.mark.prove(14)
+@given(fresh=COUNT, read=COUNT, short=COUNT, long=COUNT, output=COUNT, thinking=COUNT)
+def test_buckets_add_up_to_what_each_field_says(
+    fresh: int, read: int, short: int, long: int, output: int, thinking: int
+) -> None:
+    """Fresh input, cache reads and writes of either age are apart; thinking is inside the output."""
+    counts = {
+        "input_tokens": fresh,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": short + long,
+        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
+        "output_tokens": output,
+        "output_tokens_details": {"thinking_tokens": thinking},
+    }
+    found = anthropic.decode(message(usage=counts), ANTHROPIC).usage
+    assert found is not None
+    assert (found.input, found.cache_read, found.cache_write_5m, found.cache_write_1h) == (fresh, read, short, long)
+    assert found.prompt == fresh + read + short + long
+    assert (found.reasoning, found.completion) == (min(thinking, output), output)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def one(body: bytes) -> Choice:
     return choice
 
 
+@pytest.mark.prove(13)
 @given(size=st.integers(1, 500), end=st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_any_split_gives_the_same_chunks(size: int, end: bytes) -> None:
     """Piece size and line ends change nothing."""
@@ -67,6 +68,7 @@ def test_thinking_text_tools_usage_and_stop_come_out() -> None:
     assert (decoder.id, decoder.served_model, decoder.done) == ("msg_1", "claude-x", True)
 
 
+@pytest.mark.prove(13)
 def test_the_same_message_unstreamed_is_the_same() -> None:
     """Tool calls, signatures and usage do not depend on streaming."""
     message = {
@@ -128,6 +130,7 @@ def test_a_second_message_start_is_ignored() -> None:
     assert decoder.id == "msg_1"
 
 
+@pytest.mark.prove(13)
 @pytest.mark.parametrize(
     ("start", "pieces", "expected"),
     [

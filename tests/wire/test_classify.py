@@ -32,6 +32,7 @@ def anthropic(kind: str, message: str = "m", **fields: Any) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message, **fields}, "request_id": "req_7"}
 
 
+@pytest.mark.prove(9)
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
@@ -263,6 +264,7 @@ def test_a_redirect_names_its_target_without_query() -> None:
     assert "token" not in error.message
 
 
+@pytest.mark.prove(25)
 @pytest.mark.parametrize(
     "key",
     [
@@ -313,6 +315,7 @@ def test_what_is_no_answer_is_told_apart() -> None:
         assert words in not_an_answer(body, OPENAI).message
 
 
+@pytest.mark.prove(9)
 @given(
     st.integers(300, 599),
     st.binary(max_size=80)

@@ -66,6 +66,7 @@ def test_written_durations_are_read_back(days: int, hours: int, minutes: int, mi
     assert headers.duration_s(f"{millis}ms") == pytest.approx(millis / 1000)
 
 
+@pytest.mark.prove(3, 6)
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [
@@ -120,6 +121,7 @@ def test_a_success_asks_for_no_wait() -> None:
     assert retry({"retry-after": "63"}, status=200) is None
 
 
+@pytest.mark.prove(3)
 @pytest.mark.parametrize(
     ("message", "seconds"),
     [

@@ -146,6 +146,7 @@ def test_stop_reasons_are_normalised(raw: Any, calls: bool, refusal: bool, norma
     assert stop_reason(raw, calls, refusal) == (normal, None if raw is None else str(raw))
 
 
+@pytest.mark.prove(14)
 @pytest.mark.parametrize(
     ("provider", "counts", "expected"),
     [
@@ -265,6 +266,7 @@ def test_usage_is_disjoint_by_each_providers_rule(
 COUNT = st.integers(0, 10**6)
 
 
+@pytest.mark.prove(14)
 @given(prompt=COUNT, cached=COUNT, written=COUNT, audio=COUNT, completion=COUNT, thinking=COUNT, spoken=COUNT)
 def test_buckets_add_up_to_the_total(
     prompt: int, cached: int, written: int, audio: int, completion: int, thinking: int, spoken: int
@@ -282,6 +284,24 @@ def test_buckets_add_up_to_the_total(
     assert found.completion == completion
     if cached + written <= prompt:
         assert found.prompt == prompt
+
+
+@pytest.mark.prove(14)
+@given(prompt=COUNT, cached=COUNT, completion=COUNT, thinking=COUNT)
+def test_reasoning_beside_the_answer_adds_up_to_the_total(
+    prompt: int, cached: int, completion: int, thinking: int
+) -> None:
+    """xAI counts reasoning beside completion_tokens: the three together are its total."""
+    found = counted(
+        XAI,
+        prompt_tokens=prompt + cached,
+        completion_tokens=completion,
+        total_tokens=prompt + cached + completion + thinking,
+        prompt_tokens_details={"cached_tokens": cached},
+        completion_tokens_details={"reasoning_tokens": thinking},
+    )
+    assert found == Usage(input=prompt, cache_read=cached, output=completion, reasoning=thinking)
+    assert found.total == prompt + cached + completion + thinking
 
 
 @pytest.mark.parametrize(
@@ -341,6 +361,7 @@ def test_choices_are_ordered_by_their_index() -> None:
     assert [choice.content for choice in found] == [(Text("0"),), (Text("1"),)]
 
 
+@pytest.mark.prove(13)
 def test_streamed_and_whole_are_the_same() -> None:
     """Guarantee 13: assembly changes nothing."""
     message = {

@@ -49,6 +49,7 @@ def calls(body: bytes) -> list[tuple[str, str, str]]:
     return [(part.id, part.name, part.arguments) for part in choice.content if isinstance(part, ToolCall)]
 
 
+@pytest.mark.prove(13)
 @given(size=st.integers(1, 400), end=st.sampled_from([b"\n", b"\r\n", b"\r"]), bom=st.booleans())
 def test_any_split_gives_the_same_chunks(size: int, end: bytes, bom: bool) -> None:
     """Piece size, line ends and a BOM change nothing."""
@@ -148,6 +149,7 @@ def test_the_first_finish_reason_wins_and_reading_goes_on() -> None:
     assert decoder.usage is not None
 
 
+@pytest.mark.prove(13)
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -191,6 +193,7 @@ def test_tool_calls_survive_index_and_id_mischief(body: bytes, expected: list[tu
     assert calls(body) == expected
 
 
+@pytest.mark.prove(13)
 def test_missing_ids_are_made_and_tell_calls_apart() -> None:
     """Whole calls without ids, all on index 0, or with the id 'null'."""
     found = calls(tool(0, "null", "f", '{"a":1}') + tool(0, "", "f", '{"a":2}') + tool(0, None, "g", "{}"))
@@ -199,6 +202,7 @@ def test_missing_ids_are_made_and_tell_calls_apart() -> None:
     assert all(call[0].startswith("call_") for call in found)
 
 
+@pytest.mark.prove(13)
 def test_calls_of_one_delta_without_index_are_apart() -> None:
     """Gemini's compatible server sends parallel calls this way, without ids too."""
     one = {"function": {"name": "f", "arguments": "{}"}}
@@ -379,6 +383,7 @@ def test_mistyped_unimportant_fields_do_not_matter() -> None:
     assert choices(body + delta("stop"))[0].content == (Text("a"),)
 
 
+@pytest.mark.prove(9)
 @given(st.binary(max_size=100), st.booleans())
 def test_garbage_raises_nothing_but_call_errors(noise: bytes, inside: bool) -> None:
     """Whatever a server sends, a decoder's other exceptions would be our bug."""

@@ -106,10 +106,10 @@ def _pieces(
     order: Order, record: Record, decoder: Decoder, assembly: Assembly, first_by: float, deadline: float
 ) -> Flow[None]:
     held_back: list[Chunk] = []
-    idle_s = order.timeouts.idle_s
+    wait = Read(first_by, order.timeouts.idle_s)
     while True:
         try:
-            data: bytes = yield Read(deadline if record.emitted else first_by, DRAIN_S if decoder.done else idle_s)
+            data: bytes = yield wait
         except (Expired, OutcomeUnknown):
             if not decoder.done:
                 raise
@@ -124,10 +124,13 @@ def _pieces(
                 record.emitted = True
                 record.first_output_at = yield Emit(held_back + chunks)
                 held_back = []
+                wait = Read(deadline, order.timeouts.idle_s)
             else:
                 held_back += chunks
         if decoder.failure is not None:
             raise decoder.failure
+        if decoder.done:
+            wait = Read(deadline, DRAIN_S)
         if not data:
             break
     if held_back:

@@ -31,7 +31,9 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                     return effect.chunks
                 try:
                     raised = None
-                    if isinstance(effect, Settle):
+                    if isinstance(effect, Read):
+                        answer = await self._read(effect)
+                    elif isinstance(effect, Settle):
                         answer = self._settle(effect)
                     elif isinstance(effect, Reserve):
                         answer = gate.reserve(effect)
@@ -49,17 +51,19 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             self.abandon()
             raise
 
-    async def _wait(self, effect: Send | Read | Sleep) -> Any:
+    async def _read(self, effect: Read) -> bytes:
         exchange: Any = self._open
+        data: bytes = await (
+            exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
+        )
+        return data
+
+    async def _wait(self, effect: Send | Sleep) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else await sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        if isinstance(effect, Read):
-            if effect.whole:
-                return await exchange.read_all(effect.until)
-            return await exchange.read(effect.until, effect.idle_s)
         await asyncio.sleep(effect.seconds)
         return None
 

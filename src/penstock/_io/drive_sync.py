@@ -30,7 +30,9 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                     return effect.chunks
                 try:
                     raised = None
-                    if isinstance(effect, Settle):
+                    if isinstance(effect, Read):
+                        answer = self._read(effect)
+                    elif isinstance(effect, Settle):
                         answer = self._settle(effect)
                     elif isinstance(effect, Reserve):
                         answer = gate.reserve(effect)
@@ -48,17 +50,17 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             self.abandon()
             raise
 
-    def _wait(self, effect: Send | Read | Sleep) -> Any:
+    def _read(self, effect: Read) -> bytes:
         exchange: Any = self._open
+        data: bytes = exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
+        return data
+
+    def _wait(self, effect: Send | Sleep) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        if isinstance(effect, Read):
-            if effect.whole:
-                return exchange.read_all(effect.until)
-            return exchange.read(effect.until, effect.idle_s)
         time.sleep(effect.seconds)
         return None
 

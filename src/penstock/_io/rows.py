@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -137,7 +137,7 @@ class RowFile:
         name: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.name = name or str(path)
+        self.name = name or str(self.path)
         self.template = None if template is None else Template(template)
         self.limit = limit
         self.on_bad_row = on_bad_row
@@ -216,9 +216,10 @@ class RowFile:
         if given is not None and not isinstance(given, dict):
             raise InputError("has params that are not an object")
         params = {key: value for key, value in (given or {}).items() if value is not None}
+        prompt: Prompt
         if self.template is not None:
-            prompt: Prompt = self.template.fill(data)
-            if not prompt.strip():
+            prompt = filled = self.template.fill(data)
+            if not filled.strip():
                 raise InputError("has an empty prompt once its columns are filled in")
         else:
             prompt = _question(data)
@@ -243,24 +244,29 @@ def check_row(row: Row) -> None:
     """
     if row.problem is not None:
         raise InputError(row.problem)
-    if row.model is not None and (not isinstance(row.model, str) or not row.model.strip()):
-        raise InputError(f"has a model that is no text but {row.model!r}; write it as 'provider:model'")
-    if not isinstance(row.params, Mapping) or not all(isinstance(name, str) for name in row.params):
-        raise InputError(f"has params that are {row.params!r}; expected options of a call by their names")
+    model: object = row.model
+    if model is not None and (not isinstance(model, str) or not model.strip()):
+        raise InputError(f"has a model that is no text but {model!r}; write it as 'provider:model'")
+    params: object = row.params
+    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
+        raise InputError(f"has params that are {params!r}; expected options of a call by their names")
     if isinstance(row.prompt, str) and not row.prompt.strip():
         raise InputError("has an empty prompt")
     if row.params.get("model") is not None:
         raise InputError("has a model among its params; it has a place of its own in the row")
     if row.model is not None and row.params.get("tier") is not None:
         raise InputError("has both a model and a tier; give it one of them")
-    request(row.prompt, row.params)
+    try:
+        request(row.prompt, row.params)
+    except TypeError as error:  # a value of a type that no message has at this place
+        raise InputError(f"has a prompt that cannot be read: {error}") from error
     _check_call(row.params)
 
 
 def _check_call(params: Mapping[str, Any]) -> None:
     """Look at the options that are no part of the request; `request` has seen their names and their outer types."""
     within = params.get("deadline_s")
-    if within is not None and not (type(within) in (int, float) and 0 < within < math.inf):
+    if within is not None and not (type(within) in (int, float) and 0 < within <= sys.float_info.max):
         raise ConfigError(f"parameter 'deadline_s' is {within!r}; expected a finite number of seconds above 0")
     for model in params.get("fallbacks") or ():
         if not isinstance(model, str) or not model.strip():

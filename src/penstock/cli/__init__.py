@@ -92,8 +92,13 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.Abort:
         click.echo("penstock: interrupted", err=True)
         code = EXIT_INTERRUPTED
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        code = EXIT_USAGE
+    except click.ClickException as error:
+        place = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "penstock"
+        what = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"{place}: {what}; see {place} --help", err=True)
         code = EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from .. import AsyncClient
-from ..errors import InputError
+from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
-from .choice import budget_of, default_model
+from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import run
 from .shown import note, span, usd, write_json
 
@@ -32,12 +33,13 @@ FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 @click.option("-m", "--model", metavar="PROVIDER:NAME", help="Whom to ask, e.g. anthropic:claude-haiku-4-5.")
 @click.option("--tier", type=click.Choice(["simple", "moderate", "complex", "expert"]), help="Let the router choose.")
 @click.option("--system", metavar="TEXT", help="A system message.")
-@click.option("-f", "--file", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True),
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE",
               help="Add a text file, picture or PDF; repeat it for more.")  # fmt: skip
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
-@click.option("--temperature", type=float, help="How much chance is in the answer.")
-@click.option("--budget", metavar="DOLLARS", help="The most this may cost.")
-@click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="When to give up, retries included.")
+@click.option("--temperature", type=Number(), help="How much chance is in the answer.")
+@click.option("--budget", type=Dollars(), metavar="DOLLARS", help="The most this may cost.")
+@click.option("--deadline", "deadline_s", type=Number(positive=True), metavar="SECONDS",
+              help="When to give up, retries included.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, usage, cost, latency.")
 @click.option("--stream/--no-stream", default=None, help="As it is produced (default on a terminal), or at the end.")
 def command(
@@ -62,7 +64,7 @@ def command(
         note(_footer(response), dim=True)
 
 
-async def _ask(message: Message, options: dict[str, Any], budget: str | None, *, streamed: bool) -> Response:
+async def _ask(message: Message, options: dict[str, Any], budget: Decimal | None, *, streamed: bool) -> Response:
     async with AsyncClient(budget=budget_of(budget)) as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
@@ -78,6 +80,10 @@ async def _ask(message: Message, options: dict[str, Any], budget: str | None, *,
                 if not ended:
                     click.echo()
                 return answer.response
+        except NotFound as error:
+            if near := meant(client.settings, f"{error.provider}:{error.model}"):
+                error.message += f"; {near}"
+            raise
         except asyncio.CancelledError:
             spent = client.usage()
             click.echo()
@@ -86,7 +92,7 @@ async def _ask(message: Message, options: dict[str, Any], budget: str | None, *,
 
 
 def _message(prompt: str, files: tuple[str, ...]) -> Message:
-    parts: list[Part] = [Text(prompt)] if prompt else []
+    parts: list[Part] = [Text(prompt)] if prompt.strip() else []
     parts.extend(_part(name) for name in files)
     if "-" not in files and not sys.stdin.isatty():
         piped = _stdin()
@@ -110,12 +116,15 @@ def _part(name: str) -> Part:
         return Text(_stdin())
     path = Path(name)
     try:
-        size = path.stat().st_size
-        if size > FILE_MAX_BYTES:
-            raise InputError(f"{name} has {size:,} bytes; no provider takes more than {FILE_MAX_BYTES:,}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}") from error
+        with open(name, "rb") as file:
+            data = file.read(FILE_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"cannot read the file {name!r}: {said}") from error
+    if len(data) > FILE_MAX_BYTES:
+        raise InputError(f"{name} has more than {FILE_MAX_BYTES:,} bytes; no provider takes as many")
+    if not data.strip():
+        raise InputError(f"{name} is empty, so there is nothing to ask about")
     suffix = path.suffix.lower()
     if suffix in PICTURES:
         return Image(data=base64.b64encode(data).decode(), media_type=PICTURES[suffix])

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from .. import AsyncClient, Limits
+from .._io.settings import Settings
 from ..batch import CONCURRENCY, Batch, BatchReport, Checked, RowFile
-from .choice import budget_of, default_model
+from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import conduct, exit_code, explain, finish, run
 from .shown import note, write_json
 
@@ -27,7 +28,10 @@ def command() -> None:
 
 
 @command.command(name="run")
-@click.argument("rows", metavar="IN.jsonl", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument(
+    "rows",
+    metavar="IN.jsonl",
+)
 @click.option(
     "-o", "--output", required=True, metavar="OUT.jsonl", help="Where the answers go; also what a rerun resumes."
 )
@@ -39,11 +43,12 @@ def command() -> None:
 )
 @click.option("--system", metavar="TEXT", help="A system message for every row.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
-@click.option("--temperature", type=float, help="How much chance is in an answer.")
+@click.option("--temperature", type=Number(), help="How much chance is in an answer.")
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="Calls at once."
 )
-@click.option("--budget", metavar="DOLLARS", help="The most this run may cost; it cannot be overspent.")
+@click.option("--budget", type=Dollars(), metavar="DOLLARS",
+              help="The most these rows may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")
 @click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model, if you know the limit.")
 @click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
@@ -63,15 +68,20 @@ def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, 
         -m openai:gpt-4o-mini -m anthropic:claude-haiku-4-5 --max-tokens 5 --budget 2.50
     """  # noqa: D301 - click wants the backspace itself
     with tempfile.TemporaryDirectory(prefix="penstock-") as side:
-        path = _spooled(Path(side)) if rows == "-" else Path(rows)
-        file = RowFile(path, template=options["prompt"], limit=options["limit"], on_bad_row=options["on_bad_row"])
+        file = RowFile(
+            _spooled(Path(side)) if rows == "-" else rows,
+            template=options["prompt"],
+            limit=options["limit"],
+            on_bad_row=options["on_bad_row"],
+            name="stdin" if rows == "-" else None,
+        )
         report = run(_run(file, output, models, options, quiet=quiet or as_json))
     if as_json:
         write_json(_figures(report, output))
         if why := explain(report):
             note(f"penstock: {why}")
         raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet)
+    finish(report, output, quiet=quiet, cap=options["budget"])
 
 
 async def _run(
@@ -87,16 +97,26 @@ async def _run(
             models=models or (default_model(client.settings),),
             concurrency=options["concurrency"],
             params=params,
+            count_earlier=True,
         )
         checked = batch.check()
         if not quiet:
             _announce(checked)
-        return await conduct(batch, title=Path(output).name, quiet=quiet, cap=options["budget"])
+        report = await conduct(batch, title=Path(output).name, quiet=quiet, cap=options["budget"])
+        if report.failures.get("not_found"):
+            _say_meant(client.settings, report)
+        return report
 
 
 def _announce(checked: Checked) -> None:
     if checked.bad:
         note(f"skipping {checked.summary}")
+
+
+def _say_meant(settings: Settings, report: BatchReport) -> None:
+    for lane in report.lanes:
+        if lane.failed and not lane.answered and (near := meant(settings, lane.model)):
+            note(f"penstock: {lane.model} is not known to its provider; {near}")
 
 
 def _spooled(folder: Path) -> Path:
@@ -120,6 +140,7 @@ def _figures(report: BatchReport, output: str) -> dict[str, Any]:
         "rate_limited": report.rate_limited,
         "tokens": {"prompt": report.usage.prompt, "completion": report.usage.completion},
         "cost": report.cost,
+        "cost_before": report.cost_before,
         "unpriced": report.unpriced,
         "elapsed_s": round(report.elapsed_s, 3),
         "failures": {code: number for code, number in report.failures.items() if number},

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import click
+
+from .._wire.registry import resolve
 from ..errors import ConfigError, MissingKey
+from ..types import to_nano
 
 if TYPE_CHECKING:
     from .._io.settings import Settings
@@ -53,16 +58,62 @@ def has_key(settings: Settings, name: str) -> bool:
     return True
 
 
-def budget_of(dollars: str | None) -> Budget | None:
-    """Turn the option --budget into a cap on the whole command.
+NEAR: Final = 0.8
+"""How alike two names of models are when one is likely a misspelling of the other."""
 
-    Raises: ConfigError when it is no amount above 0.
-    """
+DOLLARS_MAX: Final = 10**12
+"""More than anybody spends, and few enough digits to compute with."""
+
+
+class Dollars(click.ParamType[Decimal]):
+    """An amount above 0, with or without its sign."""
+
+    name = "dollars"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """Read it, or say what is wrong with it."""
+        text = str(value).strip().removeprefix("$")
+        try:
+            amount = Decimal(text)
+        except ArithmeticError:
+            amount = Decimal("NaN")
+        if not amount.is_finite() or not 0 < amount <= DOLLARS_MAX or to_nano(amount) == 0:
+            self.fail(f"{value!r} is no amount of dollars above 0; write it like 0.50", param, ctx)
+        return amount
+
+
+class Number(click.ParamType[float]):
+    """A finite number, above 0 where told."""
+
+    name = "float"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it, or say what is wrong with it."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not (0 if self._positive else float("-inf")) < number < float("inf"):
+            self.fail(f"{value!r} is no finite number{' above 0' if self._positive else ''}", param, ctx)
+        return number
+
+
+def budget_of(dollars: Decimal | None) -> Budget | None:
+    """Turn the option --budget into a cap on the whole command."""
     if dollars is None:
         return None
     from .._policy.budget import Budget
 
-    budget = Budget(total=dollars.strip().removeprefix("$"))
-    if Decimal(str(budget.total)) == 0:
-        raise ConfigError("--budget is 0 dollars, so nothing could be sent; give an amount such as 0.50")
-    return budget
+    return Budget(total=dollars)
+
+
+def meant(settings: Settings, model: str) -> str:
+    """Say which known model was probably meant by one that its provider does not know; empty when none is near."""
+    provider, name = resolve(model, settings.providers)
+    shelf = provider.prices or provider.name
+    known = [found for owner, found in settings.prices.names() if owner == shelf and found != name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
+    return f"did you mean {provider.name}:{near[0]}?" if near else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -19,25 +20,31 @@ from ..batch import Batch, BatchReport, RowFile
 from ..errors import InputError, MissingKey
 from ..sim import SimConfig, SimServer
 from ..sim.reading import parse_config
-from .choice import has_key
+from .choice import Dollars, has_key
 from .job import conduct, exit_code, explain, run
 from .shown import count, exact_usd, note, span, usd
 
 PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
 MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
 MAX_TOKENS: Final = 8
-SIM_BUDGET: Final = "0.10"
-REAL_BUDGET: Final = "0.50"
+SIM_BUDGET: Final = Decimal("0.10")
+REAL_BUDGET: Final = Decimal("0.50")
+LONG_ENOUGH_S: Final = 20.0
+"""A shorter run may use the burst that a limit allows, and says nothing about its use by the minute."""
+
 ROWS: Final = "incidents.jsonl"
 
 
 @click.command(name="demo")
 @click.option("--real", is_flag=True, help="Ask OpenAI or Anthropic, whichever key is set, instead of the simulator.")
-@click.option("--budget", metavar="DOLLARS", help=f"The cap [default: {SIM_BUDGET}; with --real {REAL_BUDGET}].")
+@click.option(
+    "--budget", type=Dollars(), metavar="DOLLARS", help=f"The cap [default: {SIM_BUDGET}; with --real {REAL_BUDGET}]."
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N incidents.")
-@click.option("-o", "--output", metavar="OUT.jsonl", help="Where the answers go; an older file is replaced.")
+@click.option("-o", "--output", metavar="OUT.jsonl",
+              help="Where the answers go; an older file is replaced, or resumed with --real.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="With --real: do not ask before money is spent.")
-def command(real: bool, budget: str | None, limit: int | None, output: str | None, yes: bool) -> None:
+def command(real: bool, budget: Decimal | None, limit: int | None, output: str | None, yes: bool) -> None:
     """Classify 600 incidents through limits, faults and a budget, and compare the cost with the bill.
 
     \b
@@ -45,14 +52,14 @@ def command(real: bool, budget: str | None, limit: int | None, output: str | Non
     penstock demo --real --limit 50 --budget 0.05
     """  # noqa: D301 - click wants the backspace itself
     rows = RowFile(_incidents(), template=PROMPT, limit=limit)
-    path = _output(output)
+    path = _output(output, real=real)
     if real:
         _real(rows, path, budget or REAL_BUDGET, yes=yes)
     else:
         _simulated(rows, path, budget or SIM_BUDGET)
 
 
-def _simulated(rows: RowFile, path: Path, budget: str) -> None:
+def _simulated(rows: RowFile, path: Path, budget: Decimal) -> None:
     config = _scenario()
     with SimServer(config) as server:
         client = AsyncClient(
@@ -73,10 +80,10 @@ def _simulated(rows: RowFile, path: Path, budget: str) -> None:
     lines += _use(limits)
     faults = Counter(entry["fault"] for entry in log if entry["fault"] and not entry["fault"].startswith("limit:"))
     lines.append(("faults played", ", ".join(f"{number}× {name}" for name, number in faults.items()) or "none"))
-    _end(report, path, lines)
+    _end(report, path, lines, resumes=False)
 
 
-def _real(rows: RowFile, path: Path, budget: str, *, yes: bool) -> None:
+def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
     settings = load()
     models = [model for name, model in MODELS.items() if has_key(settings, name)]
     if not models:
@@ -92,7 +99,8 @@ def _real(rows: RowFile, path: Path, budget: str, *, yes: bool) -> None:
         click.confirm("Spend it?", abort=True, err=True)
     client = AsyncClient(budget=Budget(total=budget))
     report = run(_run(rows, path, client, models, budget))
-    _end(report, path, [*_table(report, path), ("cost", usd(report.cost_nano))])
+    earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
+    _end(report, path, [*_table(report, path), ("cost", usd(report.cost_nano) + earlier)], resumes=True)
 
 
 def _guess(rows: RowFile, models: list[str], prices: Any) -> int:
@@ -105,9 +113,10 @@ def _guess(rows: RowFile, models: list[str], prices: Any) -> int:
     return sum(costs) // len(costs)
 
 
-async def _run(rows: RowFile, path: Path, client: AsyncClient, models: list[str], budget: str) -> BatchReport:
+async def _run(rows: RowFile, path: Path, client: AsyncClient, models: list[str], budget: Decimal) -> BatchReport:
     async with client:
-        batch = Batch(rows, str(path), client=client, models=models, params={"max_tokens": MAX_TOKENS})
+        params = {"max_tokens": MAX_TOKENS}
+        batch = Batch(rows, str(path), client=client, models=models, params=params, count_earlier=True)
         batch.check()
         return await conduct(batch, title="penstock demo", cap=budget)
 
@@ -124,17 +133,21 @@ def _incidents() -> Path:
     return found
 
 
-def _output(name: str | None) -> Path:
-    """Choose the output and make place for it: each demo starts afresh, and removes nothing but results of a run."""
+def _output(name: str | None, *, real: bool) -> Path:
+    """Choose the output and make place for it.
+
+    A demo starts afresh and removes nothing but results of a run. With --real it removes nothing: answers that were
+    paid are not paid again.
+    """
     if name is not None:
         path = Path(name)
     else:
         checkout = Path(__file__).parents[3]
-        path = (
-            checkout / "build/demo/answers.jsonl" if (checkout / "Makefile").is_file() else Path("penstock-demo.jsonl")
-        )
+        short = "real" if real else "answers"
+        long = "penstock-demo-real.jsonl" if real else "penstock-demo.jsonl"
+        path = checkout / f"build/demo/{short}.jsonl" if (checkout / "Makefile").is_file() else Path(long)
         path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
+    if path.exists() and not real:
         Journal.open(path).close()
         path.unlink()
     return path
@@ -152,6 +165,7 @@ def _table(report: BatchReport, path: Path) -> list[tuple[str, str]]:
                 classes[str(msgspec.json.decode(line)["text"] or "no answer").strip()] += 1
     codes = ", ".join(f"{number} {code}" for code, number in report.failures.items() if number)
     failed = f"{report.failed:,} failed" + (f" ({codes})" if codes else "")
+    failed += f", {report.before:,} answered before" if report.before else ""
     return [
         ("rows", f"{report.rows:,}: {report.answered:,} answered, {failed}"),
         ("classes", ", ".join(f"{number:,} {name}" for name, number in sorted(classes.items()))),
@@ -178,17 +192,19 @@ def _use(limits: dict[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for name, lane in limits["lanes"].items():
         rpm = lane["limits"].get("requests")
-        if not rpm or lane["first_at"] is None or lane["last_at"] <= lane["first_at"]:
+        if not rpm or lane["first_at"] is None:
             continue
-        minutes = min(1.0, (lane["last_at"] - lane["first_at"]) / 60)
-        used = lane["most_60s"].get("requests", 0) / (rpm * minutes)
+        took_s = lane["last_at"] - lane["first_at"]
+        sent = lane["most_60s"].get("requests", 0)
+        used = f"{sent / (rpm * min(1.0, took_s / 60)):.0%} of {rpm} requests/min"
+        if took_s < LONG_ENOUGH_S:
+            used = f"{count(sent, 'request')} in {span(took_s)} are too few to say, of {rpm} a minute"
         model = name.rsplit(":", 1)[0]
-        own = lane["rejected_429"]
-        lines.append(("limit used", f"{used:.0%} of {rpm} requests/min at {model}; {own} 429s of our own making"))
+        lines.append(("limit used", f"{used} at {model}; {lane['rejected_429']} 429s of our own making"))
     return lines
 
 
-def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]]) -> None:
+def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]], *, resumes: bool) -> None:
     shown = os.path.relpath(path) if path.is_absolute() else str(path)
     lines.append(("output", shown))
     if sys.stdout.isatty():
@@ -203,6 +219,6 @@ def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]]) -> None:
     else:
         for name, value in lines:
             click.echo(f"{name:<14}{value}")
-    if why := explain(report):
+    if why := explain(report, resumes=resumes):
         note(f"penstock: {why}")
     raise click.exceptions.Exit(exit_code(report))

@@ -8,13 +8,14 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import click
 
 from ..batch import Batch, BatchReport
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE
-from .progress import watch
+from .progress import usd_cap, watch
 from .shown import count, note, span, usd
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: str | None = None) -> BatchReport:
+async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: Decimal | None = None) -> BatchReport:
     """Run a checked job with its progress on stderr; the first Ctrl-C stops it gently, the second at once."""
     presses = 0
 
@@ -64,7 +65,7 @@ async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: str | N
             loop.remove_signal_handler(number)
 
 
-def summary(report: BatchReport, output: str) -> str:
+def summary(report: BatchReport, output: str, cap: Decimal | None = None) -> str:
     """Say in a few lines how a run ended."""
     parts = [f"{report.answered:,} answered"]
     if report.failed:
@@ -79,6 +80,8 @@ def summary(report: BatchReport, output: str) -> str:
     unpriced = (
         f" (+ {count(report.unpriced, 'attempt')} of unknown cost)" if report.unpriced and report.cost_nano else ""
     )
+    earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
+    budget = f" of the budget of {usd_cap(cap)}" if cap is not None else ""
     torn = (
         f"A torn last line of {count(report.mended.torn_bytes, 'byte')}, left by a killed run, was cut off and its row "
         "asked again.\n"
@@ -87,12 +90,12 @@ def summary(report: BatchReport, output: str) -> str:
     )
     return torn + (
         f"{count(report.rows, 'row')}: {', '.join(parts)}. {report.retries:,} retries, {report.rate_limited:,}×429, "
-        f"{count(tokens, 'token')}, {cost}{unpriced}, {span(report.elapsed_s)}.\nOutput: {output}"
+        f"{count(tokens, 'token')}, {cost}{unpriced}{earlier}{budget}, {span(report.elapsed_s)}.\nOutput: {output}"
     )
 
 
-def explain(report: BatchReport) -> str:
-    """Say why a run ended early and how to go on; empty when it did not."""
+def explain(report: BatchReport, *, resumes: bool = True) -> str:
+    """Say why a run ended early and how to go on, where it can be resumed; empty when it did not."""
     if report.stopped is None:
         return ""
     lines = []
@@ -104,6 +107,8 @@ def explain(report: BatchReport) -> str:
         )
     again = shlex.join(["penstock", *sys.argv[1:]])
     match report.stopped:
+        case _ if not resumes:
+            lines.append(f"{count(report.left, 'row')} left; run again, it starts afresh")
         case "interrupted":
             lines.append(f"stopped with {count(report.left, 'row')} left. To go on:\n  {again}")
         case "budget":
@@ -126,10 +131,10 @@ def exit_code(report: BatchReport) -> int:
     return EXIT_ROWS_FAILED if report.failed else EXIT_OK
 
 
-def finish(report: BatchReport, output: str, *, quiet: bool) -> None:
+def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None) -> None:
     """Print how the run ended, and exit."""
     if not quiet:
-        note(summary(report, output))
+        note(summary(report, output, cap))
     if why := explain(report):
         note(f"penstock: {why}")
     raise click.exceptions.Exit(exit_code(report))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Any
 
 import click
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections import deque
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ..batch import Batch, BatchReport
@@ -50,8 +51,9 @@ class Pace:
         return span(report.left / self.rows) if self.rows > 0 else "?"
 
 
-def line(report: BatchReport, pace: Pace, cap: str | None) -> str:
-    """Write the figures of a run on one line."""
+def line(report: BatchReport, pace: Pace, cap: Decimal | None) -> str:
+    """Write the figures of a run on one line; beside a cap stands what counts against it."""
+    counted = report.cost_nano + report.cost_before_nano
     before = [f"{report.before:,} before"] if report.before else []
     return " · ".join(
         [
@@ -61,17 +63,17 @@ def line(report: BatchReport, pace: Pace, cap: str | None) -> str:
             f"{report.retries:,} retried",
             f"{report.rate_limited:,}×429",
             f"{pace.rows:.1f} rows/s",
-            f"{usd(report.cost_nano)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
+            f"{usd(counted)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
         ]
     )
 
 
-def usd_cap(cap: str) -> str:
+def usd_cap(cap: Decimal) -> str:
     """Write a budget as it was given."""
-    return cap if cap.startswith("$") else f"${cap}"
+    return f"${cap:f}"
 
 
-async def watch(batch: Batch, *, title: str, quiet: bool, cap: str | None) -> None:
+async def watch(batch: Batch, *, title: str, quiet: bool, cap: Decimal | None) -> None:
     """Show a run until cancelled."""
     if quiet:
         return
@@ -81,7 +83,7 @@ async def watch(batch: Batch, *, title: str, quiet: bool, cap: str | None) -> No
         await _say(batch, cap)
 
 
-async def _say(batch: Batch, cap: str | None) -> None:
+async def _say(batch: Batch, cap: Decimal | None) -> None:
     pace = Pace()
     pace.see(time.monotonic(), batch.report)
     while True:
@@ -91,7 +93,7 @@ async def _say(batch: Batch, cap: str | None) -> None:
         note(f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left")
 
 
-async def _draw(batch: Batch, title: str, cap: str | None) -> None:
+async def _draw(batch: Batch, title: str, cap: Decimal | None) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -107,7 +109,7 @@ async def _draw(batch: Batch, title: str, cap: str | None) -> None:
             live.update(_picture(batch.report, pace, title, cap), refresh=True)
 
 
-def _picture(report: BatchReport, pace: Pace, title: str, cap: str | None) -> RenderableType:
+def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
