@@ -30,9 +30,9 @@ from ._policy.tally import Totals
 from ._policy.timeouts import Timeouts
 from ._wire import registry
 from .errors import ConfigError
-from .types import Response, Tier
+from .types import Request, Response, Tier
 
-__all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Stream"]
+__all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Preview", "Stream"]
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -44,6 +44,13 @@ class LaneStatus(msgspec.Struct, frozen=True):
     name: str
     limiter: LimiterState
     breaker: BreakerState
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL)."""
+
+    request: Request
+    lanes: tuple[tuple[str, str], ...]
 
 
 class _Client(Generic[GateT, TransportT]):
@@ -194,6 +201,18 @@ class _Client(Generic[GateT, TransportT]):
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
         )
+
+    def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
+        """Read a call as `complete` would, and send nothing.
+
+        Raises: ConfigError, InputError for what could not be sent.
+        """
+        order = self._order(prompt, options, stream=False)
+        return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+
+    def carry_spent(self, nano: int) -> None:
+        """Count nano-dollars that an earlier run spent against the total budget of this client."""
+        self._gate.carry_spent(nano)
 
     def usage(self) -> Totals:
         """Return what this client used so far, in all, by model and by tag."""

@@ -371,3 +371,21 @@ def test_an_error_in_the_same_bytes_as_text_is_raised_after_the_text_without_ano
     outcome = run(colour, [Scripted(body=pieces)], stream=True)
     assert isinstance(outcome.error, StreamInterrupted)
     assert "".join(chunk.text for chunk in outcome.chunks) == "some"
+
+
+def test_a_preview_shows_the_call_and_sends_nothing() -> None:
+    """The request and the lanes, as complete would have them."""
+    transport = ScriptedTransport([])
+    with Client(transport=transport, keys=KEYS, config=False, env={}) as client:
+        shown = client.preview("hi", model="gpt-4o-mini", fallbacks=["anthropic:claude-haiku-4-5"], max_tokens=5)
+    assert shown.request.max_tokens == 5
+    assert [name for name, _ in shown.lanes] == ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"]
+    assert transport.sent == []
+
+
+def test_what_an_earlier_run_spent_counts_against_the_total() -> None:
+    """A resumed job has what is left, not the whole again."""
+    client = Client(transport=ScriptedTransport([]), keys=KEYS, config=False, env={}, budget=Budget(total="1.00"))
+    client.carry_spent(1_000_000_000)
+    with pytest.raises(BudgetExceeded):
+        client.complete("hi", model="openai:gpt-4o-mini", max_tokens=5)

@@ -106,6 +106,11 @@ class Gate:
         with self._lock:
             return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
 
+    def carry_spent(self, nano: int) -> None:
+        """Count what was spent before this client was made."""
+        with self._lock:
+            self.budget.carry(nano)
+
     def enter(self, record: Record) -> Admission | None:
         """Ask for a turn; None means that the ticket is queued, with the place to wait at as its tag.
 

@@ -197,6 +197,12 @@ class BudgetBook:
             account.spent += (worst or 0) if actual_nano is None else actual_nano
             account.possible += (worst or 0) if actual_nano is None else 0
 
+    def carry(self, nano: int) -> None:
+        """Count what an earlier run spent, in nano-dollars, against the total; its days and months are not this one's."""
+        if nano < 0:
+            raise ValueError(f"{nano} nano-dollars cannot have been spent")
+        self._total.spent += nano
+
     def release(self, hold: Hold) -> None:
         """Give a hold back whole: nothing was sent. Again changes nothing."""
         self._close(hold)
