@@ -238,18 +238,18 @@ class Gate:
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
-        lane = order.lanes[0]
         with self._lock:
-            tags = [self._tally(tag, self._by_tag) for tag in order.tags.items()] if order.tags else []
-            model = self._tally((lane.provider.name, lane.model), self._by_model)
+            tags = [self._tally(tag, self._by_tag) for tag in order.tags.items()] if order.tags else ()
+            model = None
             for attempt in attempts:
                 model = self._tally((attempt.provider, attempt.model), self._by_model)
                 if attempt.sent:
-                    model.attempt(attempt)
-                    for tally in tags:
+                    for tally in (model, *tags):
                         tally.attempt(attempt)
-            model.call(ok)
-            for tally in tags:
+            if model is None:
+                lane = order.lanes[0]
+                model = self._tally((lane.provider.name, lane.model), self._by_model)
+            for tally in (model, *tags):
                 tally.call(ok)
 
     @staticmethod

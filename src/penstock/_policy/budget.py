@@ -198,7 +198,7 @@ class BudgetBook:
             account.possible += (worst or 0) if actual_nano is None else 0
 
     def carry(self, nano: int) -> None:
-        """Count what an earlier run spent, in nano-dollars, against the total; its days and months are not this one's."""
+        """Count what an earlier run spent, in nano-dollars, against the total; days and months are not touched."""
         if nano < 0:
             raise ValueError(f"{nano} nano-dollars cannot have been spent")
         self._total.spent += nano

@@ -65,6 +65,8 @@ class Sniffer:
 
 def looks_like_stream(body: bytes) -> bool:
     """Whether a whole body is a stream of events."""
+    if body[:1] == b"{":
+        return False
     start = body[:256].lstrip(_BLANK)
     return start.startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
 
