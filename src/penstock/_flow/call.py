@@ -7,12 +7,12 @@ route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle
 
 from __future__ import annotations
 
-from .._policy.retry import Retry
+from .._policy.retry import GiveUp, Retry
 from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, prepare
-from .effects import Flow, Lane, Permit, Record, Reserve, Settle, Sleep
+from .effects import Flow, Lane, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
 from .trail import Trail
 
@@ -23,10 +23,16 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     Raises: the PenstockError of the last lane asked, carrying the attempts of all.
     """
     first: PenstockError | None = None
+    error: PenstockError | None = None
     for lane in order.lanes:
-        error = yield from _on_lane(order, lane, trail)
-        if error is None:
-            return trail.answer()
+        while True:
+            error, decision = yield from _attempt(order, lane, trail)
+            if error is None:
+                return trail.answer()
+            if not isinstance(decision, Retry) or (isinstance(error, BreakerOpen) and len(order.lanes) > 1):
+                break
+            if decision.after_s > 0 and not isinstance(error, RateLimited):
+                yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
         first = first or error
         if trail.emitted or not falls_back(error):
             break
@@ -34,21 +40,9 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     raise trail.surface(error, first)
 
 
-def _on_lane(order: Order, lane: Lane, trail: Trail) -> Flow[PenstockError | None]:
-    """Attempt one lane as often as the retry policy says; return its last error, or None when it answered."""
-    while True:
-        record, decision = yield from _attempt(order, lane, trail)
-        if record.error is None:
-            return None
-        assert isinstance(record.error, PenstockError)
-        if not isinstance(decision, Retry) or (isinstance(record.error, BreakerOpen) and len(order.lanes) > 1):
-            return record.error
-        if decision.after_s > 0 and not isinstance(record.error, RateLimited):
-            yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
-
-
-def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[Record, object]]:
+def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError | None, Retry | GiveUp | None]]:
     """Make one exchange with the provider and settle it, whatever happens to it."""
+    failed: PenstockError | None = None
     request, record = prepare(order, lane, trail.past())
     try:
         if order.capped:
@@ -56,11 +50,11 @@ def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[Record, objec
         record.admission = yield Permit(record)
         yield from exchange(order, record, request)
     except PenstockError as error:
-        record.error = error
+        failed = record.error = error
     except BaseException as error:
         record.error = error
         raise
     finally:
         settled = yield Settle(record, order.deadline)
         trail.add(record, settled)
-    return record, settled.decision
+    return failed, settled.decision

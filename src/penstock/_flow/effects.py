@@ -62,45 +62,25 @@ class Past(msgspec.Struct, frozen=True):
     alone: bool = True
 
 
-class Record:
+class Record(msgspec.Struct, eq=False):
     """What is known of one attempt while it runs; the gate reads it to settle."""
 
-    __slots__ = (
-        "admission",
-        "cost_nano",
-        "emitted",
-        "error",
-        "first_output_at",
-        "hold",
-        "lane",
-        "limits_seen",
-        "past",
-        "request_id",
-        "response",
-        "sent",
-        "status",
-        "ticket",
-        "usage",
-        "worst_nano",
-    )
-
-    def __init__(self, lane: Lane, past: Past, ticket: Ticket, worst_nano: int | None) -> None:
-        self.lane = lane
-        self.past = past
-        self.ticket = ticket
-        self.worst_nano = worst_nano
-        self.hold: Hold | None = None
-        self.admission: Admission | None = None
-        self.sent = False
-        self.emitted = False
-        self.status: int | None = None
-        self.request_id: str | None = None
-        self.limits_seen: tuple[LimitSeen, ...] = ()
-        self.first_output_at: float | None = None
-        self.usage: Usage | None = None
-        self.cost_nano: int | None = None
-        self.error: BaseException | None = None
-        self.response: Response | None = None
+    lane: Lane
+    past: Past
+    ticket: Ticket
+    worst_nano: int | None
+    hold: Hold | None = None
+    admission: Admission | None = None
+    sent: bool = False
+    emitted: bool = False
+    status: int | None = None
+    request_id: str | None = None
+    limits_seen: tuple[LimitSeen, ...] = ()
+    first_output_at: float | None = None
+    usage: Usage | None = None
+    cost_nano: int | None = None
+    error: BaseException | None = None
+    response: Response | None = None
 
 
 class Reserve(msgspec.Struct, frozen=True):

@@ -10,6 +10,9 @@ from ..types import Attempt, Response
 from .accounting import Order
 from .effects import Past, Record, Settled
 
+_FIRST = Past(alone=False)
+_FIRST_ALONE = Past(alone=True)
+
 
 class Trail:
     """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated."""
@@ -56,6 +59,8 @@ class Trail:
 
     def past(self) -> Past:
         """Return what the next attempt must know of those before it."""
+        if not self.attempts:
+            return _FIRST_ALONE if len(self.order.lanes) == 1 else _FIRST
         return Past(len(self.attempts), self._unknowns, self._limited, self._retry_cost, len(self.order.lanes) == 1)
 
     @property

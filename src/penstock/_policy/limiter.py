@@ -65,46 +65,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
             raise ConfigError(f"limit burst_s must be a number of seconds above 0, or left out; got {burst!r}")
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """One attempt's wish to be sent. The gate makes it; `tag` is the gate's own and never looked at.
 
     `input_tokens` is the estimate of the prompt, `output_tokens` the attempt's max_tokens. `deadline` is a time, not a
     duration. `returned` says that the provider sent an earlier attempt of the call back: it goes before new ones.
     """
 
-    __slots__ = (
-        "asked_at",
-        "deadline",
-        "granted_at",
-        "holds",
-        "input_tokens",
-        "output_tokens",
-        "priority",
-        "returned",
-        "state",
-        "tag",
-    )
-
-    def __init__(
-        self,
-        input_tokens: int = 0,
-        output_tokens: int | None = None,
-        *,
-        priority: Priority = "normal",
-        deadline: float | None = None,
-        returned: bool = False,
-        tag: Any = None,
-    ) -> None:
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
-        self.priority: Priority = priority
-        self.deadline = deadline
-        self.returned = returned
-        self.tag = tag
-        self.state: TicketState = "new"
-        self.asked_at = 0.0
-        self.granted_at = 0.0
-        self.holds: tuple[tuple[Dimension, Slot, float], ...] = ()
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    priority: Priority = "normal"
+    deadline: float | None = None
+    returned: bool = False
+    tag: Any = None
+    state: TicketState = "new"
+    asked_at: float = 0.0
+    granted_at: float = 0.0
+    holds: tuple[tuple[Dimension, Slot, float], ...] = ()
 
     def __repr__(self) -> str:
         return f"Ticket({self.input_tokens}, {self.output_tokens}, {self.priority!r}, {self.state!r})"
