@@ -127,10 +127,11 @@ class Gate:
             if isinstance(answer, Refuse):
                 raise self._refused(state, answer, ticket, now)
             if isinstance(answer, Wait):
+                # Before the look at the breaker: until it is settled, a refused ticket can still be given its turn.
+                ticket.tag = self.place()
                 shut = state.breaker.peek(now, alone=record.past.alone)
                 if shut is not None:
-                    raise self._open(state, shut)  # the ticket leaves the queue when the attempt is settled
-                ticket.tag = self.place()
+                    raise self._open(state, shut)
                 return None
             permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
             if isinstance(permit, Open):
