@@ -240,6 +240,7 @@ def test_every_attempt_beyond_the_first_of_a_row_is_a_retry(tmp_path: Path) -> N
     assert report.attempts == 20 + report.retries > 20
 
 
+@pytest.mark.prove(15)
 def test_a_rerun_counts_what_the_output_records_as_spent(tmp_path: Path) -> None:
     """The cap is one for all runs of the job where the client begins with the run; figures and sentence say so."""
     options: dict[str, Any] = {"params": {"max_tokens": 40}, "count_earlier": True}

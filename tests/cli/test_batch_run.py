@@ -222,6 +222,7 @@ def test_a_bad_option_of_one_row_is_said_before_anything_is_paid(tmp_path: Path)
         assert (ended.returncode, sim.bill()["attempts"]) == (1, 1)
 
 
+@pytest.mark.prove(15)
 def test_a_rerun_with_the_same_budget_does_not_spend_it_again(tmp_path: Path) -> None:
     """What the output records counts against it, and the summary says so."""
     write_rows(tmp_path / "in.jsonl", 50)

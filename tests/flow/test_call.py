@@ -389,3 +389,15 @@ def test_what_an_earlier_run_spent_counts_against_the_total() -> None:
     client.carry_spent(1_000_000_000)
     with pytest.raises(BudgetExceeded):
         client.complete("hi", model="openai:gpt-4o-mini", max_tokens=5)
+
+
+@pytest.mark.prove(8)
+@both
+def test_a_stream_that_fails_before_its_first_output_stays_held_at_its_worst(colour: str) -> None:
+    """A 200 came, so the provider worked; what it produced behind the head nobody saw."""
+    answers = [Scripted(body=[*openai_events(done=False), OutcomeUnknown("cut")])]
+    settings = {"budget": Budget(total="1.00"), "retry": RetryPolicy(unknown_outcomes=0)}
+    outcome = run(colour, answers, stream=True, client=settings, max_tokens=1000)
+    assert isinstance(outcome.error, OutcomeUnknown)
+    total = outcome.client.budget().scopes[0]
+    assert total.possible_nano == total.spent_nano >= 1000 * 600

@@ -146,6 +146,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(folder: Pa
     assert stripped.reveal() == "sk-fine"
 
 
+@pytest.mark.prove(9)
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -153,6 +154,10 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(folder: Pa
         ("http://127.0.0.1:99999", "host or port"),
         ("http://127.0.0.1:abc", "host or port"),
         ("http://[::1/v1", "host or port"),
+        ("http://a..b", "host or port"),
+        ("http://" + "a" * 64 + ".example", "host or port"),
+        ("http://☃.example", "xn--"),
+        ("http://a\x00b", "no URL"),
     ],
 )
 def test_a_base_url_that_no_transport_can_use_is_told_at_once(folder: Path, url: str, words: str) -> None:

@@ -13,7 +13,9 @@ def test_the_page_lists_all_guarantees_in_order() -> None:
 
 def test_each_state_is_read() -> None:
     """A row whose state is none of the three is no row."""
-    rows = "".join(f"| {n} | **p.** x | {state} | y |\n" for n, state in enumerate(("held", "partly", "not held yet", "?")))
+    rows = "".join(
+        f"| {n} | **p.** x | {state} | y |\n" for n, state in enumerate(("held", "partly", "not held yet", "?"))
+    )
     assert [guarantee.claim for guarantee in read_guarantees(rows)] == ["held", "partly", "not held yet"]
 
 

@@ -175,8 +175,12 @@ SILENCES = [
 
 def test_no_class_of_error_is_forgotten() -> None:
     """Whatever an attempt can end in is asked for on this page; nothing raises TruncatedOutput yet."""
-    here = {cls for _, cls, _ in STAYS if isinstance(cls, type)} | {cls for _, cls, _ in SILENCES} | {e.ConnectionFailed, e.StreamInterrupted}
-    assert {cls for cls in e.all_errors() if issubclass(cls, e.CallError)} - here == {e.TruncatedOutput}
+    here = (
+        {cls for _, cls, _ in STAYS if isinstance(cls, type)}
+        | {cls for _, cls, _ in SILENCES}
+        | {e.ConnectionFailed, e.StreamInterrupted}
+    )
+    assert {cls for cls in e.all_errors() if issubclass(cls, e.CallError)} - here == {e.CallError, e.TruncatedOutput}
 
 
 @pytest.mark.prove(5)
@@ -202,7 +206,7 @@ def test_the_server_sees_one_attempt_and_the_retries_that_were_asked_for(
     sim: SimServer, colour: str, model: str, retries: int
 ) -> None:
     """Also where it is the unknown outcomes, or the rate limits, that are to be repeated so often."""
-    quick = {"base_s": 0.001, "not_sent_base_s": 0.001}
+    quick: dict[str, Any] = {"base_s": 0.001, "not_sent_base_s": 0.001}
     for fault, policy in (
         ('kind = "overloaded"', RetryPolicy(attempts=1 + retries, **quick)),
         ('kind = "reset"', RetryPolicy(attempts=9, unknown_outcomes=retries, **quick)),
@@ -245,9 +249,7 @@ def test_no_transport_repeats_a_request_by_itself(sim: SimServer, colour: str, t
 @colours
 @models
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_server_that_is_not_there_is_tried_three_times(
-    sim: SimServer, colour: str, model: str, stream: bool
-) -> None:
+def test_a_server_that_is_not_there_is_tried_three_times(sim: SimServer, colour: str, model: str, stream: bool) -> None:
     """Nothing was sent and nothing is spent."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"

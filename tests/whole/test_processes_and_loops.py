@@ -41,6 +41,7 @@ print("wrong", wrong)
 """
 
 
+@pytest.mark.prove(23)
 @pytest.mark.parametrize("transport", ["urllib3", "httpx2"])
 def test_a_forked_child_reads_its_own_answers(transport: str) -> None:
     """Parent and child ask at the same moment through a client made before the fork; nobody gets the other's answer."""
@@ -72,6 +73,7 @@ print("fine")
 """
 
 
+@pytest.mark.prove(23)
 def test_an_async_client_serves_one_loop_after_another() -> None:
     """Every asyncio.run() of a script may use it, without a word on the terminal."""
     with SimServer() as sim:

@@ -88,7 +88,8 @@ HABITS = st.one_of(
 def written(habits: Habits, number: int, name: str, value: dict[str, Any], data: st.DataObject) -> list[bytes]:
     """The events of one call."""
     text = text_of(value)
-    arguments: list[Any] = {"pieces": pieces_of(text, data), "whole": [text], "object": [value]}[habits.arguments]
+    shapes: dict[str, list[Any]] = {"pieces": pieces_of(text, data), "whole": [text], "object": [value]}
+    arguments = shapes[habits.arguments]
     at = {"right": number, "from one": number + 1, "missing": None, "always 0": 0}[habits.index]
     known = {"missing": None, "null": "null", "empty": ""}.get(habits.id, f"call_{number}")
     if habits.name == "every" and habits.id == "missing":
@@ -117,7 +118,7 @@ def unstreamed(habits: Habits, number: int, name: str, value: dict[str, Any]) ->
 def test_streamed_calls_are_those_of_the_whole_answer(
     habits: Habits, calls: list[tuple[str, dict[str, Any]]], text: str, data: st.DataObject
 ) -> None:
-    """Chat Completions: indexes right, wrong or missing, ids late, repeated or missing, arguments in pieces or whole."""
+    """Chat Completions: indexes right, wrong or missing, ids late, repeated or missing, arguments in pieces or not."""
     streams = [written(habits, number, *call, data) for number, call in enumerate(calls)]
     events = woven(streams) if habits.woven else b"".join(event for stream in streams for event in stream)
     body = (delta(content=text) if text else b"") + events + delta("tool_calls") + usage() + DONE

@@ -220,12 +220,14 @@ class Gate:
             return
         wall = self.clock.wall()
         usage = record.usage
-        if usage is not None:
+        # Before its first output, a failed stream tells nothing of what was produced behind it.
+        in_the_dark = record.error is not None and not record.emitted and self._may_be_paid(record)
+        if usage is not None and not in_the_dark:
             cost = record.cost_nano
             if cost is not None and usage.estimated and record.worst_nano is not None:
                 cost = min(record.worst_nano, cost + cost // CUT_STREAM_MARGIN)
             self.budget.settle(wall, record.hold, cost)
-        elif self._may_be_paid(record):
+        elif in_the_dark:
             self.budget.settle(wall, record.hold, None)
         else:
             self.budget.release(record.hold)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import json
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import msgspec
 
@@ -22,6 +25,8 @@ OnBadRow = Literal["stop", "skip"]
 PROBLEMS_SHOWN: Final = 10
 LINE_MAX_BYTES: Final = 64 * 1024 * 1024
 """A longer line is no row: no provider takes a body of this size."""
+
+HALF_A_CHARACTER: Final = "holds half of a character (a lone \\ud800 to \\udfff), which no UTF-8 can carry"
 
 _OWN: Final = frozenset({"id", "prompt", "messages", "params"})
 _LIKE_A_PARAMETER: Final = 0.85
@@ -142,6 +147,7 @@ class RowFile:
         self.limit = limit
         self.on_bad_row = on_bad_row
         self._repeated: set[int] = set()
+        self._seen: tuple[int, ...] | None = None
 
     def check(self, verify: Callable[[Row], object] | None = None) -> Checked:
         """Read all rows once. `verify` is asked about each good one and raises for what makes it bad all the same.
@@ -152,7 +158,7 @@ class RowFile:
         rows = bad = 0
         problems: list[str] = []
         self._repeated.clear()
-        for row in self._rows():
+        for row in self._rows(first=True):
             problem = row.problem
             digest = id_digest(row.id)
             if seen.find(digest) is not None:
@@ -179,29 +185,48 @@ class RowFile:
     def __iter__(self) -> Iterator[Row]:
         return (row for row in self._rows() if row.line not in self._repeated)
 
-    def _rows(self) -> Iterator[Row]:
-        return (self._row(number, line) for number, line in itertools.islice(self._lines(), self.limit))
+    def _rows(self, *, first: bool = False) -> Iterator[Row]:
+        return (self._row(number, line) for number, line in itertools.islice(self._lines(first=first), self.limit))
 
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
+    def _lines(self, *, first: bool) -> Iterator[tuple[int, bytes | None]]:
+        """Yield each line that is not blank, with its number; None for one that is too long.
+
+        Raises: InputError when the file cannot be read, or is not any more what `check` has seen.
+        """
         try:
             with self.path.open("rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise InputError(f"{self.name} is no regular file, and rows are read more than once")
+                if first:
+                    self._seen = _mark(file)
                 number = 0
-                while line := file.readline(LINE_MAX_BYTES):
+                while line := file.readline(LINE_MAX_BYTES + 1):
+                    self._check_mark(file)
                     number += 1
                     if number == 1:
                         line = line.removeprefix(b"\xef\xbb\xbf")
-                    if line.strip():
+                    if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
+                        _skip_line(file)
+                        yield number, None
+                    elif line.strip():
                         yield number, line
+                self._check_mark(file)
         except OSError as error:
-            raise InputError(f"cannot read {self.name}: {error.strerror or error}") from error
+            again = " any more" if self._seen is not None and not first else ""
+            raise InputError(f"cannot read {self.name}{again}: {error.strerror or error}") from error
 
-    def _row(self, number: int, line: bytes) -> Row:
+    def _check_mark(self, file: BinaryIO) -> None:
+        if self._seen is not None and _mark(file) != self._seen:
+            raise InputError(f"{self.name} was changed while it was in use; its rows are not those that were checked")
+
+    def _row(self, number: int, line: bytes | None) -> Row:
+        if line is None:
+            longer = f"is longer than {LINE_MAX_BYTES // 2**20} MiB; no provider takes as much"
+            return Row(line=number, id=f"line {number}", problem=longer)
         try:
             data = _object(line)
-        except msgspec.ValidationError:
-            return Row(line=number, id=f"line {number}", problem="is JSON but not an object; write {...}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Row(line=number, id=f"line {number}", problem=f"is not JSON: {error}")
+            return Row(line=number, id=f"line {number}", problem=_no_row(line, error))
         name = data.get("id", number)
         if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
             problem = f"has the id {msgspec.json.encode(name).decode()}; an id is a text or a whole number"
@@ -247,6 +272,8 @@ def check_row(row: Row) -> None:
     model: object = row.model
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise InputError(f"has a model that is no text but {model!r}; write it as 'provider:model'")
+    if isinstance(model, str) and not is_text(model):
+        raise InputError(f"has the model {model!r}, which {HALF_A_CHARACTER}")
     params: object = row.params
     if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
         raise InputError(f"has params that are {params!r}; expected options of a call by their names")
@@ -271,6 +298,40 @@ def _check_call(params: Mapping[str, Any]) -> None:
     for model in params.get("fallbacks") or ():
         if not isinstance(model, str) or not model.strip():
             raise ConfigError(f"parameter 'fallbacks' has {model!r}; expected models, e.g. ['provider:model']")
+
+
+def _mark(file: BinaryIO) -> tuple[int, ...]:
+    """What changes when somebody writes a file or puts another one in its place."""
+    seen = os.fstat(file.fileno())
+    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+
+def _skip_line(file: BinaryIO) -> None:
+    while (more := file.readline(2**20)) and not more.endswith(b"\n"):
+        pass
+
+
+def _no_row(line: bytes, error: Exception) -> str:
+    """Say why a line is not an object of JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8: {error}"
+    if isinstance(error, msgspec.ValidationError):
+        large = "out of range" in str(error)
+        return "has a number that is too large to be read" if large else "is JSON but not an object; write {...}"
+    try:
+        whole = is_text(json.dumps(json.loads(line), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        whole = True
+    return f"is not JSON: {error}" if whole else HALF_A_CHARACTER
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _said(verify: Callable[[Row], object], row: Row) -> str | None:

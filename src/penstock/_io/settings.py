@@ -151,10 +151,13 @@ def _secret(value: str, provider: Provider, origin: str) -> Secret:
 def _wrong_url(url: str) -> str | None:
     if not re.match(r"^https?://[^/\s?#]+[^\s?#]*$", url):
         return "is not an http(s) URL without query"
+    if not url.isascii() or not url.isprintable():
+        return "has characters that no URL has; write a host in other letters as xn--…"
     try:
         parts = urlsplit(url)
         if not parts.hostname or parts.port == 0:
             return "has no host or port"
+        parts.hostname.encode("idna")
     except ValueError:
         return "has no valid host or port"
     if parts.username is not None or parts.password is not None:

@@ -66,7 +66,7 @@ class Httpx2Transport:
             raise not_sent(target, error) from error
         except httpx2.TimeoutException:
             raise Expired(time.monotonic()) from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise lost(target, error) from error
         return Httpx2Exchange(target, response)
 
@@ -101,7 +101,7 @@ class Httpx2Exchange:
             return next(self._pieces, b"")
         except httpx2.TimeoutException:
             raise Expired(time.monotonic(), idle=idle) from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise lost(self._target, error) from error
 
     def read_all(self, until: float) -> bytes:
@@ -143,7 +143,7 @@ class AsyncHttpx2Transport:
             raise not_sent(target, error) from error
         except TimeoutError:
             raise Expired(time.monotonic()) from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise lost(target, error) from error
         return AsyncHttpx2Exchange(target, response)
 
@@ -177,7 +177,7 @@ class AsyncHttpx2Exchange:
                 return await anext(self._pieces, b"")
         except TimeoutError:
             raise Expired(time.monotonic(), idle=idle) from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise lost(self._target, error) from error
 
     async def read_all(self, until: float) -> bytes:

@@ -89,7 +89,7 @@ class Urllib3Transport:
             raise not_sent(target, error) from error
         except (NewConnectionError, SSLError, ProxyError) as error:
             raise not_sent(target, error) from error
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             raise lost(target, error) from error
         return Urllib3Exchange(target, response)
 
@@ -133,7 +133,8 @@ class Urllib3Exchange:
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
         except ReadTimeoutError:
             raise Expired(time.monotonic(), idle=idle) from None
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, ValueError, ArithmeticError, MemoryError) as error:
+            # http.client and urllib3 let a nonsensical chunk size through to int() and read().
             raise lost(self._target, error) from error
         # Once all that was announced is read, the connection is back in its pool and belongs to somebody else. A full
         # piece may leave more behind in the decoder.
