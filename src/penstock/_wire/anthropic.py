@@ -24,7 +24,8 @@ from __future__ import annotations
 from ..types import Secret
 from .anthropic_decode import decode_json
 from .anthropic_encode import FIRST_VERSION, encode
-from .anthropic_stream import Decoder, decode_stream
+from .anthropic_stream import Decoder
+from .decoder import read_whole
 from .protocol import Provider, Reply
 from .sniff import looks_like_stream
 
@@ -45,7 +46,7 @@ def decode(body: bytes, provider: Provider) -> Reply:
 
     Raises: CallError when the body is an error after all, or not of the protocol.
     """
-    return decode_stream(body, provider) if looks_like_stream(body) else decode_json(body, provider)
+    return read_whole(Decoder(provider), body) if looks_like_stream(body) else decode_json(body, provider)
 
 
 def decoder(provider: Provider) -> Decoder:

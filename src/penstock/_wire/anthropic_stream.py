@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from .._text.sse import Event, Parser
-from ..errors import CallError, OutcomeUnknown, ServerFault
-from ..types import Chunk, Opaque, Reasoning, ToolCall, Usage
+from .._text.sse import Event
+from ..types import Chunk, Opaque, Reasoning, ToolCall
 from . import classify
 from .anthropic_decode import (
     BLOCK_DECODER,
@@ -25,10 +24,9 @@ from .anthropic_decode import (
     text_or_none,
 )
 from .anthropic_messages import CITATIONS
-from .assembly import Assembly, chunks_of
+from .decoder import StreamDecoder
 from .lenient import count, read
 from .protocol import Provider, Reply
-from .sniff import Sniffer
 
 
 class Delta(msgspec.Struct):
@@ -69,19 +67,13 @@ class _Open:
         self.other: dict[str, Any] = {}
 
 
-class Decoder:
+class Decoder(StreamDecoder):
     """Turns the bytes of one stream into chunks; see `protocol.Decoder`."""
 
+    last_word = "message_stop"
+
     def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-        self.id: str | None = None
-        self.served_model: str | None = None
-        self.usage: Usage | None = None
-        self.cost_nano: int | None = None
-        self.failure: CallError | None = None
-        self.done = False
-        self._sniffer = Sniffer()
-        self._parser = Parser()
+        super().__init__(provider)
         self._counts = WireUsage()
         self._started = False
         self._next = 0
@@ -89,69 +81,11 @@ class Decoder:
         self._has_calls = False
         self._stop: str | None = None
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes and return the chunks that they complete.
+    def _began(self) -> bool:
+        return self._started
 
-        Raises: CallError for an error inside the stream, once the chunks before it were given out.
-        """
-        if self.failure is not None:
-            raise self.failure
-        if not self._sniffer.is_stream:
-            data = self._sniffer.feed(data)
-            if not data:
-                return []
-        chunks: list[Chunk] = []
-        try:
-            for event in self._parser.feed(data):
-                self._event(event, chunks)
-        except ValueError as error:
-            self._fail(ServerFault(str(error), provider=self.provider.name), chunks)
-        except CallError as error:
-            self._fail(error, chunks)
-        return chunks
-
-    def finish(self) -> list[Chunk]:
-        """Say that the bytes ended.
-
-        Raises: OutcomeUnknown when no message_stop came.
-        """
-        if self.failure is not None:
-            raise self.failure
-        if self._sniffer.is_document:
-            return self._whole(self._sniffer.document())
-        chunks: list[Chunk] = []
-        cut = self._parser.open
-        try:
-            for event in self._parser.finish():
-                self._event(event, chunks)
-        except CallError as error:
-            if not (cut and error.provider_code == classify.NOT_JSON):  # a torn event says nothing
-                self.failure = error
-        if not self.done:
-            self.failure = self.failure or self._ended_early()
-        if self.failure is not None:
-            raise self.failure from None
-        return chunks
-
-    def _fail(self, error: CallError, chunks: list[Chunk]) -> None:
-        self.failure = error
-        if not chunks:
-            raise error from None
-
-    def _ended_early(self) -> CallError:
-        what = "the stream ended before message_stop"
-        if not self._started:
-            said = self._sniffer.head()
-            what = f"the stream ended before its first event{said and ', after ' + repr(said)}"
-        return OutcomeUnknown(
-            f"{what}: the answer may be cut off, and paid", provider=self.provider.name, usage=self.usage
-        )
-
-    def _whole(self, body: bytes) -> list[Chunk]:
-        reply = decode_json(body, self.provider)
-        self.done = True
-        self.id, self.served_model, self.usage = reply.id, reply.served_model, reply.usage
-        return chunks_of(reply)
+    def _document(self, body: bytes) -> Reply:
+        return decode_json(body, self.provider)
 
     def _event(self, event: Event, chunks: list[Chunk]) -> None:
         data = event.data
@@ -302,15 +236,3 @@ def _json(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
-
-
-def decode_stream(body: bytes, provider: Provider) -> Reply:
-    """Read a stream that came whole, where a JSON answer was asked for.
-
-    Raises: CallError as the decoder does.
-    """
-    decoder = Decoder(provider)
-    assembly = Assembly()
-    assembly.add(decoder.feed(body))
-    assembly.add(decoder.finish())
-    return Reply(choices=assembly.choices(), usage=decoder.usage, id=decoder.id, served_model=decoder.served_model)

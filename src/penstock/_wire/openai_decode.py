@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import CallError, ServerFault
 from ..types import (
     Audio,
     Choice,
@@ -397,8 +396,3 @@ def reported_cost(wire: WireUsage | None) -> int | None:
 def text_or_none(value: Any) -> str | None:
     """Return a non-empty string, or None."""
     return value if isinstance(value, str) and value else None
-
-
-def broken(provider: Provider, message: str) -> CallError:
-    """Return the error for bytes that do not follow the protocol."""
-    return ServerFault(message, provider=provider.name)
