@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import anthropic  # noqa: E402
 import jiter  # noqa: E402
+import msgspec  # noqa: E402
 import openai  # noqa: E402
 
 from penstock import errors  # noqa: E402
@@ -374,20 +375,19 @@ def response_seen(response: Response) -> Seen:
     return ours(response.choices, None if response.usage.estimated else response.usage)
 
 
-def client_options(provider: Provider, url: str) -> dict[str, Any]:
+def client_options() -> dict[str, Any]:
+    return {"config": False, "env": {}, "retry": RetryPolicy(attempts=1, unknown_outcomes=0, rate_limits=0)}
+
+
+def on_replay(provider: Provider, url: str) -> Provider:
+    """The provider's row with the replay server as its address; it asks for no key."""
     base = f"{url}/v1" if provider.wire == "openai_chat" else url
-    return {
-        "config": False,
-        "env": {},
-        "keys": {provider.name: "x"},
-        "base_urls": {provider.name: base},
-        "retry": RetryPolicy(attempts=1, unknown_outcomes=0, rate_limits=0),
-    }
+    return msgspec.structs.replace(provider, base_url=base, base_url_env=(), auth="none")
 
 
 def by_client(provider: Provider, url: str, stream: bool) -> Seen:
-    with Client(**client_options(provider, url)) as client:
-        client.settings.providers[provider.name] = provider
+    with Client(**client_options()) as client:
+        client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
         if not stream:
             return response_seen(client.complete("x", model=model))
@@ -396,8 +396,8 @@ def by_client(provider: Provider, url: str, stream: bool) -> Seen:
 
 
 async def by_async_client(provider: Provider, url: str, stream: bool) -> Seen:
-    async with AsyncClient(**client_options(provider, url)) as client:
-        client.settings.providers[provider.name] = provider
+    async with AsyncClient(**client_options()) as client:
+        client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
         if not stream:
             return response_seen(await client.complete("x", model=model))
