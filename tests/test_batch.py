@@ -475,3 +475,70 @@ def test_answers_under_way_find_room_when_the_disk_fills(tmp_path: Path, monkeyp
         report = go(sim, some(200), tmp_path / "out", concurrency=16)
         assert (report.stopped, report.unwritten) == ("output", 0)
         assert sim.bill()["attempts"] == report.answered == len(lines(tmp_path / "out"))
+
+
+def test_calls_that_are_cut_are_counted_as_attempts_of_unknown_cost(tmp_path: Path) -> None:
+    """Whoever cuts them: they went out, and may be on the bill."""
+
+    async def main(sim: SimServer, *, task: bool) -> BatchReport:
+        async with client(sim) as made:
+            batch = Batch(some(200), str(tmp_path / "out"), client=made, models=[OPENAI], concurrency=6)
+            running = asyncio.create_task(batch.run())
+            while sim.simulator.open < 6:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0)
+            if task:
+                running.cancel()
+            else:
+                batch.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            return batch.report
+
+    for task in (True, False):
+        with SimServer(SimConfig(latency=Latency(first_token_s=30))) as sim:
+            report = asyncio.run(main(sim, task=task))
+        assert (report.answered, report.attempts, report.retries) == (0, 6, 0)
+        assert (report.cut, report.unpriced, report.cost_nano) == (6, 6, 0)
+
+
+@pytest.mark.parametrize("change", ["overwritten", "removed"])
+def test_an_input_that_changes_in_mid_run_stops_it_with_its_name(tmp_path: Path, change: str) -> None:
+    """What is answered stays, no row is made of what was put there, and the exit code is that of a bad input."""
+    path, out = tmp_path / "in", tmp_path / "out"
+    path.write_text("".join(json.dumps({"prompt": f"case {n}"}) + "\n" for n in range(300)))
+
+    async def main(sim: SimServer) -> BatchReport:
+        async with client(sim) as made:
+            batch = Batch(RowFile(path), str(out), client=made, models=[OPENAI], concurrency=4)
+            running = asyncio.create_task(batch.run())
+            await some_answers(batch, 20)
+            if change == "removed":
+                path.unlink()
+            else:
+                path.write_text("nonsense\n" * 300)
+            return await running
+
+    with SimServer() as sim:
+        report = asyncio.run(main(sim))
+    assert (report.stopped, report.failed) == ("failed", 0)
+    assert isinstance(report.cause, InputError)
+    assert str(path) in str(report.cause)
+    assert len(lines(out)) == report.answered == (300 if change == "removed" else 300 - report.left) >= 20
+
+
+def test_more_workers_than_rows_are_not_made(tmp_path: Path) -> None:
+    """A large number is no reason to run out of memory."""
+    with SimServer() as sim:
+        report = go(sim, some(3), tmp_path / "out", concurrency=10**9)
+    assert report.answered == 3
+
+
+def test_half_of_a_character_is_found_before_anything_is_paid(tmp_path: Path) -> None:
+    """In an id the row could not be written, in a prompt it could not be sent."""
+    half = "\ud800"
+    with SimServer() as sim:
+        with pytest.raises(InputError, match="half of a character"):
+            go(sim, [Row(id=half, prompt="a")], tmp_path / "out")
+        rows = [Row(id=1, prompt=half), Row(id=2, prompt="a", model=half), Row(id=3, prompt="a")]
+        report = go(sim, rows, tmp_path / "out")
+        assert sim.bill()["attempts"] == 1
+    assert (report.answered, report.failed) == (1, 2)

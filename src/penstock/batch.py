@@ -23,13 +23,24 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from ._flow.accounting import Order
 from ._flow.prompt import Options
 from ._io.index import Index
 from ._io.journal import Journal, Mended, answer_line, failure_line, known_nano
-from ._io.rows import PROBLEMS_SHOWN, Checked, OnBadRow, Row, RowFile, Template, check_row, id_digest
+from ._io.rows import (
+    HALF_A_CHARACTER,
+    PROBLEMS_SHOWN,
+    Checked,
+    OnBadRow,
+    Row,
+    RowFile,
+    Template,
+    check_row,
+    id_digest,
+    is_text,
+)
 from ._policy.schedule import LaneCount, Planner, Start, Stop, StopReason
-from .client import AsyncClient
+from ._policy.tally import Totals
+from .client import AsyncClient, Preview
 from .errors import ConfigError, InputError, OutputError, PenstockError
 from .types import Attempt, Request, Response, Usage, to_usd
 
@@ -61,8 +72,9 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `left` have no
     result. `attempts` are those that went out, `retries` those beyond the first of their row. `cost_nano` sums the
     attempts of this run whose cost is known, `unpriced` counts those whose cost is not, and `cost_before_nano` is what
-    the output records of earlier calls for the same questions. `stopped` says why it ended early, `cause` is the error
-    behind it. `failures` counts error codes.
+    the output records of earlier calls for the same questions. `cut` are calls that were under way when the run was
+    cancelled: they went out, may have been paid, and are in `attempts` and `unpriced` as well. `stopped` says why it
+    ended early, `cause` is the error behind it. `failures` counts error codes.
     """
 
     rows: int = 0
@@ -76,6 +88,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_nano: int = 0
     unpriced: int = 0
+    cut: int = 0
     cost_before_nano: int = 0
     elapsed_s: float = 0.0
     failures: dict[str, int] = {}
@@ -176,6 +189,7 @@ class Batch:
         self._tasks: list[asyncio.Task[None]] = []
         self._counts = _Counts()
         self._unwritten: list[_Result] = []
+        self._at_cut: tuple[Totals, dict[str, int]] | None = None
         self._checked = Checked(rows=0, bad=0, problems=())
         self._mended = Mended(0, 0)
         self._started = 0.0
@@ -200,15 +214,14 @@ class Batch:
         check_row(job)
         self._homeless = None
         if self._models:
-            lanes = [self._order(job, model).lanes[0] for model in self._models]
-            self._pool = tuple(sorted((lane.name, lane.base_url) for lane in lanes))
+            self._pool = tuple(sorted(self._preview(job, model).lanes[0] for model in self._models))
             return
         try:
-            lane = self._order(job, None).lanes[0]
+            lane = self._preview(job, None).lanes[0]
         except ConfigError as error:
             self._homeless = error  # which is none if every row says where it goes
         else:
-            self._pool = ((lane.name, lane.base_url),)
+            self._pool = (lane,)
 
     def _check_list(self) -> Checked:
         seen: set[str] = set()
@@ -216,6 +229,8 @@ class Batch:
         for row in self._rows:
             if isinstance(row.id, bool) or not isinstance(row.id, str | int):
                 raise InputError(f"a row has the id {row.id!r}; an id is a text or a whole number")
+            if not is_text(str(row.id)):
+                raise InputError(f"the id {row.id!r} {HALF_A_CHARACTER}")
             if str(row.id) in seen:
                 raise InputError(f"two rows have the id {row.id!r}; give each its own")
             seen.add(str(row.id))
@@ -243,6 +258,7 @@ class Batch:
             usage=counts.usage,
             cost_nano=counts.cost_nano,
             unpriced=counts.unpriced,
+            cut=counts.cut,
             cost_before_nano=counts.cost_before_nano,
             elapsed_s=until - self._started if self._started else 0.0,
             failures=dict(counts.failures),
@@ -264,6 +280,8 @@ class Batch:
     def cancel(self) -> None:
         """Stop at once: calls under way are cut, and may have been paid."""
         self._planner.stop("interrupted")
+        if self._at_cut is None:
+            self._at_cut = (self._client.usage(), self._counts.sums())
         for task in self._tasks:
             task.cancel()
 
@@ -301,22 +319,33 @@ class Batch:
                     if self._planner.reason is not None:
                         return
         if self._count_earlier:
-            # Only the total: days and months have accounts of their own, and the money went out on other ones.
-            self._client._gate.budget._total.spent += self._counts.cost_before_nano
+            self._client.carry_spent(self._counts.cost_before_nano)
 
     async def _pass(self, journal: Journal, *, again: bool) -> None:
         pending = self._pending(journal, again=again)
-        self._tasks = [asyncio.create_task(self._work(pending, journal)) for _ in range(self._concurrency)]
+        workers = max(1, min(self._concurrency, self._checked.rows - self._counts.before))
+        self._tasks = [asyncio.create_task(self._work(pending, journal)) for _ in range(workers)]
         try:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them
         except asyncio.CancelledError:
             self.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             raise
+        finally:
+            self._count_cut()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+
+    def _count_cut(self) -> None:
+        """Count what calls that were cut had sent: they bring nothing home, but the client knows."""
+        if self._at_cut is None:
+            return
+        (used, counted), self._at_cut = self._at_cut, None
+        now, by_calls = self._client.usage(), self._counts.sums()
+        more = {what: getattr(now, what) - getattr(used, what) - by_calls[what] + counted[what] for what in _SUMS}
+        self._counts.spend_cut({what: max(0, number) for what, number in more.items()})
 
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[_Task]:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
@@ -346,15 +375,14 @@ class Batch:
         own = row.model is not None or row.params.get("tier") is not None
         if not own and self._homeless is not None:
             raise self._homeless
-        order = self._order(row, None if own else next(iter(self._models), None))
-        lane = order.lanes[0]
+        seen = self._preview(row, None if own else next(iter(self._models), None))
         if own:
-            return _Task(row, _key_of(((lane.name, lane.base_url),), order.request), lane.name)
-        return _Task(row, _key_of(self._pool, order.request), None)
+            return _Task(row, _key_of(seen.lanes[:1], seen.request), seen.lanes[0][0])
+        return _Task(row, _key_of(self._pool, seen.request), None)
 
-    def _order(self, row: Row, model: str | None) -> Order:
+    def _preview(self, row: Row, model: str | None) -> Preview:
         """Let the client read a row as it would for a call, with nothing sent."""
-        return self._client._order(row.prompt, self._options(row, model), stream=False)
+        return self._client.preview(row.prompt, **self._options(row, model))
 
     def _options(self, row: Row, model: str | None) -> Options:
         """Put together what a row's call is asked with; a row's own model or tier wins over `model`."""
@@ -449,6 +477,8 @@ class Batch:
         except OutputError as error:
             # Every row is there; only its place in the file is not yet that of the input.
             self._planner.stop("output", error)
+        except InputError as error:  # the input vanished or changed before its order was looked up
+            self._planner.stop("failed", error)
 
 
 class _Task(NamedTuple):
@@ -493,6 +523,9 @@ class _Change:
             pass
 
 
+_SUMS: Final = ("attempts", "retries", "rate_limited", "cost_nano", "unpriced")
+
+
 class _Counts:
     """The running sums of one run."""
 
@@ -506,6 +539,7 @@ class _Counts:
         self.usage = Usage()
         self.cost_nano = 0
         self.unpriced = 0
+        self.cut = 0
         self.cost_before_nano = 0
         self._sent = Index()
         self.failures: Counter[str] = Counter()
@@ -541,7 +575,20 @@ class _Counts:
             else:
                 self.cost_nano += attempt.cost_nano
 
+    def sums(self) -> dict[str, int]:
+        """Return what finished calls used so far, under the names of the client's totals."""
+        return {what: getattr(self, what) for what in _SUMS}
+
+    def spend_cut(self, cut: dict[str, int]) -> None:
+        """Count what calls used that were cut and brought nothing home themselves."""
+        self.cut += cut["unpriced"]
+        for what, used in cut.items():
+            setattr(self, what, getattr(self, what) + used)
+
 
 def _key_of(lanes: tuple[tuple[str, str], ...], asked: Request | str) -> str:
     """Hash what decides an answer: the models that may give it with their base URLs, the prompt and the parameters."""
-    return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()
+    try:
+        return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()
+    except UnicodeEncodeError:
+        raise InputError(HALF_A_CHARACTER) from None

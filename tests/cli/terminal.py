@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def penstock(
         cwd=folder,
         env=environment(sim, folder, **more),
         input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
+def shell(line: str, sim: SimServer | None, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in which `penstock` is the command."""
+    called = shlex.join(command())
+    return subprocess.run(
+        ["bash", "-c", f'penstock() {{ {called} "$@"; }}\n{line}'],
+        cwd=folder,
+        env=environment(sim, folder, **more),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=WAIT_S,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import signal
 import subprocess
 import time
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.batch import Batch, Row
+from penstock.cli.progress import Pace, line, live, waits
 from penstock.sim import Latency, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
+from tests.cli.terminal import WAIT_S, penstock, results, shell, start, write_rows
 
 ROWS = 150
 CONCURRENCY = 10
@@ -241,3 +245,97 @@ def test_a_rerun_with_the_same_budget_does_not_spend_it_again(tmp_path: Path) ->
         assert spent <= sim.bill()["total_nano"]
         assert penstock(*JOB, "--max-tokens", "20", "--budget", "1", sim=sim, folder=tmp_path).returncode == 0
     assert len(results(tmp_path / "out.jsonl")) == 50
+
+
+def test_calls_that_a_second_ctrl_c_cut_are_in_the_figures(tmp_path: Path) -> None:
+    """They went out, and nobody told what they cost."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    for form in ((), ("--json",)):
+        with SimServer() as sim:
+            sim.play('[[rule]]\nfault = { kind = "stall" }')
+            program = start(*JOB, *form, sim=sim, folder=tmp_path)
+            while sim.simulator.open < 8:
+                assert program.poll() is None
+            program.send_signal(signal.SIGHUP)
+            assert program.stderr is not None
+            while "Ctrl-C again" not in program.stderr.readline():
+                assert program.poll() is None
+            program.send_signal(signal.SIGINT)
+            told, said = program.communicate(timeout=WAIT_S)
+        assert program.returncode == 130
+        if form:
+            figures = json.loads(told)
+            assert (figures["attempts"], figures["unpriced"], figures["cut"], figures["cost"]) == (8, 8, 8, 0)
+        else:
+            assert "cost unknown" in said
+            assert "8 calls under way were cut: paid perhaps" in said
+
+
+def test_stdout_is_no_output_and_a_pipe_may_be_the_input(tmp_path: Path) -> None:
+    """An output is read again to resume; rows from a pipe are copied first, since they are read more than once."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
+    with SimServer() as sim:
+        ended = penstock("batch", "run", "in.jsonl", "-o", "-", sim=sim, folder=tmp_path)
+        assert (ended.returncode, "write -o OUT.jsonl" in ended.stderr) == (64, True)
+        ended = shell("penstock batch run <(cat in.jsonl) -o out.jsonl", sim, tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    assert [row["id"] for row in results(tmp_path / "out.jsonl")] == [1]
+
+
+def test_a_model_without_a_price_is_not_mended_by_a_higher_budget(tmp_path: Path) -> None:
+    """Cause and remedy agree."""
+    write_rows(tmp_path / "in.jsonl", 3)
+    with SimServer() as sim:
+        ended = penstock(*BARE, "-m", "openai:gpt-unheard-of", "--budget", "1", sim=sim, folder=tmp_path)
+    assert ended.returncode == 75
+    assert "allow_unpriced" in ended.stderr
+    assert "raise the budget" not in ended.stderr
+    assert "to go on once that is mended" in ended.stderr
+
+
+def test_a_throttled_run_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Attempts and 429s are counted as they happen, and the wait is named."""
+    said: list[str] = []
+
+    async def main(sim: SimServer) -> None:
+        from penstock import AsyncClient
+
+        base_urls = {"openai": f"{sim.url}/v1"}
+        async with AsyncClient(base_urls=base_urls, keys={"openai": "k"}, config=False, env={}) as client:
+            rows = [Row(id=n, prompt="x") for n in range(20)]
+            batch = Batch(rows, str(tmp_path / "out"), client=client, models=["openai:gpt-4o-mini"])
+            running = asyncio.create_task(batch.run())
+            while not waits(client, time.monotonic()):  # noqa: ASYNC110 - a limiter tells nobody
+                await asyncio.sleep(0.01)
+            seen, pace = live(batch.report, client), Pace()
+            pace.see(time.monotonic(), seen)
+            said.extend((waits(client, time.monotonic()), line(seen, pace, None)))
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    with SimServer() as sim:
+        sim.play('[[rule]]\nfault = { kind = "rate_limit", retry_after = "30" }')
+        asyncio.run(asyncio.wait_for(main(sim), WAIT_S))
+    assert said[0].startswith("waiting for the provider's limit (")
+    assert re.search(r"0 answered .* [1-8]×429", said[1])
+
+
+@pytest.mark.parametrize("setting", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "xterm"}], ids=str)
+def test_a_terminal_without_colours_gets_no_escapes(
+    tmp_path: Path, setting: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No picture that moves either."""
+    import io
+
+    from penstock.cli import shown, streams
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    shown.note("x", dim=True)
+    plain = "xterm" not in setting.values()
+    assert streams.is_plain(terminal) is plain
+    assert ("\x1b" in terminal.getvalue()) is not plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from penstock import cli
+from penstock.cli.shown import usd
 from penstock.sim import SimServer
-from tests.cli.terminal import WAIT_S, penstock, start
+from tests.cli.terminal import WAIT_S, penstock, shell, start
 
 
 def test_help_imports_no_command() -> None:
@@ -194,7 +196,7 @@ def test_the_simulator_says_how_to_use_it_and_ends_cleanly(tmp_path: Path) -> No
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=WAIT_S)
     assert program.returncode == 0
-    assert "1 requests, billed $" in said
+    assert "1 request, billed $" in said
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
@@ -263,7 +265,7 @@ def test_ctrl_c_in_a_stream_settles_and_exits_130(tmp_path: Path) -> None:
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=WAIT_S)
     assert program.returncode == 130
-    assert "settled at $0.0" in said
+    assert "settled at about $0.0" in said
     assert "Traceback" not in said
 
 
@@ -284,3 +286,161 @@ def test_the_demo_removes_no_file_of_another_kind(tmp_path: Path) -> None:
     ended = penstock("demo", "-o", "notes.txt", folder=tmp_path)
     assert ended.returncode == 65
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("ask", "x"), "so nothing was sent"),
+        (("doctor",), "cannot write to stdout"),
+        (("prices",), "cannot write to stdout"),
+        (("--help",), "cannot write to stdout"),
+        (("sim", "--port", "0"), "cannot write to stdout"),
+        (("batch", "run", "in.jsonl", "-o", "out.jsonl", "--json"), "out.jsonl is written"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
+def test_a_stdout_that_cannot_be_written_is_exit_code_74(
+    tmp_path: Path, args: tuple[str, ...], words: str, stdout: str
+) -> None:
+    """In one sentence, and never as if all were well."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    with SimServer() as sim:
+        for unbuffered in ("", "1"):
+            ended = shell(f"penstock {shlex.join(args)} {stdout}", sim, tmp_path, PYTHONUNBUFFERED=unbuffered)
+            assert ended.returncode == 74, ended.stderr
+            said = [line for line in ended.stderr.splitlines() if line.startswith("penstock: ")]
+            assert len(said) == 1
+            assert words in said[0]
+            assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("penstock ask x <&-", 0),
+        ("penstock ask x 2>&-", 0),
+        ("penstock ask x >/dev/full 2>/dev/full", 74),
+        ("penstock ask x <&- >&- 2>&-", 74),
+        ("penstock batch run in.jsonl -o out.jsonl <&- >&- 2>&-", 0),
+        ("penstock batch run - -o out.jsonl <&-", 65),
+        ("penstock <&- >&- 2>&-", 64),
+    ],
+)
+def test_streams_that_a_shell_closed_are_no_crash(tmp_path: Path, line: str, code: int) -> None:
+    """No socket takes their numbers, and what needs none of them goes on."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
+    with SimServer() as sim:
+        ended = shell(line, sim, tmp_path)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+
+
+def test_an_answer_that_cannot_be_printed_is_said_to_be_lost(tmp_path: Path) -> None:
+    """With what it cost; a limit on the size of files stands for a full disk."""
+    with SimServer() as sim:
+        ended = shell("ulimit -f 0; penstock ask x >out", sim, tmp_path)
+        assert sim.bill()["attempts"] == 1
+    assert ended.returncode == 74, ended.stderr
+    assert "the answer came ($0.0" in ended.stderr
+    assert "is lost" in ended.stderr
+
+
+def test_ask_leaves_the_stdin_of_a_loop_alone(tmp_path: Path) -> None:
+    """A file that somebody reads already is not ours, a pipe is unless told otherwise."""
+    (tmp_path / "in").write_text("one\ntwo\nthree\n")
+    with SimServer() as sim:
+
+        def asked(line: str) -> int:
+            before: int = sim.bill()["attempts"]
+            assert shell(line, sim, tmp_path).returncode == 0
+            after: int = sim.bill()["attempts"]
+            return after - before
+
+        assert asked('while read l; do penstock ask "Error or not? $l"; done <in') == 3
+        assert asked('cat in | while read l; do penstock ask --no-stdin "Error or not? $l"; done') == 3
+        assert asked('cat in | while read l; do penstock ask "Error or not? $l"; done') == 1
+        whole = [shell(f"{line} --json", sim, tmp_path).stdout for line in ("penstock ask x <in", "penstock ask <in")]
+        assert [json.loads(said)["usage"]["input"] > 3 for said in whole] == [True, True]
+        assert shell("penstock ask - <in", sim, tmp_path).returncode == 0
+
+
+def test_ask_says_that_it_waits_for_stdin(tmp_path: Path) -> None:
+    """A pipe that nobody writes into looks like a program that hangs."""
+    with SimServer() as sim:
+        ended = shell('sleep 3 | penstock ask "Error or not?"', sim, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "waiting for stdin to end; --no-stdin asks without it\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("penstock ask x -f /dev/zero", "/dev/zero has more than 10 MiB"),
+        ("penstock ask x -f - </dev/zero", "stdin has more than 10 MiB"),
+        ("penstock ask x -f - </dev/null", "stdin is empty"),
+        ("cat /dev/zero | penstock ask x", "stdin has more than 10 MiB"),
+    ],
+)
+def test_what_never_ends_is_not_read_to_its_end(tmp_path: Path, line: str, words: str) -> None:
+    """One sentence, and exit code 65."""
+    with SimServer() as sim:
+        ended = shell(line, sim, tmp_path)
+    assert ended.returncode == 65
+    assert words in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_a_stopped_ask_does_not_say_that_a_call_was_free(tmp_path: Path, number: signal.Signals, how: str) -> None:
+    """The request went out; what it cost nobody told."""
+    with SimServer() as sim:
+        sim.play('[[rule]]\nfault = { kind = "stall" }')
+        program = start("ask", how, "Why?", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path)
+        while not sim.simulator.open:
+            assert program.poll() is None
+        program.send_signal(number)
+        answer, said = program.communicate(timeout=WAIT_S)
+    assert (program.returncode, answer) == (130, "")
+    assert "the request went out, and what it cost is unknown" in said
+    assert "$0" not in said
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--latency", "nan"), "'nan' is no finite number from 0 to 86,400"),
+        (("--latency", "inf"), "'inf' is no finite number"),
+        (("--speed", "nan"), "'nan' is no finite number"),
+        (("--speed", "-1"), "'-1' is no finite number"),
+        (("--latency", "١"), "is no finite number"),
+        (("--host", "nowhere.invalid"), "--host 'nowhere.invalid' is no address of this machine"),
+        (("--host", "203.0.113.7"), "--host '203.0.113.7' is no address of this machine"),
+        (("--host", "a" * 70), "is no address of this machine"),
+    ],
+)
+def test_the_simulator_refuses_what_it_cannot_be(tmp_path: Path, args: tuple[str, ...], words: str) -> None:
+    """In one sentence that names the option."""
+    ended = penstock("sim", "--port", "0", *args, folder=tmp_path)
+    assert ended.returncode == (78 if args[0] == "--host" else 64)
+    assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_option_budget_leaves_the_other_caps_of_the_settings(tmp_path: Path) -> None:
+    """It is a total for this run; what is allowed and what one call may cost stays."""
+    with SimServer() as sim:
+        (tmp_path / "penstock.toml").write_text('[budget]\ntotal = "0.0000001"\nper_call = "0.0000002"\n')
+        ended = penstock("ask", "x", "--budget", "1", sim=sim, folder=tmp_path)
+        assert (ended.returncode, "per_call" in ended.stderr) == (75, True)
+        (tmp_path / "penstock.toml").write_text("[budget]\nallow_unpriced = true\n")
+        ended = penstock("ask", "x", "--budget", "1", "-m", "openai:gpt-unheard-of", sim=sim, folder=tmp_path)
+        assert "not exist" in ended.stderr, "it was sent"
+
+
+@pytest.mark.parametrize(
+    ("nano", "said"),
+    [(0, "$0"), (1, "$0.000000001"), (12_300, "$0.0000123"), (200_000, "$0.000200"), (12_000_000_000, "$12.00")],
+)
+def test_no_amount_is_shown_as_nothing(nano: int, said: str) -> None:
+    """However small it is."""
+    assert usd(nano) == said

@@ -189,3 +189,85 @@ def test_room_is_kept_aside_for_answers_under_way(tmp_path: Path) -> None:
         journal.free_reserve()
         assert lock.stat().st_size == 0
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_small_disk_is_for_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of little room only a small share is kept aside, and of next to none nothing."""
+    import types
+
+    for free, kept in ((256 * 1024, 256 * 1024 // 20), (60_000, 0), (10**9, 1024 * 1024)):
+        disk = types.SimpleNamespace(f_bavail=free, f_frsize=1)
+        monkeypatch.setattr(os, "fstatvfs", lambda fd, disk=disk: disk)
+        with Journal.open(tmp_path / "out"):
+            assert (tmp_path / ".out.lock").stat().st_size == kept
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "file", "folder", "pipe"])
+def test_what_stands_in_place_of_the_lock_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """It is named, and not one byte of it or of what it points to changes."""
+    lock, mine = tmp_path / ".out.lock", tmp_path / "mine"
+    mine.write_text("precious")
+    match kind:
+        case "link":
+            lock.symlink_to(mine)
+        case "dangling link":
+            lock.symlink_to(tmp_path / "nothing")
+        case "hard link":
+            lock.hardlink_to(mine)
+        case "file":
+            lock.write_text("precious")
+        case "folder":
+            lock.mkdir()
+        case _:
+            os.mkfifo(lock)
+    with pytest.raises(OutputError, match=r"\.out\.lock is in the way"):
+        Journal.open(tmp_path / "out")
+    assert mine.read_text() == "precious"
+    assert kind != "file" or lock.read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == [".out.lock", "mine"]
+
+
+def test_a_lock_that_a_killed_run_left_is_taken_over(tmp_path: Path) -> None:
+    """It holds the room that was kept aside."""
+    (tmp_path / ".out.lock").write_bytes(bytes(1000))
+    Journal.open(tmp_path / "out").close()
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_compacting_writes_through_no_link(tmp_path: Path) -> None:
+    """What stands in place of the new file is left alone, unless a killed run left it."""
+    mine, side = tmp_path / "mine", tmp_path / ".out.tmp"
+    mine.write_text("precious")
+    side.symlink_to(mine)
+    with Journal.open(tmp_path / "out") as journal:
+        put(journal, 2)
+        put(journal, 1)
+        with pytest.raises(OutputError, match=r"\.out\.tmp is in the way"):
+            journal.compact(lambda: [1, 2])
+        side.unlink()
+        side.write_bytes(line(7)[:9])
+        assert journal.compact(lambda: [1, 2])
+    assert mine.read_text() == "precious"
+    assert ids(tmp_path / "out") == [1, 2]
+    assert sorted(os.listdir(tmp_path)) == ["mine", "out"]
+
+
+@pytest.mark.parametrize(
+    "content", [bytes(100), b"{", b'{"', b'{"id":', b'{"id":1', b'{"id":5,"name":"x'], ids=range(6)
+)
+def test_a_torn_file_is_cut_only_when_it_is_surely_ours(tmp_path: Path, content: bytes) -> None:
+    """Zeros or a brace may be anybody's."""
+    path = tmp_path / "out"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="line 1 is no result of a run"):
+        Journal.open(path)
+    assert path.read_bytes() == content
+    path.write_bytes(b'{"id":"r\\"1","model":"openai:gpt')
+    with Journal.open(path) as journal:
+        assert journal.mended == Mended(0, 32)
+
+
+def test_the_root_is_no_output() -> None:
+    """It has no name to put a lock beside."""
+    with pytest.raises(OutputError, match="it is a folder"):
+        Journal.open("/")

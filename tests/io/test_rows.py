@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import penstock._io.rows as rows_module
 from penstock._io.rows import Row, RowFile, Template
 from penstock.errors import ConfigError, InputError
 
@@ -178,3 +179,70 @@ def test_a_file_without_rows_or_without_a_file_is_refused(tmp_path: Path) -> Non
         RowFile(write(tmp_path)).check()
     with pytest.raises(InputError, match="cannot read"):
         RowFile(tmp_path / "missing").check()
+
+
+def test_a_line_that_is_too_long_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so do those after it; a line of just the limit is a row."""
+    monkeypatch.setattr(rows_module, "LINE_MAX_BYTES", 2**20)
+    good = json.dumps({"prompt": "a"})
+    just = good[:-1].ljust(2**20 - 1) + "}"
+    path = write(tmp_path, good, just, "x" * 3 * 2**20, good, "nonsense")
+    with pytest.raises(InputError) as raised:
+        RowFile(path).check()
+    assert "2 bad rows:\n  line 3: is longer than 1 MiB" in str(raised.value)
+    assert "line 5: is not JSON" in str(raised.value)
+    assert [row.id for row in RowFile(path) if row.problem is None] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (b'{"prompt": "a", "temperature": 1e999}', "has a number that is too large"),
+        (b'{"prompt": "a", "n": ' + b"9" * 5000 + b"}", "has a number that is too large"),
+        (b'{"prompt": "\\ud800"}', "half of a character"),
+        (b'{"prompt": "\\udc00 x"}', "half of a character"),
+        (b'{"prompt": "\xff"}', "is not UTF-8"),
+        (b"7", "is JSON but not an object"),
+        (b'{"prompt": "\\ud800', "is not JSON"),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_read_is_called_what_it_is(tmp_path: Path, row: bytes, words: str) -> None:
+    """1e999 is JSON, and half of a character is not a broken line."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(row + b"\n")
+    with pytest.raises(InputError, match=f"line 1: .*{words}"):
+        RowFile(path).check()
+
+
+def test_a_file_that_changes_after_it_was_checked_is_noticed(tmp_path: Path) -> None:
+    """Whether somebody writes it, cuts it, removes it or puts another in its place."""
+    path = write(tmp_path, {"prompt": "a"}, {"prompt": "b"})
+
+    def cut() -> None:
+        path.write_bytes(path.read_bytes()[:20])
+
+    def replace() -> None:
+        (tmp_path / "other").write_bytes(path.read_bytes())
+        (tmp_path / "other").replace(path)
+
+    def remove() -> None:
+        path.unlink()
+
+    rows = RowFile(path)
+    for change, words in ((replace, "was changed"), (cut, "was changed"), (remove, "any more")):
+        if change is not remove:
+            write(tmp_path, {"prompt": "a"}, {"prompt": "b"})
+            rows.check()
+        reader = iter(rows) if change is cut else None
+        if reader is not None:
+            next(reader)
+        change()
+        with pytest.raises(InputError, match=words):
+            list(reader or rows)
+
+
+def test_rows_are_a_regular_file(tmp_path: Path) -> None:
+    """A device may never end."""
+    with pytest.raises(InputError, match="no regular file"):
+        RowFile("/dev/zero").check()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,10 +28,18 @@ from .rows import id_digest
 RESERVE_BYTES: Final = 1024 * 1024
 """Kept aside in the lock file: when the disk is full it is freed, so that answers under way still find room."""
 
+RESERVE_SHARE: Final = 20
+"""At most one part in so many of what is free: a small disk is for the answers themselves."""
+
+RESERVE_FROM_BYTES: Final = 64 * 1024
+"""Where less is free, nothing is kept aside."""
+
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LINE_MAX_BYTES: Final = 256 * 1024 * 1024
 _COPY_BYTES: Final = 1024 * 1024
+_NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BEGIN: Final = b'{"id":'
+_OURS: Final = re.compile(rb'\{"id":(?:-?\d+|"(?:[^"\\]|\\.)*"),"model":')
 _ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
 _FLAG_BITS: Final = 2
 
@@ -85,6 +94,8 @@ class Journal:
             something else than results.
         """
         real = Path(os.path.realpath(path))
+        if real.is_dir():
+            raise _refused(real, IsADirectoryError(errno.EISDIR, ""))
         lock = _Lock(real.with_name(f".{real.name}.lock"), real)
         try:
             fd = _open(real)
@@ -171,18 +182,22 @@ class Journal:
         if self._lines == len(self._index) and self._in_order(ids()):
             return False
         side = self.path.with_name(f".{self.path.name}.tmp")
+        fd = _make(side, self.path)
         try:
-            with open(self._fd, "rb", closefd=False) as old, side.open("wb", buffering=_COPY_BYTES) as new:
+            with open(self._fd, "rb", closefd=False) as old, open(fd, "wb", buffering=_COPY_BYTES) as new:
                 for line in self._chosen(old, ids()):
                     new.write(line)
                 new.flush()
-                os.fsync(new.fileno())
-            os.chmod(side, stat.S_IMODE(os.fstat(self._fd).st_mode))
+                if hasattr(os, "fchmod"):
+                    os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
+                os.fsync(fd)
             os.replace(side, self.path)
-        except OSError as error:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 side.unlink()
-            raise _refused(self.path, error) from error
+            if isinstance(error, OSError):
+                raise _refused(self.path, error) from error
+            raise
         _sync_folder(self.path.parent)
         self.close()
         return True
@@ -225,7 +240,7 @@ class Journal:
                 try:
                     record = _line(line)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    if line.endswith(b"\n") or not _is_ours(line):
+                    if line.endswith(b"\n") or not _is_ours(line, alone=number == 1):
                         raise InputError(
                             f"{self.path} line {number} is no result of a run ({error}); remove that line, or choose "
                             "another output"
@@ -295,11 +310,12 @@ def failure_line(
 ) -> bytes:
     """Write a failed row; `model` is whom it would have asked where no attempt says so."""
     last = error.attempts[-1] if error.attempts else None
+    asked = model.encode("utf-8", "replace").decode() if isinstance(model, str) else model
     call = error if isinstance(error, CallError) else None
     return _encode(
         {
             "id": name,
-            "model": f"{last.provider}:{last.model}" if last else model,
+            "model": f"{last.provider}:{last.model}" if last else asked,
             "text": None,
             "stop_reason": None,
             "usage": None,
@@ -339,19 +355,24 @@ class _Lock:
         self._fd = -1
         while self._fd < 0:
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | _NOT_THROUGH_LINKS, 0o644)
             except OSError as error:
+                if os.path.lexists(path):
+                    raise _in_the_way(path) from error
                 raise _refused(output, error) from error
             if not _lock(fd):
                 os.close(fd)
                 raise OutputBusy(f"another run is writing {output}; wait for it to end, or choose another output (-o)")
+            if not _is_empty_lock(fd):
+                os.close(fd)
+                raise _in_the_way(path)
             if _same_file(fd, path):
                 self._fd = fd
             else:  # its owner removed it between our open and our lock
                 os.close(fd)
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
-            os.write(self._fd, bytes(RESERVE_BYTES))
+            os.write(self._fd, bytes(_reserve(self._fd)))
 
     def free_reserve(self) -> None:
         with contextlib.suppress(OSError):
@@ -363,6 +384,48 @@ class _Lock:
                 self._path.unlink()
             os.close(self._fd)
             self._fd = -1
+
+
+def _is_empty_lock(fd: int) -> bool:
+    """Whether a file is a lock of ours, which holds nothing but zeros, and no second name of another file."""
+    seen = os.fstat(fd)
+    if not stat.S_ISREG(seen.st_mode) or seen.st_nlink > 1 or seen.st_size > RESERVE_BYTES:
+        return False
+    with open(fd, "rb", closefd=False) as file:
+        return not file.read(RESERVE_BYTES).strip(b"\0")
+
+
+def _reserve(fd: int) -> int:
+    """How many bytes to keep aside on the disk of a file."""
+    if not hasattr(os, "fstatvfs"):
+        return RESERVE_BYTES
+    disk = os.fstatvfs(fd)
+    free = disk.f_bavail * disk.f_frsize
+    return min(RESERVE_BYTES, free // RESERVE_SHARE) if free >= RESERVE_FROM_BYTES else 0
+
+
+def _in_the_way(path: Path) -> OutputError:
+    return OutputError(f"{path} is in the way and is no file of a run; remove it, or choose another output")
+
+
+def _make(path: Path, output: Path) -> int:
+    """Make a new file; what a killed run left there makes place, anything else is left alone."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOT_THROUGH_LINKS
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_nlink == 1 and _begins_like_ours(path):
+            path.unlink()
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise _in_the_way(path) from None
+    except OSError as error:
+        raise _refused(output, error) from error
+
+
+def _begins_like_ours(path: Path) -> bool:
+    with open(path, "rb") as file:
+        begin = file.read(len(_BEGIN))
+    return begin in (b"", _BEGIN)
 
 
 def _lock(fd: int) -> bool:
@@ -425,14 +488,17 @@ def _sync_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def _is_ours(torn: bytes) -> bool:
-    """Whether a torn line is the beginning of one of our lines, or what a power failure left of it."""
+def _is_ours(torn: bytes, *, alone: bool) -> bool:
+    """Whether a torn line is the beginning of one of our lines, or what a power failure left of it.
+
+    Where it is all that the file holds (`alone`), little says that the file is ours, and that little must be there.
+    """
     if not torn.strip(b"\0"):
-        return True
+        return not alone
     try:
         msgspec.json.decode(torn)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return torn.startswith(_BEGIN[: len(torn)])
+        return bool(_OURS.match(torn)) if alone else torn.startswith(_BEGIN[: len(torn)])
     return False  # whole, so somebody else wrote it
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import click
+
+from .streams import STDOUT, StdoutLost, is_of_stdout, let_go, mend, stdout_is_lost, tell, why
 
 __all__ = ["main", "root"]
 
@@ -23,6 +24,7 @@ COMMANDS = {
 }
 
 EXIT_USAGE = 64
+EXIT_IO = 74
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141  # 128 + SIGPIPE, what a shell reports for a writer whose reader left
 
@@ -53,17 +55,20 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            let_go(sys.stdout, STDOUT)
             ctx.exit(EXIT_PIPE)
         except KeyboardInterrupt:
-            click.echo("penstock: interrupted", err=True)
+            tell("penstock: interrupted")
             ctx.exit(EXIT_INTERRUPTED)
+        except StdoutLost as error:
+            tell(f"penstock: {error}")
+            ctx.exit(EXIT_IO)
         except Exception as error:
             from ..errors import PenstockError
 
             if not isinstance(error, PenstockError) or ctx.params.get("debug"):
                 raise
-            click.echo(f"penstock: {error}", err=True)
+            tell(f"penstock: {error}")
             ctx.exit(error.exit_code)
 
 
@@ -87,19 +92,35 @@ def root(debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    mend()
+    code = _code(args)
+    if stdout_is_lost():
+        let_go(sys.stdout, STDOUT)
+        code = code or EXIT_IO
+    sys.exit(code)
+
+
+def _code(args: Sequence[str] | None) -> int:
     try:
         code = root.main(args=args, prog_name="penstock", standalone_mode=False)
     except click.Abort:
-        click.echo("penstock: interrupted", err=True)
-        code = EXIT_INTERRUPTED
+        tell("penstock: interrupted")
+        return EXIT_INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = EXIT_USAGE
+        tell(error.format_message())
+        return EXIT_USAGE
     except click.ClickException as error:
         place = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "penstock"
         what = " ".join(error.format_message().split()).rstrip(".")
-        click.echo(f"{place}: {what}; see {place} --help", err=True)
-        code = EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code
+        tell(f"{place}: {what}; see {place} --help")
+        return EXIT_USAGE if isinstance(error, click.UsageError) else error.exit_code
     except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    sys.exit(code if isinstance(code, int) else 0)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if not is_of_stdout(error):
+            raise
+        if isinstance(error, BrokenPipeError):
+            return EXIT_PIPE
+        tell(f"penstock: cannot write to stdout: {why(error)}")
+        return EXIT_IO
+    return code if isinstance(code, int) else 0

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import io
+import os
+import select
+import stat
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -11,12 +16,13 @@ from typing import Any, Final
 
 import click
 
-from .. import AsyncClient
+from .. import AsyncClient, AsyncStream, Totals
 from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import Dollars, Number, budget_of, default_model, meant
-from .job import run
+from .job import run, stoppable
 from .shown import note, span, usd, write_json
+from .streams import check_stdout, printing
 
 PICTURES: Final = {
     ".png": "image/png",
@@ -26,6 +32,11 @@ PICTURES: Final = {
     ".webp": "image/webp",
 }
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
+PIPE_MAX_BYTES: Final = 10 * 1024 * 1024
+"""Of what may never end: stdin, a pipe, a device."""
+
+PATIENCE_S: Final = 2.0
+"""How long stdin may be silent before the user is told that it is waited for."""
 
 
 @click.command(name="ask")
@@ -40,26 +51,31 @@ FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 @click.option("--budget", type=Dollars(), metavar="DOLLARS", help="The most this may cost.")
 @click.option("--deadline", "deadline_s", type=Number(positive=True), metavar="SECONDS",
               help="When to give up, retries included.")  # fmt: skip
+@click.option("--stdin/--no-stdin", default=True, help="Add what is piped in (default), or leave stdin alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, usage, cost, latency.")
 @click.option("--stream/--no-stream", default=None, help="As it is produced (default on a terminal), or at the end.")
 def command(
-    prompt: tuple[str, ...], files: tuple[str, ...], as_json: bool, stream: bool | None, **options: Any
+    prompt: tuple[str, ...], files: tuple[str, ...], stdin: bool, as_json: bool, stream: bool | None, **options: Any
 ) -> None:
-    """Ask a model and print its answer; text on stdin is added to the prompt.
+    """Ask a model and print its answer; text that is piped in is added to the prompt.
+
+    In a loop that reads its lines from a pipe, say --no-stdin, or the first question takes all lines.
 
     \b
     penstock ask "What does exit code 137 mean?"
     kubectl logs web-7d9 | penstock ask "What is wrong here?" -m anthropic:claude-haiku-4-5
     penstock ask -f design.md -f diagram.png "What is missing?" --json
     """  # noqa: D301 - click wants the backspace itself
-    message = _message(" ".join(prompt), files)
+    check_stdout()
+    message = _message(prompt, files, stdin=stdin)
     streamed = stream if stream is not None else sys.stdout.isatty() and not as_json
     asked = {name: value for name, value in options.items() if value is not None and name != "budget"}
-    response = run(_ask(message, asked, options["budget"], streamed=streamed and not as_json))
-    if as_json:
-        write_json(_figures(response))
-    elif not streamed:
-        click.echo(response.text)
+    response = run(stoppable(_ask(message, asked, options["budget"], streamed=streamed and not as_json)))
+    with printing(f"the answer came ({usd(response.cost)}) and is lost"):
+        if as_json:
+            write_json(_figures(response))
+        elif not streamed:
+            click.echo(response.text)
     if sys.stdout.isatty() and not as_json:
         note(_footer(response), dim=True)
 
@@ -72,29 +88,52 @@ async def _ask(message: Message, options: dict[str, Any], budget: Decimal | None
         try:
             if not streamed:
                 return await client.complete([message], **options)
-            async with client.stream([message], **options) as answer:
-                ended = False
-                async for text in answer.text:
-                    click.echo(text, nl=False)
-                    ended = text.endswith("\n")
-                if not ended:
-                    click.echo()
-                return answer.response
+            with printing("the answer came in part and is lost, though it was paid"):
+                return await _streamed(client.stream([message], **options))
         except NotFound as error:
             if near := meant(client.settings, f"{error.provider}:{error.model}"):
                 error.message += f"; {near}"
             raise
         except asyncio.CancelledError:
-            spent = client.usage()
-            click.echo()
-            note(f"stopped; settled at {usd(spent.cost_nano)}", dim=True)
+            if streamed and sys.stdout.isatty():
+                with contextlib.suppress(OSError):  # the terminal may be what went away
+                    click.echo()
+            note(f"stopped; {_settled(client.usage())}", dim=True)
             raise
 
 
-def _message(prompt: str, files: tuple[str, ...]) -> Message:
-    parts: list[Part] = [Text(prompt)] if prompt.strip() else []
+async def _streamed(stream: AsyncStream) -> Response:
+    async with stream as answer:
+        ended = False
+        async for text in answer.text:
+            click.echo(text, nl=False)
+            ended = text.endswith("\n")
+        if not ended:
+            click.echo()
+        return answer.response
+
+
+def _settled(used: Totals) -> str:
+    if not used.attempts:
+        return "nothing was sent"
+    if not used.unpriced:
+        return f"settled at {_spent(used)}"
+    return "the request went out, and what it cost is unknown"
+
+
+def _spent(used: Totals) -> str:
+    if used.unpriced and not used.cost_nano:
+        return "unknown cost"
+    return f"{'about ' if used.usage.estimated or used.unpriced else ''}{usd(used.cost_nano)}"
+
+
+def _message(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) -> Message:
+    if prompt == ("-",):
+        prompt, files = (), (*files, "-")
+    asked = " ".join(prompt)
+    parts: list[Part] = [Text(asked)] if asked.strip() else []
     parts.extend(_part(name) for name in files)
-    if "-" not in files and not sys.stdin.isatty():
+    if "-" not in files and stdin and _is_offered(alone=not parts):
         piped = _stdin()
         if piped.strip():
             parts.append(Text(piped))
@@ -104,25 +143,79 @@ def _message(prompt: str, files: tuple[str, ...]) -> Message:
     return Message("user", "\n\n".join(texts) if len(texts) == len(parts) else tuple(parts))
 
 
+def _is_offered(*, alone: bool) -> bool:
+    """Whether stdin is there for us: a pipe, or a file that nobody else reads, such as the `while read` loop around us.
+
+    Where it is all there is to ask (`alone`) it is ours in any case.
+    """
+    try:
+        number = sys.stdin.fileno()
+        kind = os.fstat(number).st_mode
+        if stat.S_ISREG(kind):
+            return alone or os.lseek(number, 0, os.SEEK_CUR) == 0
+    except io.UnsupportedOperation:  # no file at all, as in a test
+        return True
+    except OSError:
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
 def _stdin() -> str:
     try:
-        return sys.stdin.read()
+        data = _piped()
+        if len(data) > PIPE_MAX_BYTES:
+            raise InputError(f"stdin has more than {_mib(PIPE_MAX_BYTES)}; put what matters into a file (-f)")
+        return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read stdin as text: {error}") from error
 
 
+def _piped() -> bytes:
+    """Read stdin up to one byte more than is allowed, and say so when it keeps us waiting."""
+    try:
+        number = sys.stdin.fileno()
+    except io.UnsupportedOperation:
+        return sys.stdin.buffer.read(PIPE_MAX_BYTES + 1)
+    data, told = bytearray(), False
+    while len(data) <= PIPE_MAX_BYTES:
+        if not told and not _comes(number):
+            note("waiting for stdin to end; --no-stdin asks without it", dim=True)
+            told = True
+        piece = os.read(number, 65536)
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def _comes(number: int) -> bool:
+    try:
+        return bool(select.select([number], [], [], PATIENCE_S)[0])
+    except (OSError, ValueError):  # Windows asks sockets only
+        return True
+
+
+def _mib(size: int) -> str:
+    return f"{size // (1024 * 1024)} MiB"
+
+
 def _part(name: str) -> Part:
     if name == "-":
-        return Text(_stdin())
+        if not (piped := _stdin()).strip():
+            raise InputError("stdin is empty, so there is nothing to ask about")
+        return Text(piped)
     path = Path(name)
     try:
         with open(name, "rb") as file:
-            data = file.read(FILE_MAX_BYTES + 1)
+            whole = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            most = FILE_MAX_BYTES if whole else PIPE_MAX_BYTES
+            data = file.read(most + 1)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"cannot read the file {name!r}: {said}") from error
-    if len(data) > FILE_MAX_BYTES:
-        raise InputError(f"{name} has more than {FILE_MAX_BYTES:,} bytes; no provider takes as many")
+    if len(data) > most:
+        end = "no provider takes as many" if whole else "it is no regular file, and may never end"
+        raise InputError(f"{name} has more than {_mib(most)}; {end}")
     if not data.strip():
         raise InputError(f"{name} is empty, so there is nothing to ask about")
     suffix = path.suffix.lower()

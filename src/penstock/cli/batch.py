@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import sys
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import click
 from .. import AsyncClient, Limits
 from .._io.settings import Settings
 from ..batch import CONCURRENCY, Batch, BatchReport, Checked, RowFile
+from ..errors import InputError
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import conduct, exit_code, explain, finish, run
 from .shown import note, write_json
+from .streams import printing
 
 
 @click.group(name="batch")
@@ -67,19 +70,22 @@ def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, 
     penstock batch run logs.jsonl -o classes.jsonl --prompt "P1, P2, P3 or P4? {log}" \\
         -m openai:gpt-4o-mini -m anthropic:claude-haiku-4-5 --max-tokens 5 --budget 2.50
     """  # noqa: D301 - click wants the backspace itself
+    if output == "-":
+        raise click.UsageError("the output is a file that a rerun resumes, and stdout is none; write -o OUT.jsonl")
     with tempfile.TemporaryDirectory(prefix="penstock-") as side:
         file = RowFile(
-            _spooled(Path(side)) if rows == "-" else rows,
+            _spooled(rows, Path(side)) if _flows(rows) else rows,
             template=options["prompt"],
             limit=options["limit"],
             on_bad_row=options["on_bad_row"],
-            name="stdin" if rows == "-" else None,
+            name="stdin" if rows == "-" else rows,
         )
         report = run(_run(file, output, models, options, quiet=quiet or as_json))
     if as_json:
-        write_json(_figures(report, output))
         if why := explain(report):
             note(f"penstock: {why}")
+        with printing(f"the run has ended and {output} is written, but its summary is lost"):
+            write_json(_figures(report, output))
         raise click.exceptions.Exit(exit_code(report))
     finish(report, output, quiet=quiet, cap=options["budget"])
 
@@ -102,7 +108,7 @@ async def _run(
         checked = batch.check()
         if not quiet:
             _announce(checked)
-        report = await conduct(batch, title=Path(output).name, quiet=quiet, cap=options["budget"])
+        report = await conduct(batch, client, title=Path(output).name, quiet=quiet, cap=options["budget"])
         if report.failures.get("not_found"):
             _say_meant(client.settings, report)
         return report
@@ -119,11 +125,26 @@ def _say_meant(settings: Settings, report: BatchReport) -> None:
             note(f"penstock: {lane.model} is not known to its provider; {near}")
 
 
-def _spooled(folder: Path) -> Path:
-    """Copy stdin to a file: rows are read more than once."""
-    path = folder / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+def _flows(name: str) -> bool:
+    """Whether the rows come through a pipe, which can be read only once."""
+    try:
+        return name == "-" or stat.S_ISFIFO(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _spooled(name: str, folder: Path) -> Path:
+    """Copy rows to a file: they are read more than once.
+
+    Raises: InputError.
+    """
+    path = folder / "rows"
+    try:
+        with open(0 if name == "-" else name, "rb", closefd=name != "-") as source, path.open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except OSError as error:
+        what = "stdin" if name == "-" else name
+        raise InputError(f"cannot copy {what} to {folder}: {error.strerror or error}") from error
     return path
 
 
@@ -142,6 +163,7 @@ def _figures(report: BatchReport, output: str) -> dict[str, Any]:
         "cost": report.cost,
         "cost_before": report.cost_before,
         "unpriced": report.unpriced,
+        "cut": report.cut,
         "elapsed_s": round(report.elapsed_s, 3),
         "failures": {code: number for code, number in report.failures.items() if number},
         "models": {lane.model: lane.answered for lane in report.lanes},

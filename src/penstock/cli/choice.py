@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +62,9 @@ def has_key(settings: Settings, name: str) -> bool:
 NEAR: Final = 0.8
 """How alike two names of models are when one is likely a misspelling of the other."""
 
+_PLAIN: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+"""A decimal number as people write it: no exponent, no digits of other scripts, no underscores."""
+
 DOLLARS_MAX: Final = 10**12
 """More than anybody spends, and few enough digits to compute with."""
 
@@ -73,41 +77,49 @@ class Dollars(click.ParamType[Decimal]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
         """Read it, or say what is wrong with it."""
         text = str(value).strip().removeprefix("$")
-        try:
-            amount = Decimal(text)
-        except ArithmeticError:
-            amount = Decimal("NaN")
-        if not amount.is_finite() or not 0 < amount <= DOLLARS_MAX or to_nano(amount) == 0:
+        amount = Decimal(text) if _PLAIN.fullmatch(text) else Decimal(0)
+        if not 0 < amount <= DOLLARS_MAX or to_nano(amount) == 0:
             self.fail(f"{value!r} is no amount of dollars above 0; write it like 0.50", param, ctx)
         return amount
 
 
 class Number(click.ParamType[float]):
-    """A finite number, above 0 where told."""
+    """A finite number; above 0, or at least 0, or at most something, where told."""
 
     name = "float"
 
-    def __init__(self, *, positive: bool = False) -> None:
+    def __init__(self, *, positive: bool = False, least: float = float("-inf"), most: float = float("inf")) -> None:
         self._positive = positive
+        self._least = least
+        self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it, or say what is wrong with it."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not (0 if self._positive else float("-inf")) < number < float("inf"):
-            self.fail(f"{value!r} is no finite number{' above 0' if self._positive else ''}", param, ctx)
+        text = str(value).strip()
+        number = float(text) if _PLAIN.fullmatch(text) else float("nan")
+        fits = self._least <= number <= self._most and abs(number) < float("inf")
+        if not fits or (self._positive and number <= 0):
+            self.fail(f"{value!r} is no finite number{self._range()}", param, ctx)
         return number
+
+    def _range(self) -> str:
+        if self._positive:
+            return " above 0"
+        if self._most < float("inf"):
+            return f" from {self._least:,g} to {self._most:,.0f}"
+        return f" of at least {self._least:g}" if self._least > float("-inf") else ""
 
 
 def budget_of(dollars: Decimal | None) -> Budget | None:
-    """Turn the option --budget into a cap on the whole command."""
+    """Turn the option --budget into a cap on the whole command; all other caps of the settings hold beside it."""
     if dollars is None:
         return None
+    import msgspec
+
+    from .._io.settings import load
     from .._policy.budget import Budget
 
-    return Budget(total=dollars)
+    return msgspec.structs.replace(load().budget or Budget(), total=dollars)
 
 
 def meant(settings: Settings, model: str) -> str:

@@ -23,6 +23,7 @@ from ..sim.reading import parse_config
 from .choice import Dollars, has_key
 from .job import conduct, exit_code, explain, run
 from .shown import count, exact_usd, note, span, usd
+from .streams import is_plain
 
 PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
 MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -118,7 +119,7 @@ async def _run(rows: RowFile, path: Path, client: AsyncClient, models: list[str]
         params = {"max_tokens": MAX_TOKENS}
         batch = Batch(rows, str(path), client=client, models=models, params=params, count_earlier=True)
         batch.check()
-        return await conduct(batch, title="penstock demo", cap=budget)
+        return await conduct(batch, client, title="penstock demo", cap=budget)
 
 
 def _incidents() -> Path:
@@ -207,7 +208,7 @@ def _use(limits: dict[str, Any]) -> list[tuple[str, str]]:
 def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]], *, resumes: bool) -> None:
     shown = os.path.relpath(path) if path.is_absolute() else str(path)
     lines.append(("output", shown))
-    if sys.stdout.isatty():
+    if not is_plain(sys.stdout):
         from rich import box
         from rich.console import Console
         from rich.table import Table

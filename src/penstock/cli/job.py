@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
@@ -13,10 +12,12 @@ from typing import Any, TypeVar
 
 import click
 
+from .. import AsyncClient
 from ..batch import Batch, BatchReport
-from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE
+from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE, BudgetExceeded
 from .progress import usd_cap, watch
 from .shown import count, note, span, usd
+from .signals import on_stop
 
 T = TypeVar("T")
 
@@ -32,7 +33,31 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: Decimal | None = None) -> BatchReport:
+async def stoppable(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that a request to stop cancels, as Ctrl-C does.
+
+    Raises: KeyboardInterrupt once it has settled.
+    """
+    stopped = False
+    task = asyncio.ensure_future(main)
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        task.cancel()
+
+    with on_stop(stop, interrupts=False):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if stopped:
+                raise KeyboardInterrupt from None
+            raise
+
+
+async def conduct(
+    batch: Batch, client: AsyncClient, *, title: str, quiet: bool = False, cap: Decimal | None = None
+) -> BatchReport:
     """Run a checked job with its progress on stderr; the first Ctrl-C stops it gently, the second at once."""
     presses = 0
 
@@ -47,22 +72,15 @@ async def conduct(batch: Batch, *, title: str, quiet: bool = False, cap: Decimal
         else:
             batch.cancel()
 
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows and loops outside the main thread have no signal handlers; KeyboardInterrupt does there.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, on_signal)
-            handled.append(number)
-    shown = asyncio.create_task(watch(batch, title=title, quiet=quiet, cap=cap))
-    try:
-        return await batch.run()
-    finally:
-        shown.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await shown
-        for number in handled:
-            loop.remove_signal_handler(number)
+    shown = asyncio.create_task(watch(batch, client, title=title, quiet=quiet, cap=cap))
+    with on_stop(on_signal):
+        try:
+            return await batch.run()
+        finally:
+            shown.cancel()
+            # A picture that can no longer be drawn, as on a terminal that went away, takes no result with it.
+            with contextlib.suppress(asyncio.CancelledError, OSError, ValueError):
+                await shown
 
 
 def summary(report: BatchReport, output: str, cap: Decimal | None = None) -> str:
@@ -82,15 +100,22 @@ def summary(report: BatchReport, output: str, cap: Decimal | None = None) -> str
     )
     earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
     budget = f" of the budget of {usd_cap(cap)}" if cap is not None else ""
+    cut = (
+        f" {count(report.cut, 'call')} under way {'was' if report.cut == 1 else 'were'} cut: paid perhaps, at a cost "
+        "that nobody told."
+        if report.cut
+        else ""
+    )
     torn = (
         f"A torn last line of {count(report.mended.torn_bytes, 'byte')}, left by a killed run, was cut off and its row "
         "asked again.\n"
         if report.mended.torn_bytes
         else ""
     )
+    retries = count(report.retries, "retry")
     return torn + (
-        f"{count(report.rows, 'row')}: {', '.join(parts)}. {report.retries:,} retries, {report.rate_limited:,}×429, "
-        f"{count(tokens, 'token')}, {cost}{unpriced}{earlier}{budget}, {span(report.elapsed_s)}.\nOutput: {output}"
+        f"{count(report.rows, 'row')}: {', '.join(parts)}. {retries}, {report.rate_limited:,}×429, "
+        f"{count(tokens, 'token')}, {cost}{unpriced}{earlier}{budget}, {span(report.elapsed_s)}.{cut}\nOutput: {output}"
     )
 
 
@@ -106,20 +131,24 @@ def explain(report: BatchReport, *, resumes: bool = True) -> str:
             f"{count(report.unwritten, 'answer')} came after the output could not grow and will be asked again"
         )
     again = shlex.join(["penstock", *sys.argv[1:]])
+    left = f"{count(report.left, 'row')} left"
     match report.stopped:
         case _ if not resumes:
-            lines.append(f"{count(report.left, 'row')} left; run again, it starts afresh")
+            lines.append(f"{left}; run again, it starts afresh")
         case "interrupted":
-            lines.append(f"stopped with {count(report.left, 'row')} left. To go on:\n  {again}")
-        case "budget":
-            lines.append(
-                f"{count(report.left, 'row')} left; raise the budget and go on with the same command:\n  {again}"
-            )
-        case "output" if not report.left:
-            lines.append("every row is in the output, though not in the order of the input")
+            lines.append(f"stopped with {left}. To go on:\n  {again}")
+        case "budget" if _is_spent(report.cause):
+            lines.append(f"{left}; raise the budget and go on with the same command:\n  {again}")
         case _ if report.left:
-            lines.append(f"{count(report.left, 'row')} left; to go on once that is mended:\n  {again}")
+            lines.append(f"{left}; to go on once that is mended:\n  {again}")
+        case _:
+            lines.append("every row is in the output, though not in the order of the input")
     return "\n".join(lines)
+
+
+def _is_spent(cause: object) -> bool:
+    """Whether a higher budget is the remedy: not where a price is unknown or one call alone costs too much."""
+    return isinstance(cause, BudgetExceeded) and cause.needed_nano is not None and cause.scope != "per_call"
 
 
 def exit_code(report: BatchReport) -> int:

@@ -9,8 +9,12 @@ from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from .. import AsyncClient
 from ..batch import Batch, BatchReport
 from .shown import note, span, usd
+from .streams import is_plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 DRAWN_EVERY_S: Final = 0.125
 SAID_EVERY_S: Final = 5.0
 RATE_OVER_S: Final = 10.0
+WORTH_SAYING_S: Final = 1.0
+"""A shorter wait for a limit is the ordinary pace of a run."""
 
 
 class Pace:
@@ -51,6 +57,34 @@ class Pace:
         return span(report.left / self.rows) if self.rows > 0 else "?"
 
 
+def live(report: BatchReport, client: AsyncClient) -> BatchReport:
+    """Add what calls under way have sent so far to the figures of a run, which count calls that ended."""
+    limiters = [lane.limiter for lane in client.lanes()]
+    sent = sum(limiter.granted for limiter in limiters)
+    begun = report.answered + report.failed + report.in_flight
+    return msgspec.structs.replace(
+        report,
+        attempts=max(report.attempts, sent),
+        retries=max(report.retries, sent - begun),
+        rate_limited=max(report.rate_limited, sum(limiter.rejected for limiter in limiters)),
+    )
+
+
+def waits(client: AsyncClient, now: float) -> str:
+    """Say which lanes stand still and for how long; empty while all go on."""
+    still: list[str] = []
+    lanes = client.lanes()
+    for lane in lanes:
+        who = f"{lane.name}: " if len(lanes) > 1 else ""
+        shut_s = (lane.breaker.open_until or now) - now
+        limit_s = max(lane.limiter.paused_until or now, lane.limiter.next_at or now) - now
+        if shut_s > 0:
+            still.append(f"{who}failed too often, tried again in {shut_s:.0f} s")
+        elif limit_s >= WORTH_SAYING_S and lane.limiter.queued:
+            still.append(f"{who}waiting for the provider's limit ({limit_s:.0f} s)")
+    return "; ".join(still)
+
+
 def line(report: BatchReport, pace: Pace, cap: Decimal | None) -> str:
     """Write the figures of a run on one line; beside a cap stands what counts against it."""
     counted = report.cost_nano + report.cost_before_nano
@@ -73,43 +107,44 @@ def usd_cap(cap: Decimal) -> str:
     return f"${cap:f}"
 
 
-async def watch(batch: Batch, *, title: str, quiet: bool, cap: Decimal | None) -> None:
-    """Show a run until cancelled."""
+async def watch(batch: Batch, client: AsyncClient, *, title: str, quiet: bool, cap: Decimal | None) -> None:
+    """Show a run until cancelled; `client` serves nothing else."""
     if quiet:
         return
-    if sys.stderr.isatty():
-        await _draw(batch, title, cap)
+    if is_plain(sys.stderr):
+        await _say(batch, client, cap)
     else:
-        await _say(batch, cap)
+        await _draw(batch, client, title, cap)
 
 
-async def _say(batch: Batch, cap: Decimal | None) -> None:
+async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
     pace = Pace()
     pace.see(time.monotonic(), batch.report)
     while True:
         await asyncio.sleep(SAID_EVERY_S)
-        report = batch.report
-        pace.see(time.monotonic(), report)
-        note(f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left")
+        now, report = time.monotonic(), live(batch.report, client)
+        pace.see(now, report)
+        still = f" · {found}" if (found := waits(client, now)) else ""
+        note(f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left{still}")
 
 
-async def _draw(batch: Batch, title: str, cap: Decimal | None) -> None:
+async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | None) -> None:
     from rich.console import Console
     from rich.live import Live
 
     pace = Pace()
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as shown:
         try:
             while True:
-                report = batch.report
-                pace.see(time.monotonic(), report)
-                live.update(_picture(report, pace, title, cap), refresh=True)
+                now, report = time.monotonic(), live(batch.report, client)
+                pace.see(now, report)
+                shown.update(_picture(report, pace, title, cap, waits(client, now)), refresh=True)
                 await asyncio.sleep(DRAWN_EVERY_S)
         finally:
-            live.update(_picture(batch.report, pace, title, cap), refresh=True)
+            shown.update(_picture(batch.report, pace, title, cap, ""), refresh=True)
 
 
-def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None) -> RenderableType:
+def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None, still: str) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -124,4 +159,5 @@ def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None) -
     )
     lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
     more = [f"{report.in_flight:,} under way", f"{pace.tokens:,.0f} tokens/s", *lanes]
-    return Group(bar, Text(line(report, pace, cap)), Text(" · ".join(more), style="dim"))
+    waiting = [Text(still, style="yellow")] if still else []
+    return Group(bar, Text(line(report, pace, cap)), Text(" · ".join(more), style="dim"), *waiting)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from ..types import to_usd
+from .streams import is_plain, tell
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -22,8 +23,10 @@ def usd(amount: Decimal | int | None) -> str:
     value = to_usd(amount) if isinstance(amount, int) else amount
     if value == 0:
         return "$0"
-    places = 2 if abs(value) >= 10 else 4 if abs(value) >= Decimal("0.01") else 6
-    return f"${value:,.{places}f}"
+    size = abs(value)
+    places = 2 if size >= 10 else 4 if size >= Decimal("0.01") else 6 if size >= Decimal("0.0001") else 9
+    shown = f"${value:,.{places}f}"
+    return shown.rstrip("0") if places == 9 else shown
 
 
 def exact_usd(nano: int) -> str:
@@ -44,7 +47,8 @@ def span(seconds: float) -> str:
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: 1 row, 2,000 rows; '429' stays as it is."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
@@ -58,7 +62,7 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
 
 def note(text: str, *, dim: bool = False) -> None:
     """Say something to the user beside the answer."""
-    click.echo(click.style(text, dim=True) if dim else text, err=True)
+    tell(click.style(text, dim=True) if dim and not is_plain(sys.stderr) else text)
 
 
 def write_json(value: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
+import errno
+import socket
 from typing import Any
 
 import click
@@ -12,9 +12,13 @@ import msgspec
 
 from ..errors import ConfigError
 from ..sim import Latency, Limits, ScenarioError, SimConfig, SimServer, read_config
-from .shown import exact_usd, note
+from .choice import Number
+from .shown import count, exact_usd, note
+from .signals import on_stop
+from .streams import is_of_stdout
 
 SHOWN_EVERY_S = 0.1
+LATENCY_MAX_S, SPEED_MAX = 86_400, 1_000_000  # what a configuration file may say
 
 
 @click.command(name="sim")
@@ -24,8 +28,10 @@ SHOWN_EVERY_S = 0.1
 @click.option("--scenario", type=click.Path(dir_okay=False), metavar="FILE.toml", help="Settings and faults to play.")
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model.")
 @click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model (Anthropic: input tokens).")
-@click.option("--latency", type=click.FloatRange(min=0), metavar="SECONDS", help="Median time to the first token.")
-@click.option("--speed", type=click.FloatRange(min=0), metavar="TOKENS/S", help="Median speed of output.")
+@click.option("--latency", type=Number(least=0, most=LATENCY_MAX_S), metavar="SECONDS",
+              help="Median time to the first token.")  # fmt: skip
+@click.option("--speed", type=Number(least=0, most=SPEED_MAX), metavar="TOKENS/S",
+              help="Median speed of output; 0 for no delay.")  # fmt: skip
 @click.option("--log", "log", is_flag=True, help="Print a line for each request.")
 def command(host: str, port: int, log: bool, **options: Any) -> None:
     """Run the provider simulator until Ctrl-C.
@@ -39,10 +45,18 @@ def command(host: str, port: int, log: bool, **options: Any) -> None:
     config = _config(options)
     try:
         asyncio.run(_serve(config, host, port, log=log))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and is_of_stdout(error):
+            raise
+        raise ConfigError(_deaf(host, port, error)) from error
+
+
+def _deaf(host: str, port: int, error: OSError | UnicodeError) -> str:
+    """Say why nobody can be heard there, and which of the two options is to blame."""
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host!r} is no address of this machine ({why}); 127.0.0.1 is, and 0.0.0.0 stands for all"
+    return f"cannot listen on {host}:{port}: {why}; choose another --port"
 
 
 def _config(options: dict[str, Any]) -> SimConfig:
@@ -65,11 +79,11 @@ def _config(options: dict[str, Any]) -> SimConfig:
 
 async def _serve(config: SimConfig, host: str, port: int, *, log: bool) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no signal handlers in loops; KeyboardInterrupt does there.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop.set)
+    with on_stop(stop.set):
+        await _until(stop, config, host, port, log=log)
+
+
+async def _until(stop: asyncio.Event, config: SimConfig, host: str, port: int, *, log: bool) -> None:
     async with SimServer(config, host=host, port=port) as server:
         note(f"simulator on {server.url} (report: {server.url}/__sim__/, Ctrl-C ends it). To use it, paste:", dim=True)
         click.echo(f"export OPENAI_BASE_URL={server.url}/v1 OPENAI_API_KEY=sim")
@@ -79,7 +93,7 @@ async def _serve(config: SimConfig, host: str, port: int, *, log: bool) -> None:
         if shown is not None:
             shown.cancel()
         bill = server.bill()
-    note(f"{bill['attempts']:,} requests, billed {exact_usd(bill['total_nano'])}", dim=True)
+    note(f"{count(bill['attempts'], 'request')}, billed {exact_usd(bill['total_nano'])}", dim=True)
 
 
 async def _log(server: SimServer) -> None:
