@@ -142,9 +142,7 @@ def _secret(value: str, provider: Provider, origin: str) -> Secret:
     at = next((at for at, character in enumerate(text) if not "!" <= character <= "~"), None)
     if at is not None or not text:
         what = "is empty" if not text else f"has a character at position {at + 1 if at else 1} that no header can carry"
-        raise ConfigError(
-            f"the key of {provider.name} ({origin}) {what}; copy it again, without line breaks"
-        )
+        raise ConfigError(f"the key of {provider.name} ({origin}) {what}; copy it again, without line breaks")
     return Secret(text)
 
 
