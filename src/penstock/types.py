@@ -416,6 +416,9 @@ class Response(_Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """The text of the first choice, without reasoning and tool calls."""
+        content = self.content
+        if len(content) == 1 and isinstance(content[0], Text):
+            return content[0].text
         return "".join(part.text for part in self.content if isinstance(part, Text))
 
     @property

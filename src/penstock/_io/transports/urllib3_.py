@@ -24,6 +24,8 @@ from ..._wire.protocol import Outbound
 from ..http import Target, lost, not_sent, window
 
 CHUNK_BYTES: Final = 256 * 1024
+NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
+"""The gate owns retries; made once, since urllib3 would make one for every call."""
 POOL_CONNECTIONS: Final = 256
 """Idle connections kept per host; more threads than that open connections of their own, closed after use."""
 
@@ -73,7 +75,7 @@ class Urllib3Transport:
                 prefix + outbound.path,
                 body=outbound.body,
                 headers={**headers, "Accept-Encoding": encoding},
-                retries=False,
+                retries=NO_RETRIES,
                 redirect=False,
                 preload_content=False,
                 assert_same_host=False,
@@ -91,7 +93,7 @@ class Urllib3Transport:
             raise not_sent(target, error) from error
         except (HTTPError, OSError, ValueError) as error:
             raise lost(target, error) from error
-        return Urllib3Exchange(target, response)
+        return Urllib3Exchange(target, response, seconds)
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -107,12 +109,12 @@ class Urllib3Exchange:
 
     __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "_waits_s", "headers", "status")
 
-    def __init__(self, target: Target, response: Any) -> None:
+    def __init__(self, target: Target, response: Any, waits_s: float | None) -> None:
         self._target = target
         self._response = response
         self._ended = False
         self._sock: Any = getattr(response.connection, "sock", None)
-        self._waits_s: float | None = -1.0
+        self._waits_s = waits_s
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
         self.status: int = response.status
@@ -127,7 +129,7 @@ class Urllib3Exchange:
             return b""
         seconds, idle = window(until, idle_s)
         try:
-            if seconds != self._waits_s and self._sock is not None:
+            if self._sock is not None and not _near(seconds, self._waits_s):
                 self._sock.settimeout(seconds)
                 self._waits_s = seconds
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
@@ -157,3 +159,10 @@ class Urllib3Exchange:
             self._response.release_conn()
         else:
             self._response.close()
+
+
+def _near(seconds: float | None, set_s: float | None) -> bool:
+    """Whether a socket's timeout is right or at most 2 % too long, which is not worth a system call."""
+    if seconds is None or set_s is None:
+        return seconds is set_s
+    return seconds <= set_s <= seconds * 1.02
