@@ -99,8 +99,8 @@ class Settings:
             return None, "not needed"
         names = " or ".join(provider.key_env) or f"keys={{{provider.name!r}: …}}"
         raise MissingKey(
-            f"{provider.name} needs a key and none is set; set {names} in the environment or in .env, or try it without "
-            "one against `penstock sim`"
+            f"{provider.name} needs a key and none is set; set {names} in the environment or in .env, "
+            "or try it without one against `penstock sim`"
         )
 
     def base_url(self, provider: Provider) -> Source:
