@@ -35,10 +35,7 @@ __all__ = ["auth_headers", "decode", "decoder", "encode"]
 def auth_headers(provider: Provider, key: Secret | None) -> dict[str, str]:
     """Return the headers of every request: content type, version, credential, and those of the provider's row."""
     headers = {"content-type": "application/json", "anthropic-version": FIRST_VERSION}
-    if key is not None and provider.auth != "none":
-        name = "authorization" if provider.auth == "bearer" else provider.auth
-        headers[name] = f"Bearer {key.reveal()}" if provider.auth == "bearer" else key.reveal()
-    return headers | provider.headers
+    return headers | provider.credential(key) | provider.headers
 
 
 def decode(body: bytes, provider: Provider) -> Reply:

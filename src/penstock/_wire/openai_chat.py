@@ -29,16 +29,7 @@ __all__ = ["auth_headers", "decode", "decoder", "encode"]
 
 def auth_headers(provider: Provider, key: Secret | None) -> dict[str, str]:
     """Return the headers of every request: content type, credential, and those of the provider's row."""
-    headers = {"content-type": "application/json"}
-    if key is not None:
-        match provider.auth:
-            case "bearer":
-                headers["authorization"] = f"Bearer {key.reveal()}"
-            case "x-api-key" | "api-key" as name:
-                headers[name] = key.reveal()
-            case "none":
-                pass
-    return headers | provider.headers
+    return {"content-type": "application/json"} | provider.credential(key) | provider.headers
 
 
 def decode(body: bytes, provider: Provider) -> Reply:

@@ -53,6 +53,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     prices: str = ""
     docs: str = ""
 
+    def credential(self, key: Secret | None) -> dict[str, str]:
+        """Return the header that carries the key; none without a key, or where the server takes none."""
+        if key is None or self.auth == "none":
+            return {}
+        if self.auth == "bearer":
+            return {"authorization": f"Bearer {key.reveal()}"}
+        return {self.auth: key.reveal()}
+
 
 class Outbound(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own."""
