@@ -40,6 +40,17 @@ _KINDS = {
     529: "overloaded_error",
 }
 
+_COUNTED_LAST = frozenset(
+    {
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+        "output_tokens_details",
+    }
+)
+"""What message_delta repeats of the usage."""
+
 
 def error_body(reject: Reject, request_id: str) -> bytes:
     """The JSON body of an error; its type follows from the status."""
@@ -86,8 +97,27 @@ def _refusal(reply: Reply) -> dict[str, Any] | None:
     return {"type": "refusal", "category": "general_harms", "explanation": "The simulator was told to refuse."}
 
 
-def _tool_id(ident: str, at: int) -> str:
-    return f"toolu_{ident.removeprefix('msg_')}{at:x}"
+def _stop(reply: Reply) -> dict[str, Any]:
+    return {
+        "stop_reason": _STOPS[reply.stop],
+        "stop_sequence": reply.stop_sequence,
+        "stop_details": _refusal(reply),
+    }
+
+
+def _tool_use(writing: Writing, at: int, name: str, arguments: Any) -> dict[str, Any]:
+    return {
+        "type": "tool_use",
+        "id": f"toolu_{writing.ident.removeprefix('msg_')}{at:x}",
+        "name": name,
+        "input": arguments,
+        "caller": {"type": "direct"},
+    }
+
+
+def _message(writing: Writing, content: list[dict[str, Any]], stop: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"id": writing.ident, "type": "message", "role": "assistant", "model": writing.model, "content": content}
+    return {**head, **stop, "container": None}
 
 
 def _signature(ident: str) -> str:
@@ -103,26 +133,8 @@ def write(reply: Reply, writing: Writing) -> bytes:
     if reply.text:
         content.append({"type": "text", "text": reply.text, "citations": None})
     for at, call in enumerate(reply.calls):
-        content.append(
-            {
-                "type": "tool_use",
-                "id": _tool_id(writing.ident, at),
-                "name": call.name,
-                "input": call.value,
-                "caller": {"type": "direct"},
-            }
-        )
-    body: dict[str, Any] = {
-        "id": writing.ident,
-        "type": "message",
-        "role": "assistant",
-        "model": writing.model,
-        "content": content,
-        "stop_reason": _STOPS[reply.stop],
-        "stop_sequence": reply.stop_sequence,
-        "stop_details": _refusal(reply),
-        "container": None,
-    }
+        content.append(_tool_use(writing, at, call.name, call.value))
+    body = _message(writing, content, _stop(reply))
     if writing.usage is not None:
         body["usage"] = usage_object(writing.usage)
     return _encode(body)
@@ -165,17 +177,7 @@ class _Writer:
 def stream(reply: Reply, writing: Writing) -> list[Send]:
     """The events of a streamed answer, each with the output tokens it stands for."""
     out = _Writer(writing.chunk_tokens)
-    start: dict[str, Any] = {
-        "id": writing.ident,
-        "type": "message",
-        "role": "assistant",
-        "model": writing.model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "stop_details": None,
-        "container": None,
-    }
+    start = _message(writing, [], dict.fromkeys(_stop(reply)))
     if writing.usage is not None:
         start["usage"] = usage_object(writing.usage) | {"output_tokens": 1, "output_tokens_details": None}
     out.put("message_start", {"message": start}, 0, "open")
@@ -199,37 +201,15 @@ def stream(reply: Reply, writing: Writing) -> list[Send]:
         left -= len(reply.pieces)
     for at, call in enumerate(reply.calls):
         cost = tokens.count(call.name) + 4
-        out.open(
-            {
-                "type": "tool_use",
-                "id": _tool_id(writing.ident, at),
-                "name": call.name,
-                "input": {},
-                "caller": {"type": "direct"},
-            },
-            cost,
-        )
+        out.open(_tool_use(writing, at, call.name, {}), cost)
         pieces = tokens.split(call.arguments) if call.arguments != "{}" else []
         out.put("content_block_delta", {"index": out.index, "delta": {"type": "input_json_delta", "partial_json": ""}})
         out.delta("input_json_delta", "partial_json", pieces)
         out.close()
         left -= cost + len(pieces)
-    stop = {"stop_reason": _STOPS[reply.stop], "stop_sequence": reply.stop_sequence, "stop_details": _refusal(reply)}
-    fields: dict[str, Any] = {"delta": stop}
+    fields: dict[str, Any] = {"delta": _stop(reply)}
     if writing.usage is not None:
-        used = usage_object(writing.usage)
-        fields["usage"] = {
-            k: v
-            for k, v in used.items()
-            if k
-            in (
-                "input_tokens",
-                "cache_creation_input_tokens",
-                "cache_read_input_tokens",
-                "output_tokens",
-                "output_tokens_details",
-            )
-        }
+        fields["usage"] = {k: v for k, v in usage_object(writing.usage).items() if k in _COUNTED_LAST}
     out.put("message_delta", fields, max(0, left), "finish")
     out.put("message_stop", {}, 0, "done")
     return out.events

@@ -313,13 +313,18 @@ class Simulator:
             self._whole(plan, openai_chat_reply.write(replies, writing), lane, now)
         self._disturb(plan, now)
 
-    def _messages(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+    def _read_messages(
+        self, plan: Plan, body: dict[str, Any], *, counting: bool = False
+    ) -> tuple[str, anthropic.MessagesAsk]:
         version = anthropic.check_version(plan.request.headers)
         name = anthropic.model_name(body)
         model = self.config.model(name, "anthropic")
         if model is None:
             raise anthropic.no_such_model(name)
-        message = anthropic.check(body, name, model, version)
+        return name, anthropic.check(body, name, model, version, counting=counting)
+
+    def _messages(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        name, message = self._read_messages(plan, body)
         if self._front_fault(plan):
             return
         read, short, long = self._peek_cache(message.marks, now)
@@ -347,12 +352,7 @@ class Simulator:
         return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False)
 
     def _count_tokens(self, plan: Plan, body: dict[str, Any], now: float) -> None:
-        version = anthropic.check_version(plan.request.headers)
-        name = anthropic.model_name(body)
-        model = self.config.model(name, "anthropic")
-        if model is None:
-            raise anthropic.no_such_model(name)
-        found = anthropic.check(body, name, model, version, counting=True)
+        _, found = self._read_messages(plan, body, counting=True)
         if not self._front_fault(plan):
             self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, now)
             self._disturb(plan, now)
