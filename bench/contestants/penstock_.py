@@ -9,14 +9,18 @@ MODEL = f"openai:{answers.MODEL}"
 
 
 class Sync:
+    model = MODEL
+    path = "/v1"
+
     def __init__(self, root: str) -> None:
-        self.client = Client(base_urls={"openai": f"{root}/v1"}, keys={"openai": "x"}, config=False)
+        provider = self.model.partition(":")[0]
+        self.client = Client(base_urls={provider: root + self.path}, keys={provider: "x"}, config=False)
 
     def call(self) -> str:
-        return self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS).text
+        return self.client.complete(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS).text
 
     def stream(self) -> str:
-        with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
+        with self.client.stream(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS) as stream:
             return "".join([chunk.text for chunk in stream if chunk.kind == "text"])
 
     def close(self) -> None:
@@ -24,15 +28,19 @@ class Sync:
 
 
 class Async:
+    model = MODEL
+    path = "/v1"
+
     def __init__(self, root: str) -> None:
-        self.client = AsyncClient(base_urls={"openai": f"{root}/v1"}, keys={"openai": "x"}, config=False)
+        provider = self.model.partition(":")[0]
+        self.client = AsyncClient(base_urls={provider: root + self.path}, keys={provider: "x"}, config=False)
 
     async def call(self) -> str:
-        answer = await self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS)
+        answer = await self.client.complete(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS)
         return answer.text
 
     async def stream(self) -> str:
-        async with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
+        async with self.client.stream(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS) as stream:
             return "".join([chunk.text async for chunk in stream if chunk.kind == "text"])
 
     async def close(self) -> None:

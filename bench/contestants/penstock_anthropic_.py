@@ -1,40 +1,18 @@
 """Penstock over Anthropic's protocol, to stand beside Anthropic's own SDK."""
 
 from bench import answers
+from bench.contestants import penstock_
 
-from penstock import AsyncClient, Client
-
-PACKAGE = "penstock"
+PACKAGE = penstock_.PACKAGE
 STREAM_TEXT = answers.CLAUDE_STREAM_TEXT
 MODEL = f"anthropic:{answers.CLAUDE}"
 
 
-class Sync:
-    def __init__(self, root: str) -> None:
-        self.client = Client(base_urls={"anthropic": root}, keys={"anthropic": "x"}, config=False)
-
-    def call(self) -> str:
-        return self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS).text
-
-    def stream(self) -> str:
-        with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
-            return "".join([chunk.text for chunk in stream if chunk.kind == "text"])
-
-    def close(self) -> None:
-        self.client.close()
+class Sync(penstock_.Sync):
+    model = MODEL
+    path = ""
 
 
-class Async:
-    def __init__(self, root: str) -> None:
-        self.client = AsyncClient(base_urls={"anthropic": root}, keys={"anthropic": "x"}, config=False)
-
-    async def call(self) -> str:
-        answer = await self.client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS)
-        return answer.text
-
-    async def stream(self) -> str:
-        async with self.client.stream(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS) as stream:
-            return "".join([chunk.text async for chunk in stream if chunk.kind == "text"])
-
-    async def close(self) -> None:
-        await self.client.close()
+class Async(penstock_.Async):
+    model = MODEL
+    path = ""
