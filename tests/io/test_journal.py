@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from penstock._io.journal import Journal, Mended
 from penstock.errors import InputError, OutputBusy, OutputError, OutputFull
 
+NOBODY = 65534
 KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
 
 
@@ -112,13 +114,25 @@ def test_an_output_that_cannot_be_is_refused(tmp_path: Path, name: str, words: s
         Journal.open(tmp_path / name)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder that this process may not write to; root may write anywhere, so it becomes nobody meanwhile."""
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        if me == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(me)
+            os.chmod(folder, 0o700)
+
+
+def test_a_read_only_folder_is_refused(read_only: Path) -> None:
     """Before anything is sent."""
-    tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="permission denied"):
-        Journal.open(tmp_path / "out")
-    tmp_path.chmod(0o700)
+        Journal.open(read_only / "out")
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
