@@ -61,8 +61,8 @@ def _note(record: Record, head: Head) -> None:
     record.status = head.status
     headers = head.headers
     for name in REQUEST_ID_HEADERS:
-        if name in headers:
-            record.request_id = headers[name]
+        record.request_id = headers.get(name)
+        if record.request_id is not None:
             break
     record.limits_seen = limits_seen(headers, record.lane.provider, wall_s=head.wall_s)
 
