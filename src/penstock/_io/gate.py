@@ -17,6 +17,7 @@ from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
+from .._wire.headers import limits_seen
 from ..errors import (
     BreakerOpen,
     CallError,
@@ -192,7 +193,11 @@ class Gate:
             return limiter.cancel(now, ticket)
         error = record.error
         # What the headers tell comes first, so that the room which this attempt leaves is given away by true limits.
-        woken = limiter.adopt(now, record.limits_seen, admission.now) if record.limits_seen else []
+        woken: list[Ticket] = []
+        head = record.head
+        if head is not None and (now >= limiter.hears_at or error is not None):
+            seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
+            woken = limiter.adopt(now, seen, admission.now)
         if isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
