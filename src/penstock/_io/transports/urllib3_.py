@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -26,8 +27,42 @@ from ..http import Target, lost, not_sent, window
 CHUNK_BYTES: Final = 256 * 1024
 NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
 """The gate owns retries; made once, since urllib3 would make one for every call."""
+JOINED_BYTES_MAX: Final = 64 * 1024
+"""A larger body is worth a packet of its own more than a copy."""
 POOL_CONNECTIONS: Final = 256
 """Idle connections kept per host; more threads than that open connections of their own, closed after use."""
+
+
+class _OneWrite(HTTPConnection):
+    """A connection that sends head and body in one write: http.client makes two system calls, two packets, of them."""
+
+    _waits = False
+    _head = b""
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        self._waits = isinstance(body, bytes) and len(body) <= JOINED_BYTES_MAX
+        super().request(method, url, body, *args, **options)
+
+    def send(self, data: Any) -> None:
+        if self._waits:
+            self._waits, self._head = False, data
+        elif self._head:
+            head, self._head = self._head, b""
+            super().send(head + data)
+        else:
+            super().send(data)
+
+
+class _OneWriteTLS(_OneWrite, HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _OneWrite
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _OneWriteTLS
 
 
 class Urllib3Transport:
@@ -54,6 +89,7 @@ class Urllib3Transport:
                 if proxy
                 else urllib3.PoolManager(maxsize=POOL_CONNECTIONS)
             )
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
             self._managers.append(manager)
             prefix = (url.path or "").rstrip("/")
             if proxy and url.scheme == "http":
