@@ -34,7 +34,7 @@ prove: .venv/.dev ## the guarantees of docs/guarantees.md, each with its figure,
 recorded: .venv/.dev ## recorded real traffic through both drivers, to build/recorded.json
 	@$(RUN) tools/recorded.py $(ARGS)
 
-bench: .venv/.dev .venv-bench/.bench ## CPU, memory and import time against peers, to build/bench.json (ARGS=--quick)
+bench: .venv/.dev .venv-bench/.bench ## cost and conduct against peers, to build/bench.json (ARGS=--quick, ARGS=--peers)
 	@$(RUN) -m bench.run $(ARGS)
 
 docs: .venv/.dev ## run every code block of the README and the docs
@@ -64,5 +64,5 @@ clean: ## remove everything that make made
 
 # The peers pin older official SDKs, so they live apart; the bench says which of them it could not measure.
 .venv-bench/.bench: pyproject.toml | .venv-bench/bin/pip
-	@.venv-bench/bin/python $(PIP) install -e '.[bench]' || echo "any-llm and LiteLLM could not be installed" >&2
+	@.venv-bench/bin/python $(PIP) install -e '.[bench]' || echo "not all peers could be installed" >&2
 	@touch $@
