@@ -80,10 +80,8 @@ def arguments(given: list[str]) -> Plan:
         [each for each in faults if wanted(f"peers.{each.name}") and (asked.only or not asked.quick)],
     )
     if not (plan.scenarios or plan.startup or plan.memory or plan.peers):
-        names = ", ".join(
-            [each.name for each in every] + ["startup", "memory"] + [f"peers.{each.name}" for each in faults]
-        )
-        parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {names}")
+        known = [each.name for each in every] + ["startup", "memory"] + [f"peers.{each.name}" for each in faults]
+        parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {', '.join(known)}")
     return plan
 
 

@@ -1,7 +1,8 @@
 """What admission alone costs: CPU per call with many waiters, and bytes per waiter. Nothing is sent.
 
-A peer's waiter is a task that waits; what the same number of tasks cost that wait for a future is taken off, so that
-what is left is the limiter's. Penstock's limiter knows neither task nor clock: it is asked and settled directly.
+A peer's waiter is a task that waits; what as many tasks cost that wait for a future is taken off, so that what is left
+is the limiter's. Penstock's limiter knows neither task nor clock: it is asked, advanced and settled directly, with a
+future for each waiter, as its gate makes one.
 """
 
 import asyncio
@@ -9,13 +10,13 @@ import gc
 import time
 import tracemalloc
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from bench.peers.given import Acquire
 
 WAITERS: Final = (1_000, 10_000)
-DRAIN_S: Final = 2.0
-"""The limit lets all waiters through in so many seconds, after a first window that was used up before."""
+DRAIN_S: Final = 1.0
+"""The limit lets all waiters through in this time, after a first window that was used up before."""
 PATIENCE_S: Final = 20.0
 TIMES: Final = 3
 WARM_UP: Final = 200
@@ -23,19 +24,23 @@ WARM_UP: Final = 200
 Make = Callable[[int, float], Acquire]
 
 
-async def measure(make: Make | None) -> dict[str, float]:
-    """CPU microseconds per call at each number of waiters, by name, and bytes per waiter; Penstock's without `make`."""
-    facts: dict[str, float] = {}
-    if make is not None:
-        await _peers_us(make, WARM_UP)
+async def of_peer(make: Make) -> dict[str, float]:
+    """CPU microseconds per call at each number of waiters, by name, and bytes per waiter."""
+    await _peers_us(make, WARM_UP)
+    facts = {}
     for waiters in WAITERS:
-        costs = []
-        for _ in range(TIMES if make is None else 1):
-            gc.collect()
-            costs.append(_ours_us(waiters) if make is None else await _peers_us(make, waiters))
-        facts[f"us_{waiters}"] = min(costs)
-    facts["bytes"] = _ours_bytes(WAITERS[0]) if make is None else await _peers_bytes(make, WAITERS[0])
-    return facts
+        gc.collect()
+        facts[f"us_{waiters}"] = await _peers_us(make, waiters)
+    return {**facts, "bytes": await _peers_bytes(make, WAITERS[0])}
+
+
+def of_penstock(make: Callable[[int], Any]) -> dict[str, float]:
+    """The same of Penstock's limiter, made by its limit per second; of some short runs the best."""
+    facts = {}
+    for waiters in WAITERS:
+        gc.collect()
+        facts[f"us_{waiters}"] = min(_ours_us(make, waiters) for _ in range(TIMES))
+    return {**facts, "bytes": _ours_bytes(make, WAITERS[0])}
 
 
 async def _peers_us(make: Make, waiters: int) -> float:
@@ -93,36 +98,36 @@ async def _task_bytes(start: Callable[[], asyncio.Task[None]], waiters: int) -> 
     return taken / waiters
 
 
-def _ours_us(waiters: int) -> float:
-    from penstock._policy.limiter import Limiter, Limits, Ticket
+def _ours_us(make: Callable[[int], Any], waiters: int) -> float:
+    from penstock._policy.limiter import Ticket, Wait
 
-    limiter = Limiter(Limits(rpm=int(60 * waiters / DRAIN_S), burst_s=1.0))
+    loop, limiter = asyncio.get_running_loop(), make(int(waiters / DRAIN_S))
     now, left = 0.0, waiters
-    while limiter.ask(now, Ticket()).__class__.__name__ == "Grant":
+    while not isinstance(limiter.ask(now, Ticket()), Wait):
         pass
-    tickets = [Ticket() for _ in range(waiters)]
     cpu = time.process_time()
-    for ticket in tickets:
-        limiter.ask(now, ticket)
-    while left:
-        now = max(now, limiter.next_at or now)
-        granted = limiter.advance(now)
-        for ticket in granted:
+    for _ in range(waiters):
+        limiter.ask(now, Ticket(tag=loop.create_future()))
+    while left >= 0:  # and the one that was the first to wait
+        now = max(now, limiter.next_at)
+        for ticket in limiter.advance(now):
+            if ticket.tag is not None:
+                ticket.tag.set_result(None)
             limiter.settle(now, ticket, usage=None)
-        left -= len(granted)
+            left -= 1
     return (time.process_time() - cpu) * 1e6 / waiters
 
 
-def _ours_bytes(waiters: int) -> float:
-    from penstock._policy.limiter import Limiter, Limits, Ticket
+def _ours_bytes(make: Callable[[int], Any], waiters: int) -> float:
+    from penstock._policy.limiter import Ticket, Wait
 
-    limiter = Limiter(Limits(rpm=60))
-    limiter.ask(0.0, Ticket())
+    loop, limiter = asyncio.get_running_loop(), make(1)
+    while not isinstance(limiter.ask(0.0, Ticket()), Wait):
+        pass
     gc.collect()
     tracemalloc.start()
-    tickets = [Ticket() for _ in range(waiters)]
-    for ticket in tickets:
-        limiter.ask(0.0, ticket)
+    for _ in range(waiters):
+        limiter.ask(0.0, Ticket(tag=loop.create_future()))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return taken / waiters

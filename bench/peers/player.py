@@ -17,9 +17,10 @@ from bench.peers.given import Given
 
 async def play(contestant: Any, ability: str, load: str, given: Given) -> loads.Facts:
     """Put one ability of a contestant under one load."""
+    make = getattr(contestant, ability)
     if load == "admission":
-        return await admission.measure(getattr(contestant, ability))
-    facts: loads.Facts = await getattr(loads, load)(getattr(contestant, ability)(given), given)
+        return admission.of_penstock(make) if ability == "limiter" else await admission.of_peer(make)
+    facts: loads.Facts = await getattr(loads, load)(make(given), given)
     return facts
 
 

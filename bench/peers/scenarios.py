@@ -5,6 +5,7 @@ per window are told it as the provider states it (per minute), and once more in 
 second), which whoever runs them would have to find out.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -23,9 +24,9 @@ LARGE_UNITS: Final = 40
 PATIENCE_S: Final = 5.0
 THINKING: Final = Latency(first_token_s=0.3)
 
-NO_QUEUE = "rejects, has no queue"
-NO_RETRY = "a limiter or breaker: sends nothing"
+NO_QUEUE: Final = "rejects, has no queue"
 
+WITH_RETRY: Final = Entrant("langchain_with_retry", "langchain", "retrying_twice", "LangChain, with_retry()")
 QUEUES: Final = (
     Entrant("aiolimiter", "aiolimiter", "limited", "aiolimiter"),
     Entrant("pyrate_limiter", "pyrate_limiter", "limited", "pyrate-limiter"),
@@ -40,7 +41,7 @@ def every() -> list[Scenario]:
         known_limit(),
         order_kept(),
         wrong_limit(),
-        outage("outage_500", "answered 500", '{ kind = "status", status = 500 }'),
+        outage("outage_500", "answered 500", '{ kind = "status", status = 500 }', WITH_RETRY),
         outage("outage_reset", "connections cut before an answer", '{ kind = "reset", when = "before_read" }'),
         hopeless(),
         told_to_wait(),
@@ -146,7 +147,7 @@ def wrong_limit() -> Scenario:
             aiolimiter,
         ),
         metrics=(
-            Metric("share_429", "429s of requests"),
+            Metric("share_429", "429s of requests", at_most=0.01),
             Metric("per_answer", "requests per answer"),
             Metric("answered", "calls answered"),
         ),
@@ -155,20 +156,21 @@ def wrong_limit() -> Scenario:
     )
 
 
-def outage(name: str, what: str, fault: str) -> Scenario:
+def outage(name: str, what: str, fault: str, *more: Entrant) -> Scenario:
+    few = {"calls": 100}
     return Scenario(
         name=name,
-        title=f"Total outage, {what}: 200 calls at once",
+        title=f"Total outage, {what}: 200 calls at once of Penstock, 100 of the others",
         load="at_once",
         given=Given(calls=200, patience_s=25.0),
         entrants=(
-            *clients("retrying"),
-            Entrant("langchain_with_retry", "langchain", "retrying_twice", "LangChain, with_retry()"),
+            ours("retrying"),
+            Entrant("penstock_no_breaker", "penstock", "retrying_blindly", "Penstock, its breaker never opens"),
+            *(replace(each, given=few) for each in (*clients("retrying")[1:], *more)),
         ),
         metrics=(Metric("attempts", "requests per call", at_most=1.2),),
         judge=judges.attempts_per_call,
         faults=f"[[rule]]\nfault = {fault}\n",
-        absent={"the others": NO_RETRY},
     )
 
 
@@ -185,7 +187,7 @@ def hopeless() -> Scenario:
         given=Given(prompts=tuple(faults), patience_s=15.0),
         entrants=(
             *clients("retrying"),
-            Entrant("langchain_with_retry", "langchain", "retrying_twice", "LangChain, with_retry()"),
+            WITH_RETRY,
         ),
         metrics=(
             Metric("quota", "quota exhausted (429)"),

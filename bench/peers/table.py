@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from itertools import groupby
+from typing import Final
 
 from bench.peers.contest import OURS, Metric, Turn
 from bench.promises import Figure
 from bench.rounds import Spread
 from bench.table import number
 
-LABEL_WIDTH = 44
-CELL_WIDTH = 28
+LABEL_WIDTH: Final = 44
+CELL_WIDTH: Final = 33
 
 
 def figures(turns: Iterable[Turn]) -> list[Figure]:

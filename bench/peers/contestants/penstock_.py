@@ -6,12 +6,17 @@ from bench.peers.given import KEY, OPENAI_MODEL, Call, Given
 
 import penstock
 from penstock import AsyncClient, BreakerSettings, Budget, Limits, RetryPolicy, Timeouts
+from penstock._policy.limiter import Limiter
 
 PACKAGE = "penstock"
 
 
 def retrying(given: Given) -> Call:
     return _calls(_client(given, deadline_s=given.timeout_s))
+
+
+def retrying_blindly(given: Given) -> Call:
+    return _calls(_client(given, breaker=BreakerSettings(min_calls=1_000_000)))
 
 
 def limited(given: Given) -> Call:
@@ -21,6 +26,10 @@ def limited(given: Given) -> Call:
     else:
         limits = Limits(rpm=per_minute)
     return _calls(_client(given, limits=limits))
+
+
+def limiter(per_s: int) -> Limiter:
+    return Limiter(Limits(rpm=60 * per_s, burst_s=1.0))
 
 
 def guarded(given: Given) -> Call:
@@ -59,7 +68,3 @@ def _calls(client: AsyncClient) -> Call:
         await client.complete(prompt, model=f"openai:{OPENAI_MODEL}", max_tokens=max_tokens, temperature=0)
 
     return call
-
-
-limiter = None
-"""Penstock's limiter is measured without a task around it: see `admission`."""
