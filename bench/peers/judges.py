@@ -11,14 +11,20 @@ Facts = dict[str, Any]
 
 
 def limit_used(facts: Facts, sim: SimServer, *, calls: int, per_s: float) -> Numbers:
-    """Answers over what the limit allows, from the first tenth to the last: what a bucket gives at the start is no use
-    of a limit. Who ends sooner than the limit allows, for want of answers, is measured over the time that all need.
-    """  # noqa: D205
+    """How much of the limit became answers, and how many requests it refused."""
     let_in = sorted(row["arrived"] for row in sim.log() if row["status"] == 200)
-    first = calls // 10
-    taken_s = let_in[-1] - let_in[first] if len(let_in) > first else 0.0
-    used = max(0, len(let_in) - 1 - first) / max(per_s * taken_s, calls - 1 - first)
-    return {"limit_used": used, "own_429s": sim.limits()["rejected_429"]}
+    return {"limit_used": share_used(let_in, calls, per_s), "own_429s": sim.limits()["rejected_429"]}
+
+
+def share_used(let_in: list[float], calls: int, per_s: float) -> float:
+    """Answers over what the limit allows, from the first tenth of the calls on: what a full bucket gives away at the
+    start is no use of a limit. Who ends sooner, for want of answers, is measured over the time that all calls need.
+    """  # noqa: D205
+    skipped = calls // 10
+    if len(let_in) <= skipped:
+        return 0.0
+    allowed = max(per_s * (let_in[-1] - let_in[skipped]), calls - 1 - skipped)
+    return (len(let_in) - 1 - skipped) / allowed
 
 
 def order_kept(facts: Facts, sim: SimServer, *, large: int) -> Numbers:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from bench import run
 from bench.peers import contest, judges, scenarios, table
 from bench.peers.contest import Entrant, Metric, Scenario, Turn
 from bench.peers.given import Given
@@ -38,6 +39,22 @@ def ask(sim: SimServer, prompts: Sequence[str]) -> None:
     sim.settle()
 
 
+@pytest.mark.parametrize(
+    ("given", "faults", "others"),
+    [
+        ([], 12, True),
+        (["--quick"], 0, True),
+        (["--peers"], 12, False),
+        (["--quick", "--only", "peers.order"], 1, False),
+    ],
+)
+def test_the_peers_run_after_the_rest_or_alone(given: list[str], faults: int, others: bool) -> None:
+    """A quick run leaves them out unless it is asked for them."""
+    plan = run.arguments(given)
+    assert len(plan.peers) == faults
+    assert bool(plan.scenarios) is plan.memory is plan.startup is others
+
+
 @pytest.mark.parametrize("scenario", scenarios.every(), ids=lambda scenario: scenario.name)
 def test_every_entrant_can_play(scenario: Scenario) -> None:
     """Each entrant has the ability that its scenario asks for, Penstock always takes part, and the faults are valid."""
@@ -55,14 +72,28 @@ def test_every_contestant_takes_part() -> None:
     assert there == {entrant.module for scenario in scenarios.every() for entrant in scenario.entrants}
 
 
-def test_the_limit_used_counts_nothing_that_a_burst_gave() -> None:
-    """Who sends all at once is measured over the time that the limit gives all calls, and its 429s are counted."""
-    with SimServer(SimConfig(limits={"openai": Limits(rpm=600, burst_requests=4)})) as sim:
-        ask(sim, ["yes"] * 20)
-        got = judges.limit_used({}, sim, calls=20, per_s=10.0)
-    let_in = 20 - got["own_429s"]
-    assert got["own_429s"] >= 10
-    assert got["limit_used"] == pytest.approx((let_in - 3) / 17)
+@pytest.mark.parametrize(
+    ("let_in", "share"),
+    [
+        ([number / 10 for number in range(100)], 1.0),
+        ([number / 5 for number in range(100)], 0.5),
+        ([0.0] * 10 + [(number - 10) / 5 for number in range(10, 100)], 0.5),
+        ([0.0] * 55, 0.5),
+        ([0.0] * 10, 0.0),
+        ([], 0.0),
+    ],
+    ids=["all of it", "half of it", "a burst, then half", "a burst, then nothing", "too few", "none"],
+)
+def test_the_limit_used_counts_nothing_that_a_burst_gave(let_in: list[float], share: float) -> None:
+    """Of 100 calls at 10 a second, the first ten are not looked at, and who stops early has used nothing since."""
+    assert judges.share_used(let_in, 100, 10.0) == pytest.approx(share, abs=0.01)
+
+
+def test_the_429s_of_the_limit_are_counted() -> None:
+    """Who sends all at once is refused what the bucket did not hold."""
+    with SimServer(SimConfig(limits={"openai": Limits(rpm=4, burst_requests=4)})) as sim:
+        ask(sim, ["yes"] * 8)
+        assert judges.limit_used({}, sim, calls=8, per_s=1.0)["own_429s"] == 4
 
 
 def test_places_lost_are_counted_in_the_order_of_arrival() -> None:
