@@ -101,7 +101,7 @@ def play(scenarios: list[Scenario], progress: Callable[[str], None]) -> Iterator
 
 
 def turn(scenario: Scenario, entrant: Entrant, *, playing: set[Process]) -> Turn:
-    """Let one entrant play a scenario against a simulator of its own; `playing` holds its process meanwhile."""
+    """Let one entrant play a scenario against a simulator of its own; its process joins `playing`."""
     python = VENV if entrant.module in OURS_VENV else PEERS_VENV
     version = ""
     with SimServer(scenario.sim) as sim:
@@ -114,7 +114,6 @@ def turn(scenario: Scenario, entrant: Entrant, *, playing: set[Process]) -> Turn
                 version = json.loads(player.line(START_S))["version"]
                 player.say(json.dumps(asdict(given)))
                 facts = json.loads(player.line(scenario.limit_s))
-                playing.discard(player)
         except Failed as failure:
             return Turn(scenario, entrant, {}, version, str(failure))
         sim.settle()

@@ -185,19 +185,14 @@ def hopeless() -> Scenario:
         title="Calls that cannot succeed, one of each",
         load="one_by_one",
         given=Given(prompts=tuple(faults), patience_s=15.0),
-        entrants=(
-            *clients("retrying"),
-            WITH_RETRY,
-        ),
+        entrants=(*clients("retrying"), WITH_RETRY),
         metrics=(
             Metric("quota", "quota exhausted (429)"),
             Metric("bad_request", "bad request (400)"),
             Metric("bad_key", "bad key (401)"),
         ),
         judge=judges.attempts_by_fault,
-        faults="".join(
-            f'[[rule]]\nmatch = {{ contains = "{prompt}" }}\nfault = {fault}\n' for prompt, fault in faults.items()
-        ),
+        faults="".join(rule(prompt, fault) for prompt, fault in faults.items()),
     )
 
 
