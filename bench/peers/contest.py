@@ -12,7 +12,7 @@ from bench.processes import PEERS_VENV, START_S, VENV, Failed, Process
 
 from penstock.sim import SimConfig, SimServer
 
-AT_ONCE: Final = 4
+AT_ONCE: Final = 5
 """Turns of one scenario that run side by side: they mostly wait. Two cores carry that many of the slowest."""
 GRACE_S: Final = 20.0
 """For what a turn does besides waiting: a heavy library needs ten seconds of CPU for some hundred calls."""

@@ -15,8 +15,8 @@ from bench.peers.given import Given
 
 from penstock.sim import Latency, Limits, SimConfig
 
-PER_S: Final = 100
-CALLS: Final = 1_000
+PER_S: Final = 60
+CALLS: Final = 10 * PER_S
 TRUE_PER_S: Final = 50
 UNIT_TOKENS: Final = 400
 LARGE: Final = 150
