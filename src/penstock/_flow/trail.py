@@ -5,13 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from .._policy.retry import GiveUp, Retry, phase
-from ..errors import PenstockError, RateLimited
+from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
 from .effects import Past, Record, Settled
 
-_FIRST = Past(alone=False)
-_FIRST_ALONE = Past(alone=True)
+_FIRST_ALONE = Past()
 
 
 class Trail:
@@ -23,6 +22,7 @@ class Trail:
         self.emitted = False
         self._unknowns = 0
         self._limited = 0
+        self._shut = 0
         self._retry_cost = 0
         self.last: Record | None = None
         self.ended = order.started
@@ -36,6 +36,7 @@ class Trail:
         self.emitted = self.emitted or record.emitted
         self._unknowns += error is not None and phase(error) == "unknown"
         self._limited += isinstance(error, RateLimited)
+        self._shut += isinstance(error, BreakerOpen)
         self._retry_cost = settled.decision.cost if isinstance(settled.decision, Retry) else 0
         self.attempts.append(
             Attempt(
@@ -59,9 +60,10 @@ class Trail:
 
     def past(self) -> Past:
         """Return what the next attempt must know of those before it."""
-        if not self.attempts:
-            return _FIRST_ALONE if len(self.order.lanes) == 1 else _FIRST
-        return Past(len(self.attempts), self._unknowns, self._limited, self._retry_cost, len(self.order.lanes) == 1)
+        lanes = len(self.order.lanes)
+        if not self.attempts and lanes == 1:
+            return _FIRST_ALONE
+        return Past(len(self.attempts), self._unknowns, self._limited, self._shut, self._retry_cost, lanes)
 
     @property
     def cost_nano(self) -> int | None:

@@ -14,12 +14,13 @@ import msgspec
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, health
+from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tally, Totals
 from ..errors import (
+    AuthenticationFailed,
     BreakerOpen,
     CallError,
     ConfigError,
@@ -28,6 +29,7 @@ from ..errors import (
     LimitExceeded,
     OutcomeUnknown,
     PenstockError,
+    QuotaExhausted,
     RateLimited,
     ServerFault,
 )
@@ -47,14 +49,18 @@ class Place(Protocol):
 
 
 class LaneState:
-    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there."""
+    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there.
 
-    __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
+    `account` is the breaker that all lanes of one credential share.
+    """
 
-    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
+    __slots__ = ("account", "breaker", "lane", "limiter", "parked", "retries", "timer")
+
+    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker, account: Breaker) -> None:
         self.lane = lane
         self.limiter = limiter
         self.breaker = breaker
+        self.account = account
         self.retries = RetryBudget()
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
@@ -82,6 +88,7 @@ class Gate:
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
+        self._accounts: dict[tuple[str, str, str], Breaker] = {}
         self._by_model: dict[tuple[str, str], Tally] = {}
         self._by_tag: dict[tuple[str, str], Tally] = {}
 
@@ -91,7 +98,10 @@ class Gate:
         if found is None:
             with self._lock:
                 limiter = Limiter(self._limits(lane), counting=lane.provider.counting, name=lane.name)
-                found = self._lanes.setdefault(lane.id, LaneState(lane, limiter, Breaker(self._breaker)))
+                owner = (lane.provider.name, lane.base_url, lane.credential)
+                account = self._accounts.setdefault(owner, Breaker(self._breaker))
+                made = LaneState(lane, limiter, Breaker(self._breaker), account)
+                found = self._lanes.setdefault(lane.id, made)
         return found
 
     def lanes(self) -> tuple[LaneState, ...]:
@@ -123,20 +133,19 @@ class Gate:
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
+            breaker, account = state.breaker, state.account
+            shut = breaker.state != "closed" or account.state != "closed"
+            if shut:
+                self._look(state, record, now)
             answer = state.limiter.ask(now, ticket)
             if isinstance(answer, Refuse):
                 raise self._refused(state, answer, ticket, now)
             if isinstance(answer, Wait):
-                # Before the look at the breaker: until it is settled, a refused ticket can still be given its turn.
                 ticket.tag = self.place()
-                shut = state.breaker.peek(now, alone=record.past.alone)
-                if shut is not None:
-                    raise self._open(state, shut)
                 return None
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - ticket.asked_at, permit)
+            if shut:
+                return self._probe(state, record, now)
+            return Admission(now, now - ticket.asked_at, breaker.current, account.current)
 
     def admit(self, record: Record, state: LaneState) -> Admission:
         """Take the breaker's pass for a ticket that waited and was granted.
@@ -145,10 +154,28 @@ class Gate:
         """
         with self._lock:
             now = self.clock.now()
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - record.ticket.asked_at, permit)
+            self._look(state, record, now)
+            return self._probe(state, record, now)
+
+    def _look(self, state: LaneState, record: Record, now: float) -> None:
+        """Refuse what a breaker would not let through, before it takes a turn or a permit.
+
+        Raises: BreakerOpen.
+        """
+        shut = state.account.peek(now, self.clock.chance())
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.provider.name} {shut.reason}; this is", retriable=False)
+        shut = state.breaker.peek(now, self.clock.chance(), alone=record.past.alone)
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.name} failed too often lately ({shut.reason}); it is")
+
+    def _probe(self, state: LaneState, record: Record, now: float) -> Admission:
+        """Take the passes, which a look just before said are there."""
+        permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
+        owner = state.account.ask(now, self.clock.chance())
+        assert isinstance(permit, Pass)
+        assert isinstance(owner, Pass)
+        return Admission(now, now - record.ticket.asked_at, permit, owner)
 
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
@@ -179,6 +206,8 @@ class Gate:
                     number=record.past.attempts + 1,
                     unknowns=record.past.unknowns,
                     limited=record.past.limited,
+                    shut=record.past.shut,
+                    lanes=record.past.lanes,
                     emitted=record.emitted,
                     now=now,
                     deadline=effect.deadline,
@@ -211,7 +240,14 @@ class Gate:
         if admission is None:
             return
         outcome = "ok" if error is None else health(error)
-        state.breaker.settle(now, admission.permit, outcome, now - admission.now, self.clock.chance())
+        first_s = None if record.first_output_at is None else record.first_output_at - admission.now
+        u = self.clock.chance()
+        state.breaker.settle(now, admission.permit, outcome, now - admission.now, u, first_s=first_s)
+        account = state.account
+        if error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
+            account.trip(now, admission.account, _account_fault(error), u)
+        elif account.state != "closed":
+            account.settle(now, admission.account, "ok" if error is None else "ignored", now - admission.now, u)
 
     def _settle_budget(self, record: Record) -> None:
         if record.hold is None:
@@ -273,12 +309,12 @@ class Gate:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
         raise NotImplementedError
 
-    def _open(self, state: LaneState, shut: Open) -> BreakerOpen:
-        return BreakerOpen(
-            f"{state.lane.name} failed too often lately; it is probed again in {shut.retry_after_s:.1f} s",
-            lane=state.lane.name,
-            retry_after_s=shut.retry_after_s,
+    def _open(self, state: LaneState, shut: Open, why: str, *, retriable: bool = True) -> BreakerOpen:
+        error = BreakerOpen(
+            f"{why} tried again in {shut.retry_after_s:.1f} s", lane=state.lane.name, retry_after_s=shut.retry_after_s
         )
+        error.retriable = retriable
+        return error
 
     def _refused(self, state: LaneState, answer: Refuse, ticket: Ticket, now: float) -> PenstockError:
         if answer.retry_after_s is None:
@@ -289,3 +325,10 @@ class Gate:
             deadline_s=left,
             retry_after_s=answer.retry_after_s,
         )
+
+
+def _account_fault(error: AuthenticationFailed | QuotaExhausted) -> str:
+    status = f" (HTTP {error.status})" if error.status else ""
+    if isinstance(error, AuthenticationFailed):
+        return f"did not accept the key{status}: check the key and that it belongs to this provider"
+    return f"says that the account is out of money or at its spend limit{status}: top it up or raise the limit"

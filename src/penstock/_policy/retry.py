@@ -8,7 +8,8 @@
     final        the same again cannot help                  never
 
 The order of the rules: can it help, may it be repeated, are attempts left, is there time, is there budget. The deadline
-comes before any wait: who would wait past it is told now.
+comes before any wait: who would wait past it is told now. A lane whose breaker is open costs nobody anything: a call with
+a deadline looks again within it, one without as often as it may try.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from typing import Literal
 
 import msgspec
 
-from ..errors import ConfigError, ConnectionFailed, Overloaded, PenstockError, RateLimited, Refused, ServerFault
+from ..errors import (
+    BreakerOpen,
+    ConfigError,
+    ConnectionFailed,
+    Overloaded,
+    PenstockError,
+    RateLimited,
+    Refused,
+    ServerFault,
+)
 
 Phase = Literal["not_sent", "refused", "unknown", "emitted", "final"]
 
@@ -148,14 +158,19 @@ def decide(
     deadline: float | None,
     u: float,
     limited: int | None = None,
+    shut: int = 0,
+    lanes: int = 1,
 ) -> Retry | GiveUp:
     """Decide about the attempt that just failed.
 
     `number` of them were made (this one included), `unknowns` of those before this one ended unknown, `limited` of
-    those before this one were rate limited (None: they count as attempts like any other). `emitted`: output was shown.
+    those before this one were rate limited (None: they count as attempts like any other), `shut` found the breaker of
+    one of the call's `lanes` open. `emitted`: output was shown.
     """
     how = phase(error, emitted)
-    counted = number - (limited or 0)
+    if isinstance(error, BreakerOpen) and how != "final":
+        return _look_again(policy, error, shut, lanes, now, deadline, u)
+    counted = number - (limited or 0) - shut
     if how == "emitted":
         return GiveUp("output was already shown")
     if how == "final":
@@ -170,13 +185,7 @@ def decide(
         return GiveUp(f"all {policy.attempts} attempts were used" if policy.attempts > 1 else "retries are off")
     after_s = _delay_s(policy, error, how, max(1, counted), u)
     if deadline is not None and after_s >= deadline - now:
-        left_s = max(0.0, deadline - now)
-        return GiveUp(
-            f"the next attempt would start in {after_s:.2f} s, the deadline is in {left_s:.2f} s",
-            deadline=True,
-            needed_s=after_s,
-            retry_at=now + after_s,
-        )
+        return _too_late(after_s, now, deadline)
     if error.retry_after_s is not None and error.retry_after_s > policy.patience_s:
         return GiveUp(
             f"the provider asked to wait {error.retry_after_s:.0f} s, more than patience_s={policy.patience_s:g}",
@@ -187,6 +196,31 @@ def decide(
     if not budget.spend(cost):
         return GiveUp("the retry budget is empty: too many calls fail")
     return Retry(after_s, cost)
+
+
+def _look_again(
+    policy: RetryPolicy, error: BreakerOpen, shut: int, lanes: int, now: float, deadline: float | None, u: float
+) -> Retry | GiveUp:
+    if lanes > 1 and shut < lanes:
+        return Retry(0.0)  # the call's other lanes come first, and then this one as a lane without alternative
+    if deadline is None and shut // lanes + 1 >= policy.attempts:
+        return GiveUp(
+            f"{'its lane is' if lanes == 1 else 'all its lanes are'} shut; a call with deadline_s waits longer"
+        )
+    after_s = (error.retry_after_s or 0.0) * (1.0 + TOLD_JITTER * u)
+    if deadline is not None and after_s >= deadline - now:
+        return _too_late(after_s, now, deadline)
+    return Retry(after_s)
+
+
+def _too_late(after_s: float, now: float, deadline: float) -> GiveUp:
+    left_s = max(0.0, deadline - now)
+    return GiveUp(
+        f"the next attempt would start in {after_s:.2f} s, the deadline is in {left_s:.2f} s",
+        deadline=True,
+        needed_s=after_s,
+        retry_at=now + after_s,
+    )
 
 
 def _delay_s(policy: RetryPolicy, error: PenstockError, how: Phase, number: int, u: float) -> float:
