@@ -1,4 +1,4 @@
-"""Lanes and credentials that a breaker shut: passed over, waited for within the deadline, probed again; both colours."""
+"""Lanes and credentials that a breaker shut: passed over, waited for within the deadline, probed again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class Talk:
         self.colour = colour
         self.loop = asyncio.Runner()
         self.transport: Any = (ScriptedTransport if colour == "sync" else AsyncScriptedTransport)(answers)
-        self.client: Any = (Client if colour == "sync" else AsyncClient)(transport=self.transport, **given)
+        made: Any = Client if colour == "sync" else AsyncClient
+        self.client: Any = made(transport=self.transport, **given)
 
     @property
     def sent(self) -> int:
@@ -105,7 +106,7 @@ def test_a_refused_key_shuts_every_model_of_its_credential_and_no_other(
 
 @pytest.mark.prove(16)
 def test_a_mended_key_recovers_with_its_first_probe(talk: Any) -> None:
-    """After its open time one call goes; what it is answered with opens the credential for all, or shuts it for longer."""
+    """After its open time one call goes; its answer opens the credential for all, a refusal shuts it for longer."""
     refusal = openai_error(401, "invalid_api_key")
     clock = ManualClock()
     answers = [refusal, refusal, openai_reply("mended"), openai_reply("again")]
@@ -128,7 +129,7 @@ def test_a_missing_model_says_nothing_of_the_credential(talk: Any) -> None:
 
 
 @pytest.mark.prove(16)
-@pytest.mark.parametrize("fallbacks", [[], [CLAUDE]])
+@pytest.mark.parametrize("fallbacks", [[], [NANO]])
 def test_when_all_lanes_are_open_a_call_waits_for_a_probe_within_its_deadline(talk: Any, fallbacks: list[str]) -> None:
     """Instead of failing: with one lane as with two, and without an attempt of its own being spent."""
     faults = [openai_error(500)] * (1 + len(fallbacks))
@@ -139,7 +140,7 @@ def test_when_all_lanes_are_open_a_call_waits_for_a_probe_within_its_deadline(ta
 
 
 @pytest.mark.prove(16)
-@pytest.mark.parametrize("fallbacks", [[], [CLAUDE]])
+@pytest.mark.parametrize("fallbacks", [[], [NANO]])
 def test_when_no_probe_comes_within_the_deadline_a_call_fails_at_once_and_says_so(
     talk: Any, fallbacks: list[str]
 ) -> None:

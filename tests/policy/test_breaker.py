@@ -280,10 +280,8 @@ def test_late_first_outputs_open_it_when_asked_to() -> None:
     breaker = Breaker(BreakerSettings(slow_factor=3.0))
     for first_s in [0.2] * 50 + [0.5] * 50 + [None] * 50:
         breaker.settle(0.0, go(breaker, 0.0), "ok", 9.0, 1.0, first_s=first_s)
-    assert breaker.state == "closed"
-    for _ in range(600):
-        if breaker.state == "open":
-            break
+    assert breaker.snapshot().state == "closed"
+    for _ in range(10):
         breaker.settle(60.0, go(breaker, 60.0), "ok", 9.0, 1.0, first_s=1.6)
     assert breaker.snapshot().reason == "10 of 10 calls had their first output later than 3 times the usual 0.50 s"
 
@@ -303,7 +301,7 @@ def streams(factor: float, sizes: list[float], seed: int) -> int:
 
 
 def test_the_slow_rule_is_off_unless_asked_for_because_other_prompts_set_it_off() -> None:
-    """Steady traffic of mixed sizes never opens it in 100,000 streams; twenty times longer prompts do, once per change."""
+    """Steady traffic of mixed sizes never opens it in 100,000 streams; far longer prompts do, once per change."""
     assert BreakerSettings().slow_factor is None
     rng = random.Random(3)
     mixed = [400 * rng.lognormvariate(0, 1.5) for _ in range(100_000)]

@@ -8,8 +8,8 @@
     final        the same again cannot help                  never
 
 The order of the rules: can it help, may it be repeated, are attempts left, is there time, is there budget. The deadline
-comes before any wait: who would wait past it is told now. A lane whose breaker is open costs nobody anything: a call with
-a deadline looks again within it, one without as often as it may try.
+comes before any wait: who would wait past it is told now. A look at a lane whose breaker is open costs nothing: a call
+with a deadline looks again within it, one without as often as it may try.
 """
 
 from __future__ import annotations
@@ -204,9 +204,7 @@ def _look_again(
     if lanes > 1 and shut < lanes:
         return Retry(0.0)  # the call's other lanes come first, and then this one as a lane without alternative
     if deadline is None and shut // lanes + 1 >= policy.attempts:
-        return GiveUp(
-            f"{'its lane is' if lanes == 1 else 'all its lanes are'} shut; a call with deadline_s waits longer"
-        )
+        return GiveUp("every lane it may use stays shut; a call with deadline_s waits longer")
     after_s = (error.retry_after_s or 0.0) * (1.0 + TOLD_JITTER * u)
     if deadline is not None and after_s >= deadline - now:
         return _too_late(after_s, now, deadline)
