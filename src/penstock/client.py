@@ -144,7 +144,9 @@ class _Client(Generic[GateT, TransportT]):
         return found
 
     def _limits_of(self, lane: Lane) -> Limits | None:
-        return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        named = self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        # A server of one's own tells no limits and queues whatever comes.
+        return named or (Limits(concurrency="auto") if lane.provider.local else None)
 
     def _canonical(self, model: str) -> str:
         provider, name = registry.resolve(model, self.settings.providers)

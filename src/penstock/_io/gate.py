@@ -230,7 +230,8 @@ class Gate:
         elif not record.sent or isinstance(error, ConnectionFailed):
             woken += limiter.cancel(now, ticket)
         else:
-            woken += limiter.settle(now, ticket, usage=record.usage)
+            failed = error is not None and health(error) == "failure"
+            woken += limiter.settle(now, ticket, usage=record.usage, failed=failed)
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
         return woken

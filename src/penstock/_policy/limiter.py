@@ -18,8 +18,9 @@ import msgspec
 
 from ..errors import ConfigError
 from ..types import LimitSeen, Usage
+from .concurrency import Concurrency
 from .fairqueue import FairQueue, Priority
-from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, Slot
+from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, DimensionState, Slot
 
 Counting = Literal["prompt+max", "input,output"]
 TicketState = Literal["new", "queued", "granted", "done"]
@@ -29,8 +30,6 @@ OUTPUT_SMOOTHING = 0.1
 DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
 PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; rejections come back faster than answers
 LEAST_PROBE_S = 0.25
-FIRST_IN_FLIGHT = 32.0  # while nothing is known of a server's limits; doubles each second that it is in the way
-RAMP_S = 1.0
 GUESS_MARK_S = 0.5
 GUESS_MARKS = 10  # a limit that nobody stated is guessed from the sends of the last 5 s that were let in
 GUESS_LEAST = 10  # sends; fewer say nothing of a rate
@@ -40,8 +39,11 @@ UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a lane may use per minute, as far as the user knows: requests, tokens, input and output tokens.
 
-    `concurrency` bounds the calls in flight. `burst_s` is how many seconds' worth of a limit may go at once after a
-    quiet time (0.25 unless told; more for a server known to be a large bucket).
+    All hold at once, so of limits that contradict each other the tightest counts. `concurrency` bounds the calls in
+    flight; 'auto' finds that bound from latency and faults, until the server tells a limit (the rule for a local server
+    without `Limits`). `burst_s` is how many seconds' worth of a limit may go at once after a quiet time (0.25 unless
+    told; less for a server that counts in slices of a second, more for one known to be a large bucket; never more than
+    the limit).
 
     Raises: ConfigError for anything but positive whole numbers (`burst_s`: a positive number).
     """
@@ -50,14 +52,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     tpm: int | None = None
     itpm: int | None = None
     otpm: int | None = None
-    concurrency: int | None = None
+    concurrency: int | str | None = None
     burst_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("rpm", "tpm", "itpm", "otpm", "concurrency"):
             value: object = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"limit {name} must be a whole number of at least 1, or left out; got {value!r}")
+            if value is None or (name == "concurrency" and value == "auto"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                auto = " or 'auto'" if name == "concurrency" else ""
+                raise ConfigError(
+                    f"limit {name} must be a whole number of at least 1{auto}, or left out; got {value!r}"
+                )
         burst: object = self.burst_s
         if burst is not None and (
             isinstance(burst, bool) or not isinstance(burst, int | float) or not isfinite(burst) or burst <= 0
@@ -103,24 +110,6 @@ class Refuse(msgspec.Struct, frozen=True):
     reason: str
     retry_after_s: float | None = None
     never: bool = False
-
-
-class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
-    """One dimension as it stands: `limit` counts, `used_in_window` of it are used; `level` is left in the bucket."""
-
-    name: str
-    period_s: float
-    limit: int
-    configured: int | None
-    told: int | None
-    used_in_window: float
-    level: float
-    trim: float
-
-    @property
-    def utilisation(self) -> float:
-        """The used share of the limit, 0 to 1 (above 1: usage that nobody could know before)."""
-        return self.used_in_window / self.limit
 
 
 class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,11 +158,8 @@ class Limiter:
         self._reject_s: float | None = None
         self._last_cut = -inf
         self._told_at = -inf
-        self._learned_cap = inf
-        self._good = 0
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=GUESS_MARKS)
-        self._ramp = FIRST_IN_FLIGHT if limits is None else inf
-        self._ramp_at: float | None = None
+        self._concurrency = Concurrency(self._limits.concurrency, ramp=limits is None)
 
     # --- the verbs -----------------------------------------------------------------------------------------------
 
@@ -207,10 +193,19 @@ class Limiter:
         """Return the tickets that may go now; to be called at `next_at`."""
         return self._pump(now)
 
-    def settle(self, now: float, ticket: Ticket, *, usage: Usage | None, sent: bool = True) -> list[Ticket]:
+    def settle(
+        self,
+        now: float,
+        ticket: Ticket,
+        *,
+        usage: Usage | None,
+        sent: bool = True,
+        failed: bool = False,
+    ) -> list[Ticket]:
         """Replace what a granted ticket holds by what it used, at the end of its attempt whatever the end was.
 
         `usage` None: unknown, so the reservation stands. `sent` False: the provider saw nothing, so all is given back.
+        `failed` says that the server was at fault.
         """
         if ticket.state != "granted":
             return []
@@ -222,7 +217,11 @@ class Limiter:
             for dimension, slot, held in ticket.holds:
                 if dimension.kind != REQUESTS and self._settle_one(now, ticket, usage, dimension, slot, held) < held:
                     freed = True
-            self._grow_caps()
+        if self._concurrency.learns:
+            if failed:
+                self._concurrency.failed(now, ticket.granted_at)
+            elif usage is not None and not usage.estimated:
+                self._concurrency.answered(now, ticket.granted_at, self._in_flight, usage)
         if self._probing and ticket is self._probe:
             self._probing = False
             freed = True
@@ -262,13 +261,12 @@ class Limiter:
         fresh = ticket.granted_at >= self._last_cut
         if fresh:
             self._last_cut = now
-            if all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions):
-                self._learn_cap()  # no known rate explains it, so it may be the calls in flight
+            blameless = all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions)
+            self._concurrency.rejected(self._in_flight, explained=not blameless)
             if not self._dimensions:
                 self._guess(now)
             for dimension in self._dimensions:
                 dimension.cut(now)
-        self._ramp = inf
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
         elif fresh:
@@ -302,7 +300,7 @@ class Limiter:
         """The state at `now`, or as the last event left it."""
         for dimension in self._dimensions if now is not None else ():
             dimension.roll(now if now is not None else 0.0)
-        cap = min(self._cap(), self._ramp)
+        cap = min(self._concurrency.cap, self._concurrency.ramp)
         paused = self._not_before > (-inf if now is None else now)
         return LimiterState(
             name=self.name,
@@ -315,19 +313,7 @@ class Limiter:
             granted=self._granted,
             rejected=self._rejected,
             expected_output=self._output_mean,
-            dimensions=tuple(
-                DimensionState(
-                    name=d.name,
-                    period_s=d.period_s,
-                    limit=d.limit,
-                    configured=d.configured,
-                    told=d.told,
-                    used_in_window=d.used,
-                    level=d.level,
-                    trim=d.trim,
-                )
-                for d in self._dimensions
-            ),
+            dimensions=tuple([dimension.state() for dimension in self._dimensions]),
         )
 
     # --- admission -----------------------------------------------------------------------------------------------
@@ -391,10 +377,11 @@ class Limiter:
             if now < self._probe_until:
                 return self._probe_until
             self._probing = False
-        if self._in_flight >= self._cap():
+        concurrency = self._concurrency
+        if self._in_flight >= concurrency.cap:
             return inf
-        if self._in_flight >= self._ramp:
-            at = self._ramp_up(now)
+        if self._in_flight >= concurrency.ramp:
+            at = concurrency.ramp_up(now)
             if at > now:
                 return at
         ready = now
@@ -445,7 +432,7 @@ class Limiter:
         self._in_flight -= 1
         if not self._queue.size:
             return []
-        if not freed and self.next_at is not None and now < self.next_at and self._ramp == inf:
+        if not freed and self.next_at is not None and now < self.next_at and self._concurrency.ramp == inf:
             return []  # the head waits for time to pass, which one call less in flight does not change
         return self._pump(now)
 
@@ -483,17 +470,13 @@ class Limiter:
                 burst_s = self._limits.burst_s
                 known = Dimension(seen.dimension, now, told=seen.limit, period_s=seen.period_s, burst_s=burst_s)
                 self._add(known)
-                self._ramp = self._learned_cap = inf
+                self._concurrency.told()
             elif newest:
                 if known.guessed:
-                    self._learned_cap = inf
+                    self._concurrency.told()
                 known.tell(now, seen.limit)
         if known is not None and seen.remaining is not None:
             known.remain(now, max(0, seen.remaining), asked_at)
-
-    def _cap(self) -> float:
-        cap = self._limits.concurrency
-        return self._learned_cap if cap is None else min(self._learned_cap, cap)
 
     def _guess(self, now: float) -> None:
         since, granted, rejected = self._marks[0]
@@ -501,29 +484,3 @@ class Limiter:
         if let_in >= GUESS_LEAST:
             limit = max(1, int(60 * let_in / max(GUESS_MARK_S, now - since)))
             self._add(Dimension("requests", now, told=limit, guessed=True))
-
-    def _learn_cap(self) -> None:
-        others = self._in_flight - 1
-        if self._learned_cap == inf:
-            self._learned_cap = max(1, int(others * 0.95))
-        else:
-            self._learned_cap = max(1, min(self._learned_cap, others + 1) - 1)
-        self._good = 0
-
-    def _grow_caps(self) -> None:
-        if self._ramp < inf and self._in_flight * 2 > self._ramp:
-            self._ramp += 1
-        if self._learned_cap < inf:
-            self._good += 1
-            if self._good >= 1.5 * self._learned_cap and self._in_flight >= self._learned_cap - 1:
-                self._learned_cap += 1
-                self._good = 0
-
-    def _ramp_up(self, now: float) -> float:
-        if self._ramp_at is None or now > self._ramp_at + RAMP_S:
-            self._ramp_at = now + RAMP_S
-        if now < self._ramp_at:
-            return self._ramp_at
-        self._ramp *= 2
-        self._ramp_at = None
-        return now

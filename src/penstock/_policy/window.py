@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
+import msgspec
+
 Name = str
 REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
 KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
@@ -27,6 +29,24 @@ TRIM_CUT = 0.93
 TRIM_FLOOR = 0.3
 TRIM_GROWTH_PER_S = 0.01
 TRIM_CLEAN_S = 3.0
+
+
+class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
+    """One dimension as it stands: `limit` counts, `used_in_window` of it are used; `level` is left in the bucket."""
+
+    name: str
+    period_s: float
+    limit: int
+    configured: int | None
+    told: int | None
+    used_in_window: float
+    level: float
+    trim: float
+
+    @property
+    def utilisation(self) -> float:
+        """The used share of the limit, 0 to 1 (above 1: usage that nobody could know before)."""
+        return self.used_in_window / self.limit
 
 
 class Slot:
@@ -251,6 +271,19 @@ class Dimension:
         self.roll(now)
         refilled = max(0.0, now - asked_at) * self.rate
         self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
+
+    def state(self) -> DimensionState:
+        """The dimension as it stands."""
+        return DimensionState(
+            name=self.name,
+            period_s=self.period_s,
+            limit=self.limit,
+            configured=self.configured,
+            told=self.told,
+            used_in_window=self.used,
+            level=self.level,
+            trim=self.trim,
+        )
 
     def __len__(self) -> int:
         return len(self._slots)
