@@ -224,7 +224,7 @@ class Gate:
             return limiter.cancel(now, ticket)
         error = record.error
         # What the headers tell comes first, so that the room which this attempt leaves is given away by true limits.
-        woken = limiter.adopt(now, record.limits_seen, admission.now) if record.limits_seen else []
+        woken = limiter.adopt(now, record.limits_seen, ticket.granted_at) if record.limits_seen else []
         if isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):

@@ -119,14 +119,17 @@ class ThreadGate(Gate):
         return self.admit(record, state)
 
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
+        looked_at = now = self.clock.now()
         while not place.granted:
-            now = self.clock.now()
+            looked_at, now = now, self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
                 raise _too_late(state)
             if state.timer is None:
                 state.timer = ticket
             due = state.limiter.next_at if state.timer is ticket else None
-            if due is not None and now >= due:
+            if due is not None and (
+                now >= due or now < looked_at
+            ):  # the limiter knows what to do with a clock put back
                 self.advance(state)
                 continue
             ends = [end for end in (due, ticket.deadline) if end is not None]

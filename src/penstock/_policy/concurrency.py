@@ -68,7 +68,7 @@ class Pace:
 
     def answered(self, now: float, granted_at: float, in_flight: int, work: float) -> None:
         """Take in an answer that was `work` tokens' worth."""
-        if granted_at < self._since:
+        if not self._since <= granted_at <= now:
             return
         self._took_s += now - granted_at
         self._work += work
@@ -86,6 +86,10 @@ class Pace:
             self._slow_start = False
             self._dip = None
             self._set(now, self.limit * FAULT_CUT)
+
+    def shift(self, back_s: float) -> None:
+        """Follow a clock that was put back."""
+        self._since -= back_s
 
     def _set(self, now: float, limit: float) -> None:
         if limit != self.limit:
@@ -187,6 +191,12 @@ class Concurrency:
             self._learned = max(1, min(self._learned, others + 1) - 1)
         self._good = 0
         self._recap()
+
+    def shift(self, back_s: float) -> None:
+        """Follow a clock that was put back."""
+        self._ramp_at = None
+        if self._pace is not None:
+            self._pace.shift(back_s)
 
     def told(self) -> None:
         """A server that tells a limit is held at that one."""

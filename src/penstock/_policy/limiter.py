@@ -5,7 +5,8 @@
 A ticket is asked for once. Whatever frees room returns the tickets that go next, already granted, in order; `next_at`
 is the one time at which `advance` is to be called when nothing else happens. Nobody polls and nobody asks twice.
 The caller holds a lock around every call, gives a monotonic `now`, and owes each granted ticket exactly one `settle`,
-`cancel` or `rejected`; a second one changes nothing.
+`cancel` or `rejected`; a second one changes nothing. A clock that jumps back shifts all that is still to come with it; one
+that jumps ahead counts as time that passed, which lets through no more than a burst at once, as after any quiet time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ LEAST_PROBE_S = 0.25
 GUESS_MARK_S = 0.5
 GUESS_MARKS = 10  # a limit that nobody stated is guessed from the sends of the last 5 s that were let in
 GUESS_LEAST = 10  # sends; fewer say nothing of a rate
+JUMP_S = 1.0  # less than that are threads that looked at the clock in one order and came in another
 UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
 
 
@@ -144,7 +146,7 @@ class Limiter:
         self._limits = limits or Limits()
         self._dimensions: list[Dimension] = []
         self._known: dict[tuple[str, float], Dimension] = {}
-        self._started = False
+        self._now = -inf
         self._queue: FairQueue[Ticket] = FairQueue()
         self._in_flight = 0
         self._granted = 0
@@ -166,8 +168,11 @@ class Limiter:
     def ask(self, now: float, ticket: Ticket) -> Grant | Wait | Refuse:
         """Say whether the ticket may go, must wait (it is queued then), or can never go in time."""
         assert ticket.state == "new", f"{ticket!r} was asked for before"
-        if not self._started:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        elif self._now == -inf:
             self._start(now)
+        self._now = now
         ticket.asked_at = now
         refusal = self._refusal(now, ticket)
         if refusal is not None:
@@ -286,10 +291,10 @@ class Limiter:
 
     def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
         """Learn from the headers of an answer to an attempt that was granted at `asked_at`."""
-        if not self._started:
+        if self._now == -inf:
             self._start(now)
         newest = asked_at >= self._told_at
-        self._told_at = max(self._told_at, asked_at)
+        self._told_at = max(self._told_at, min(asked_at, now))
         for limit in seen:
             known = self._known.get((limit.dimension, limit.period_s))
             if known is None or not known.agrees(limit.limit, limit.remaining):
@@ -319,7 +324,7 @@ class Limiter:
     # --- admission -----------------------------------------------------------------------------------------------
 
     def _start(self, now: float) -> None:
-        self._started = True
+        self._now = now
         limits = self._limits
         configured = {
             "requests": limits.rpm, "tokens": limits.tpm, "input_tokens": limits.itpm, "output_tokens": limits.otpm,
@@ -327,6 +332,17 @@ class Limiter:
         for name, limit in configured.items():
             if limit is not None:
                 self._add(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
+
+    def _went_back(self, now: float) -> None:
+        back_s = self._now - now
+        for dimension in self._dimensions:
+            dimension.shift(back_s)
+        self._concurrency.shift(back_s)
+        self._marks.clear()
+        self._not_before -= back_s
+        self._probe_until -= back_s
+        self._last_cut -= back_s
+        self._told_at -= back_s
 
     def _add(self, dimension: Dimension) -> None:
         self._dimensions.append(dimension)
@@ -412,6 +428,9 @@ class Limiter:
         self._queue.push(ticket)
 
     def _pump(self, now: float) -> list[Ticket]:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        self._now = now
         granted: list[Ticket] = []
         self.next_at = None
         while (ticket := self._queue.head()) is not None:

@@ -140,7 +140,7 @@ class Dimension:
         self._blocked_need = inf
 
     def roll(self, now: float) -> None:
-        """Bring level and window to `now`; a clock that went back changes nothing."""
+        """Bring level and window to `now`; time that runs backwards counts as time that stands."""
         elapsed_s = now - self.at
         if elapsed_s > 0:
             self.level += elapsed_s * self.rate
@@ -168,7 +168,7 @@ class Dimension:
         need = amount if amount < self.cap else self.cap
         missing = need - self.level
         if missing > self.rate * 1e-6:
-            ready = now + missing / self.rate
+            ready = self.at + missing / self.rate
         if self.used + amount > self.allowed + 1e-6 and self._slots:
             ready = max(ready, self._window_at(amount))
         if ready > now and self.trim < 1.0:
@@ -206,7 +206,7 @@ class Dimension:
         """Add `change` to what a slot holds; negative is a refund, which may be used at once."""
         level = self.level - change
         self.level = level if level < self.cap else self.cap
-        if slot.expires > 0:
+        if slot.expires > -inf:
             slot.amount += change
             self.used += change
             self._blocked_need = inf
@@ -271,6 +271,16 @@ class Dimension:
         self.roll(now)
         refilled = max(0.0, now - asked_at) * self.rate
         self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
+
+    def shift(self, back_s: float) -> None:
+        """Follow a clock that was put back."""
+        self.at -= back_s
+        self._trimmed_at -= back_s
+        self._blocked_need = inf
+        for slot in self._slots:
+            slot.opens -= back_s
+            slot.closes -= back_s
+            slot.expires -= back_s
 
     def state(self) -> DimensionState:
         """The dimension as it stands."""
