@@ -337,7 +337,7 @@ def test_a_clock_that_jumps_ahead_lets_through_one_burst_more() -> None:
 @pytest.mark.parametrize(
     ("limits", "tickets", "first"),
     [
-        (Limits(tpm=1000, itpm=50_000, burst_s=60), Ticket(100), 10),
+        (Limits(tpm=1010, itpm=50_000, burst_s=60), Ticket(100), 10),
         (Limits(rpm=3, tpm=10**12, burst_s=60), Ticket(100), 3),
         (Limits(rpm=10**9, concurrency=2), Ticket(1), 2),
         (Limits(rpm=20, burst_s=1e9), Ticket(1), 20),
@@ -345,7 +345,7 @@ def test_a_clock_that_jumps_ahead_lets_through_one_burst_more() -> None:
     ],
 )
 def test_of_limits_that_contradict_each_other_the_tightest_counts(limits: Limits, tickets: Ticket, first: int) -> None:
-    """A part that is larger than the whole adds nothing, and no burst is larger than its limit or smaller than a call."""
+    """A part larger than the whole adds nothing, and no burst is larger than its limit or smaller than a call."""
     limiter = Limiter(limits)
     answers = [limiter.ask(0.0, Ticket(tickets.input_tokens, 1)) for _ in range(60)]
     assert answers.count(Grant()) == first

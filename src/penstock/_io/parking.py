@@ -127,9 +127,7 @@ class ThreadGate(Gate):
             if state.timer is None:
                 state.timer = ticket
             due = state.limiter.next_at if state.timer is ticket else None
-            if due is not None and (
-                now >= due or now < looked_at
-            ):  # the limiter knows what to do with a clock put back
+            if due is not None and (now >= due or now < looked_at):  # what a clock put back means, the limiter knows
                 self.advance(state)
                 continue
             ends = [end for end in (due, ticket.deadline) if end is not None]

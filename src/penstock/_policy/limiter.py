@@ -5,8 +5,8 @@
 A ticket is asked for once. Whatever frees room returns the tickets that go next, already granted, in order; `next_at`
 is the one time at which `advance` is to be called when nothing else happens. Nobody polls and nobody asks twice.
 The caller holds a lock around every call, gives a monotonic `now`, and owes each granted ticket exactly one `settle`,
-`cancel` or `rejected`; a second one changes nothing. A clock that jumps back shifts all that is still to come with it; one
-that jumps ahead counts as time that passed, which lets through no more than a burst at once, as after any quiet time.
+`cancel` or `rejected`; a second one changes nothing. A clock that jumps back shifts all that is still to come with it;
+one that jumps ahead counts as time that passed, which lets through no more than a burst, as after any quiet time.
 """
 
 from __future__ import annotations
