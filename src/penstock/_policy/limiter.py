@@ -194,6 +194,10 @@ class Limiter:
             self.next_at = at if at < inf else None
         return Wait(self.next_at)
 
+    def is_due(self, now: float) -> bool:
+        """Whether `advance` would help: the time came, or the clock was put back, which it knows how to take."""
+        return self.next_at is not None and (now >= self.next_at or now < self._now - JUMP_S)
+
     def advance(self, now: float) -> list[Ticket]:
         """Return the tickets that may go now; to be called at `next_at`."""
         return self._pump(now)
