@@ -218,6 +218,8 @@ class Limiter:
         """
         if ticket.state != "granted":
             return []
+        if now < self._now - JUMP_S:
+            self._went_back(now)
         if not sent:
             return self.cancel(now, ticket)
         freed = False
@@ -258,6 +260,8 @@ class Limiter:
         """
         if ticket.state != "granted":
             return []
+        if now < self._now - JUMP_S:
+            self._went_back(now)
         self._rejected += 1
         if ticket is self._probe:
             self._probe = None
@@ -284,6 +288,8 @@ class Limiter:
 
     def pause(self, now: float, until: float) -> None:
         """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
+        if now < self._now - JUMP_S:
+            self._went_back(now)
         if self._probing and until <= max(now, self._not_before):
             return  # an echo of what the probe is about to find out
         self._not_before = max(self._not_before, until, now)
@@ -295,7 +301,9 @@ class Limiter:
 
     def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
         """Learn from the headers of an answer to an attempt that was granted at `asked_at`."""
-        if self._now == -inf:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        elif self._now == -inf:
             self._start(now)
         newest = asked_at >= self._told_at
         self._told_at = max(self._told_at, min(asked_at, now))
@@ -343,6 +351,7 @@ class Limiter:
             dimension.shift(back_s)
         self._concurrency.shift(back_s)
         self._marks.clear()
+        self._now = now
         self._not_before -= back_s
         self._probe_until -= back_s
         self._last_cut -= back_s
