@@ -79,6 +79,7 @@ class Record(msgspec.Struct, eq=False):
     hold: Hold | None = None
     admission: Admission | None = None
     sent: bool = False
+    idempotency_key: str | None = None
     emitted: bool = False
     status: int | None = None
     request_id: str | None = None

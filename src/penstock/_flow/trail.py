@@ -50,6 +50,7 @@ class Trail:
                 latency_s=settled.now - began,
                 status=record.status,
                 request_id=record.request_id,
+                idempotency_key=record.idempotency_key,
                 retry_after_s=getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,

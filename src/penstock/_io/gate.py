@@ -214,7 +214,7 @@ class Gate:
                     u=self.clock.chance(),
                 )
             elif error is None:
-                state.retries.succeeded(record.past.retry_cost)
+                state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
         self.wake(state, woken)
         return Settled(now, decision)
 
