@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from bench.admission import WAITERS
 from bench.rounds import BARE, COLOURS, OURS, OURS_ANTHROPIC, PEERS, Samples, Scenario, Spread, spread
 from bench.startup import Starts
 
@@ -16,6 +17,10 @@ all contestants mostly pay for handing the interpreter lock around, the bare tra
 IMPORT_OF_OPENAI_MAX: Final = 0.10
 HELP_OVER_CLICK_MAX: Final = 1.5
 IN_FLIGHT_MB_MAX: Final = 150.0
+ADMISSION_US_MAX: Final = 15.0
+ADMISSION_GROWTH_MAX: Final = 1.5
+"""From 1,000 waiters to 10,000; what does not grow is 1, and the caches of a processor do."""
+WAITER_BYTES_MAX: Final = 1024.0
 
 
 @dataclass(frozen=True)
@@ -166,3 +171,30 @@ def of_memory(peaks: dict[str, list[float]]) -> list[Figure]:
         )
         for name in names
     ]
+
+
+def of_admission(taken: dict[str, list[float]]) -> list[Figure]:
+    """What waiting for a turn costs."""
+    section = "Waiting for a turn"
+    few, many = (taken.get(f"{waiters}_us", []) for waiters in WAITERS)
+    figures = [
+        Figure(
+            f"admission_{waiters}_us",
+            section,
+            f"CPU per call behind {waiters:,} others",
+            "",
+            " µs",
+            spread(taken.get(f"{waiters}_us", [])),
+            at_most=ADMISSION_US_MAX,
+        )
+        for waiters in WAITERS
+    ]
+    growth = spread(divided(many, few))
+    figures.append(
+        Figure("admission_growth", section, "… the longer line / the shorter", "", "x", growth, ADMISSION_GROWTH_MAX)
+    )
+    each = spread(taken.get("waiter_bytes", []))
+    figures.append(
+        Figure("admission_waiter_bytes", section, "memory of one that waits", "", " B", each, WAITER_BYTES_MAX)
+    )
+    return figures

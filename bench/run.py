@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from bench import memory, promises, rounds, startup, table
+from bench import admission, memory, promises, rounds, startup, table
 from bench.processes import ROOT, Server
 
 OUT: Final = ROOT / "build" / "bench.json"
@@ -23,6 +23,7 @@ ROUNDS_QUICK: Final = 3
 STARTS: Final = 7
 STARTS_QUICK: Final = 1
 MEMORY_ROUNDS: Final = 2
+ADMISSION_ROUNDS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Plan:
     chosen: frozenset[str]
     startup: bool
     memory: bool
+    admission: bool
 
 
 def arguments(given: list[str]) -> Plan:
@@ -44,7 +46,7 @@ def arguments(given: list[str]) -> Plan:
         "--only",
         action="append",
         metavar="NAME",
-        help="measure what has NAME in its name: call, stream, async, sync_c32 …, startup, memory; repeatable",
+        help="measure what has NAME in its name: call, async, sync_c32 …, startup, memory, admission; repeatable",
     )
     parser.add_argument(
         "--against",
@@ -61,9 +63,10 @@ def arguments(given: list[str]) -> Plan:
 
     peers = frozenset(asked.against or rounds.PEERS) - {"nobody"}
     chosen = peers | {rounds.OURS_ANTHROPIC} if "anthropic" in peers else peers
-    plan = Plan(asked.quick, [each for each in every if wanted(each.name)], chosen, wanted("startup"), wanted("memory"))
-    if not (plan.scenarios or plan.startup or plan.memory):
-        names = ", ".join([each.name for each in every] + ["startup", "memory"])
+    todo = [each for each in every if wanted(each.name)]
+    plan = Plan(asked.quick, todo, chosen, wanted("startup"), wanted("memory"), wanted("admission"))
+    if not (plan.scenarios or plan.startup or plan.memory or plan.admission):
+        names = ", ".join([each.name for each in every] + ["startup", "memory", "admission"])
         parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {names}")
     return plan
 
@@ -75,6 +78,10 @@ def measure(
     figures: list[promises.Figure] = []
     out: dict[str, str] = {}
     versions: dict[str, str] = {}
+    if plan.admission:
+        figures += promises.of_admission(admission.play(ADMISSION_ROUNDS, plan.quick, progress))
+    if not (plan.scenarios or plan.memory or plan.startup):
+        return figures, versions, out
     with ExitStack() as stack:
         server = stack.enter_context(Server())
         if plan.scenarios:

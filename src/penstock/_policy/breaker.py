@@ -174,6 +174,7 @@ class Breaker:
         self._probed_ok = 0
         self._buckets: deque[_Bucket] = deque()
         self._calls = self._failures = self._slow = 0
+        self._minds_slow = self.settings.slow_s is not None or self.settings.slow_factor is not None
         self._latencies = _Latencies()
         self._firsts = _Latencies()
         self._window_s = self.settings.window_s
@@ -225,7 +226,7 @@ class Breaker:
             bucket.failures += 1
             self._failures += 1
         settings = self.settings
-        slow = self._slow_reason(latency_s, first_s)
+        slow = self._slow_reason(latency_s, first_s) if self._minds_slow else ""
         if slow:
             bucket.slow += 1
             self._slow += 1

@@ -145,6 +145,7 @@ class Limiter:
         self.next_at: float | None = None
         self._limits = limits or Limits()
         self._dimensions: list[Dimension] = []
+        self._sized: list[Dimension] = []  # those that a single call can be too large for
         self._known: dict[tuple[str, float], Dimension] = {}
         self._now = -inf
         self._queue: FairQueue[Ticket] = FairQueue()
@@ -174,10 +175,11 @@ class Limiter:
             self._start(now)
         self._now = now
         ticket.asked_at = now
-        refusal = self._refusal(now, ticket)
-        if refusal is not None:
-            ticket.state = "done"
-            return refusal
+        if self._sized or ticket.deadline is not None:
+            refusal = self._refusal(now, ticket)
+            if refusal is not None:
+                ticket.state = "done"
+                return refusal
         if not self._queue.size:
             at = self._try(now, ticket)
             if at <= now:
@@ -360,11 +362,11 @@ class Limiter:
     def _add(self, dimension: Dimension) -> None:
         self._dimensions.append(dimension)
         self._known[dimension.name, dimension.period_s] = dimension
+        if dimension.kind in (TOKENS, INPUT):
+            self._sized.append(dimension)
 
     def _refusal(self, now: float, ticket: Ticket) -> Refuse | None:
-        for dimension in self._dimensions:
-            if dimension.kind == REQUESTS or dimension.kind == OUTPUT:
-                continue
+        for dimension in self._sized:
             least = self._least(ticket, dimension.kind)
             if least > dimension.limit:
                 what = f"{least:,} {dimension.name.replace('_', ' ')}"
