@@ -222,6 +222,7 @@ class Limiter:
             return []
         if now < self._now - JUMP_S:
             self._went_back(now)
+        self._now = now
         if not sent:
             return self.cancel(now, ticket)
         freed = False
@@ -262,8 +263,7 @@ class Limiter:
         """
         if ticket.state != "granted":
             return []
-        if now < self._now - JUMP_S:
-            self._went_back(now)
+        self._see(now)
         self._rejected += 1
         if ticket is self._probe:
             self._probe = None
@@ -290,8 +290,7 @@ class Limiter:
 
     def pause(self, now: float, until: float) -> None:
         """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
-        if now < self._now - JUMP_S:
-            self._went_back(now)
+        self._see(now)
         if self._probing and until <= max(now, self._not_before):
             return  # an echo of what the probe is about to find out
         self._not_before = max(self._not_before, until, now)
@@ -303,10 +302,7 @@ class Limiter:
 
     def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
         """Learn from the headers of an answer to an attempt that was granted at `asked_at`."""
-        if now < self._now - JUMP_S:
-            self._went_back(now)
-        elif self._now == -inf:
-            self._start(now)
+        self._see(now)
         newest = asked_at >= self._told_at
         self._told_at = max(self._told_at, min(asked_at, now))
         for limit in seen:
@@ -346,6 +342,13 @@ class Limiter:
         for name, limit in configured.items():
             if limit is not None:
                 self._add(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
+
+    def _see(self, now: float) -> None:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        elif self._now == -inf:
+            self._start(now)
+        self._now = now
 
     def _went_back(self, now: float) -> None:
         back_s = self._now - now
@@ -443,9 +446,7 @@ class Limiter:
         self._queue.push(ticket)
 
     def _pump(self, now: float) -> list[Ticket]:
-        if now < self._now - JUMP_S:
-            self._went_back(now)
-        self._now = now
+        self._see(now)
         granted: list[Ticket] = []
         self.next_at = None
         while (ticket := self._queue.head()) is not None:
@@ -513,6 +514,8 @@ class Limiter:
             known.remain(now, max(0, seen.remaining), asked_at)
 
     def _guess(self, now: float) -> None:
+        if not self._marks:
+            return
         since, granted, rejected = self._marks[0]
         let_in = (self._granted - granted) - (self._rejected - rejected)
         if let_in >= GUESS_LEAST:
