@@ -19,7 +19,8 @@ from ..types import Choice, Chunk, LimitSeen, Request, Secret, Usage
 class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One row of the provider table: everything that differs between servers of one protocol.
 
-    `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key.
+    `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key, and how
+    many calls it takes is found by trying.
     `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by
     which rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission
     (OpenAI: the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
