@@ -14,7 +14,7 @@ from ._flow.accounting import Order
 from ._flow.effects import Lane
 from ._flow.prompt import Options, Prompt, check_tags, request
 from ._io import settings as _settings
-from ._io.clock import Clock, SystemClock
+from ._io.clock import Clock, SystemClock, unique
 from ._io.drive_async import AsyncRun
 from ._io.drive_sync import SyncRun
 from ._io.gate import Gate
@@ -122,6 +122,7 @@ class _Client(Generic[GateT, TransportT]):
             breaker=breaker or BreakerSettings(),
         )
         self._lanes: dict[str, Lane] = {}
+        self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
@@ -144,7 +145,9 @@ class _Client(Generic[GateT, TransportT]):
         return found
 
     def _limits_of(self, lane: Lane) -> Limits | None:
-        return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        named = self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        # A server of one's own tells no limits and queues whatever comes.
+        return named or (Limits(concurrency="auto") if lane.provider.local else None)
 
     def _canonical(self, model: str) -> str:
         provider, name = registry.resolve(model, self.settings.providers)
@@ -176,6 +179,7 @@ class _Client(Generic[GateT, TransportT]):
             Limiter(self._limits_of(lane), counting=provider.counting)
             self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
             self._lanes[model] = lane
+            self._keyed = self._keyed or bool(provider.idempotency)
         return lane
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
@@ -200,6 +204,7 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            idempotency_key=unique(self._clock) if self._keyed else "",
         )
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:

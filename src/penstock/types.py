@@ -370,6 +370,8 @@ class Attempt(_Struct, frozen=True, kw_only=True):
 
     `outcome` is 'ok' or the code of an error class. `sent` is False where Penstock itself refused it. `cost_nano` is
     None where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
+    `idempotency_key` went out with it where the provider takes one: advice that it may follow, no promise that an
+    attempt is billed once.
     """
 
     number: int
@@ -382,6 +384,7 @@ class Attempt(_Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
     status: int | None = None
     request_id: str | None = None
+    idempotency_key: str | None = None
     retry_after_s: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None

@@ -20,8 +20,15 @@ class Server:
         self.level = dict(self.burst)
         self.at = 0.0
         self.log: dict[str, list[tuple[float, float]]] = {name: [] for name in limits}
+        self.asked: list[float] = []
+
+    def change(self, factor: float) -> None:
+        """Give the account other limits from now on, and no more credit than they allow."""
+        self.limits = {name: int(limit * factor) for name, limit in self.limits.items()}
+        self.burst = {name: max(1.0, burst * factor) for name, burst in self.burst.items()}
 
     def arrive(self, now: float, costs: dict[str, float]) -> bool:
+        self.asked.append(now)
         for name, limit in self.limits.items():
             self.level[name] = min(self.burst[name], self.level[name] + (now - self.at) * limit / 60)
         self.at = now
@@ -53,7 +60,7 @@ Load = Any  # random.Random -> (Ticket, Usage, costs at the server)
 
 def run(
     limiter: Limiter, server: Server, load: Load, *, seconds: float, seed: int, jitter_s: float = 0.1,
-    headers: bool = False, retry_after: bool = True,
+    headers: bool = False, retry_after: bool = True, start: float = 0.0,
 ) -> Counter[str]:  # fmt: skip
     """Drive the limiter at full load against the server; the network delays each request by 0 to `jitter_s`."""
     rng = random.Random(seed)
@@ -72,8 +79,8 @@ def run(
         if isinstance(limiter.ask(now, ticket), Grant):
             go(now, [ticket])
 
-    now = 0.0
-    while now <= seconds:
+    now = start
+    while now <= start + seconds:
         while limiter.snapshot().queued < 20:
             ticket, usage, costs = load(rng)
             ticket.tag = (usage, costs)
@@ -172,3 +179,51 @@ def test_a_limit_that_nobody_states_is_guessed_from_rejections() -> None:
     seen = run(Limiter(), server, small, seconds=600, seed=1, retry_after=False)
     assert seen["429"] < 0.03 * seen["let in"]
     assert server.utilisation("requests", 600) >= 0.97
+
+
+class Slices:
+    """A server that counts its limit in sliding seconds, with no credit at all."""
+
+    def __init__(self, rpm: int) -> None:
+        self.per_second = rpm // 60
+        self.let_in: deque[float] = deque()
+        self.count = 0
+
+    def arrive(self, now: float, costs: dict[str, float]) -> bool:
+        while self.let_in and self.let_in[0] <= now - 1.0:
+            self.let_in.popleft()
+        if len(self.let_in) >= self.per_second:
+            return False
+        self.let_in.append(now)
+        self.count += 1
+        return True
+
+
+@pytest.mark.prove(1)
+@pytest.mark.parametrize(("rpm", "seconds"), [(600, 300), (60_000, 10)])
+def test_a_limit_counted_in_strict_seconds_is_kept_with_a_small_burst(rpm: int, seconds: float) -> None:
+    """Azure counts 600 a minute as 10 a second: `burst_s` says that nothing may come together, at 97 % of the limit."""
+    server = Slices(rpm)
+    seen = run(Limiter(Limits(rpm=rpm, burst_s=0.01)), server, small, seconds=seconds, seed=1, jitter_s=0.0)  # type: ignore[arg-type]  # it arrives alike
+    assert seen["429"] == 0
+    assert server.count >= 0.97 * rpm * seconds / 60
+
+
+@pytest.mark.prove(3)
+@pytest.mark.parametrize("headers", [True, False])
+@pytest.mark.parametrize("configured", [Limits(rpm=1200), None])
+def test_a_limit_halved_during_a_run_is_obeyed_within_one_window(
+    headers: bool, configured: Limits | None, record_property: Any
+) -> None:
+    """By its headers or by its 429s: from the second minute on all that is asked for stays within the new limit."""
+    limiter, server = Limiter(configured), Server({"requests": 1200})
+    run(limiter, server, small, seconds=180, seed=1, headers=headers)
+    server.change(0.5)
+    seen = run(limiter, server, small, seconds=360, seed=2, headers=headers, start=180.0)
+    asked = [at for at in server.asked if at >= 240]
+    most = max(sum(1 for at in asked if start <= at < start + 60) for start in range(240, 480, 5))
+    record_property(f"halved.{'headers' if headers else '429s'}.asked_of_the_limit", round(most / 600, 3))
+    assert most <= 600 * (1.0 if headers else 1.1)  # without headers all that shows is what is let in, a burst more
+    assert seen["429"] <= (0.001 if headers else 0.02) * seen["let in"]
+    used = sum(1 for at, _ in server.log["requests"] if at >= 240) / (600 * 5)
+    assert used >= 0.95

@@ -182,6 +182,36 @@ def test_a_shut_lane_is_tried_again_when_its_breaker_says() -> None:
     assert start(planner, now=15.0) == "a"
 
 
+def refused(retry_after_s: float = 5.0) -> BreakerOpen:
+    """The breaker of a credential that the provider does not accept."""
+    error = BreakerOpen("the key is not accepted", lane="a", retry_after_s=retry_after_s)
+    error.retriable = False
+    return error
+
+
+def test_a_refused_credential_stops_the_run_after_its_third_word_and_not_by_an_echo() -> None:
+    """Ten rows that meet the shut gate together count once; a probe that is refused again ends it."""
+    planner = Planner(["a"])
+    for _ in range(8):
+        start(planner)
+    assert fail(planner, "a", AuthenticationFailed("no")) == "record"
+    assert [fail(planner, "a", refused()) for _ in range(7)] == ["again"] * 7
+    assert planner.pick(0.0) == Wait(5.0)
+    start(planner, now=5.0)
+    assert fail(planner, "a", AuthenticationFailed("no"), now=5.0) == "record"
+    assert planner.reason == "failed"
+
+
+def test_a_refused_credential_sends_rows_elsewhere_and_concerns_no_row_with_a_model_of_its_own() -> None:
+    """The row that named the model has its result; the others wait no longer than the shut gate says."""
+    planner = Planner(["a", "b"])
+    start(planner)
+    assert fail(planner, "a", refused()) == "again"
+    assert start(planner) == "b"
+    assert planner.pick(0.0, model="c") == Start("c")
+    assert planner.failed(0.0, "c", refused(), own=True, tried=()) == "record"
+
+
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_long_outage_stops_the_run(answered: bool) -> None:
     """It ends sooner when there never was an answer: the address may be wrong."""

@@ -36,6 +36,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     wall_s: float
     deadline: float | None
+    idempotency_key: str = ""
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:

@@ -3,6 +3,8 @@
 route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
                     ▲                                        │
                     └──────── Sleep ◀── retry policy ◀── failed
+
+A lane whose breaker is open is passed over; a call that finds all of its lanes shut sleeps until the first is probed.
 """
 
 from __future__ import annotations
@@ -22,22 +24,30 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
 
     Raises: the PenstockError of the last lane asked, carrying the attempts of all.
     """
-    first: PenstockError | None = None
-    error: PenstockError | None = None
-    for lane in order.lanes:
-        while True:
-            error, decision = yield from _attempt(order, lane, trail)
-            if error is None:
-                return trail.answer()
-            if not isinstance(decision, Retry) or (isinstance(error, BreakerOpen) and len(order.lanes) > 1):
+    while True:
+        first: PenstockError | None = None
+        error: PenstockError | None = None
+        shut: list[Retry] = []
+        for lane in order.lanes:
+            while True:
+                error, decision = yield from _attempt(order, lane, trail)
+                if error is None:
+                    return trail.answer()
+                if not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
+                    break
+                if decision.after_s > 0 and not isinstance(error, RateLimited):
+                    yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
+            first = first or error
+            if isinstance(error, BreakerOpen) and isinstance(decision, Retry):
+                shut.append(decision)
+            if trail.emitted or not falls_back(error):
                 break
-            if decision.after_s > 0 and not isinstance(error, RateLimited):
-                yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
-        first = first or error
-        if trail.emitted or not falls_back(error):
-            break
-    assert error is not None
-    raise trail.surface(error, first)
+        if len(shut) < len(order.lanes):
+            assert error is not None
+            raise trail.surface(error, first)
+        soonest = min(shut, key=lambda look: look.after_s)
+        if soonest.after_s > 0:
+            yield Sleep(soonest.after_s)
 
 
 def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError | None, Retry | GiveUp | None]]:

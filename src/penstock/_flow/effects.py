@@ -51,15 +51,22 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 class Past(msgspec.Struct, frozen=True):
     """What came before an attempt in its call.
 
-    How many attempts, how many of them ended unknown or rate limited, and what the retry that led to this one took from
-    the retry budget. `alone`: the call has no other lane to go to.
+    How many attempts, how many of them ended unknown or rate limited or found their lane shut, and what the retry that
+    led to this one took from the retry budget. `lanes` that the call may go to; when all were found shut it is as
+    `alone` as with one.
     """
 
     attempts: int = 0
     unknowns: int = 0
     limited: int = 0
+    shut: int = 0
     retry_cost: int = 0
-    alone: bool = True
+    lanes: int = 1
+
+    @property
+    def alone(self) -> bool:
+        """Whether the call has no other lane to go to."""
+        return self.lanes == 1 or self.shut >= self.lanes
 
 
 class Record(msgspec.Struct, eq=False):
@@ -72,6 +79,7 @@ class Record(msgspec.Struct, eq=False):
     hold: Hold | None = None
     admission: Admission | None = None
     sent: bool = False
+    idempotency_key: str | None = None
     emitted: bool = False
     status: int | None = None
     head: Head | None = None
@@ -133,11 +141,12 @@ class Settle(msgspec.Struct, frozen=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """The attempt may go: since when, how long it waited for that, and the breaker's pass."""
+    """The attempt may go: since when, how long it waited for that, and the passes of its lane and its credential."""
 
     now: float
     wait_s: float
     permit: Pass
+    account: Pass
 
 
 class Head(msgspec.Struct, frozen=True):

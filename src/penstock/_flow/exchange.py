@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NoReturn
 
+import msgspec
+
 from .._wire.assembly import Assembly
 from .._wire.classify import classify
 from .._wire.protocol import Decoder, Reply
@@ -33,6 +35,10 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
     limit = clocks.first_token_s if order.stream else clocks.total_s
     until = min(deadline, math.inf if limit is None else began + limit)
     outbound = lane.wire.encode(request, lane.provider, stream=order.stream)
+    if lane.provider.idempotency:
+        record.idempotency_key = order.idempotency_key
+        headers = outbound.headers | {lane.provider.idempotency: order.idempotency_key}
+        outbound = msgspec.structs.replace(outbound, headers=headers)
     record.sent = True
     try:
         head = yield Send(lane, outbound, until, order.stream)

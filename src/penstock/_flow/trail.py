@@ -5,13 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from .._policy.retry import GiveUp, Retry, phase
-from ..errors import PenstockError, RateLimited
+from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
 from .effects import Past, Record, Settled
 
-_FIRST = Past(alone=False)
-_FIRST_ALONE = Past(alone=True)
+_FIRST_ALONE = Past()
 
 
 class Trail:
@@ -23,6 +22,7 @@ class Trail:
         self.emitted = False
         self._unknowns = 0
         self._limited = 0
+        self._shut = 0
         self._retry_cost = 0
         self.last: Record | None = None
         self.ended = order.started
@@ -48,6 +48,7 @@ class Trail:
                 latency_s=settled.now - began,
                 status=record.status,
                 request_id=record.request_id,
+                idempotency_key=record.idempotency_key,
                 retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,
@@ -58,15 +59,17 @@ class Trail:
         decision = settled.decision
         self._unknowns += phase(error) == "unknown"
         self._limited += isinstance(error, RateLimited)
+        self._shut += isinstance(error, BreakerOpen)
         self._retry_cost = decision.cost if isinstance(decision, Retry) else 0
         if isinstance(error, PenstockError) and isinstance(decision, GiveUp) and error.retriable:
             error.gave_up = decision.reason
 
     def past(self) -> Past:
         """Return what the next attempt must know of those before it."""
-        if not self.attempts:
-            return _FIRST_ALONE if len(self.order.lanes) == 1 else _FIRST
-        return Past(len(self.attempts), self._unknowns, self._limited, self._retry_cost, len(self.order.lanes) == 1)
+        lanes = len(self.order.lanes)
+        if not self.attempts and lanes == 1:
+            return _FIRST_ALONE
+        return Past(len(self.attempts), self._unknowns, self._limited, self._shut, self._retry_cost, lanes)
 
     @property
     def cost_nano(self) -> int | None:

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, health
+from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._wire.headers import limits_seen
 from ..errors import (
+    AuthenticationFailed,
     BreakerOpen,
     CallError,
     ConfigError,
@@ -27,6 +28,7 @@ from ..errors import (
     LimitExceeded,
     OutcomeUnknown,
     PenstockError,
+    QuotaExhausted,
     RateLimited,
     ServerFault,
 )
@@ -46,14 +48,18 @@ class Place(Protocol):
 
 
 class LaneState:
-    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there."""
+    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there.
 
-    __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
+    `account` is the breaker that all lanes of one credential share.
+    """
 
-    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
+    __slots__ = ("account", "breaker", "lane", "limiter", "parked", "retries", "timer")
+
+    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker, account: Breaker) -> None:
         self.lane = lane
         self.limiter = limiter
         self.breaker = breaker
+        self.account = account
         self.retries = RetryBudget()
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
@@ -81,6 +87,7 @@ class Gate:
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
+        self._accounts: dict[tuple[str, str, str], Breaker] = {}
         self._tallies = Tallies()
 
     def state(self, lane: Lane) -> LaneState:
@@ -89,7 +96,10 @@ class Gate:
         if found is None:
             with self._lock:
                 limiter = Limiter(self._limits(lane), counting=lane.provider.counting, name=lane.name)
-                found = self._lanes.setdefault(lane.id, LaneState(lane, limiter, Breaker(self._breaker)))
+                owner = (lane.provider.name, lane.base_url, lane.credential)
+                account = self._accounts.setdefault(owner, Breaker(self._breaker))
+                made = LaneState(lane, limiter, Breaker(self._breaker), account)
+                found = self._lanes.setdefault(lane.id, made)
         return found
 
     def lanes(self) -> tuple[LaneState, ...]:
@@ -121,20 +131,19 @@ class Gate:
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
+            breaker, account = state.breaker, state.account
+            shut = breaker.state != "closed" or account.state != "closed"
+            if shut:
+                self._look(state, record, now)
             answer = state.limiter.ask(now, ticket)
             if isinstance(answer, Refuse):
                 raise self._refused(state, answer, ticket, now)
             if isinstance(answer, Wait):
-                # Before the look at the breaker: until it is settled, a refused ticket can still be given its turn.
                 ticket.tag = self.place()
-                shut = state.breaker.peek(now, alone=record.past.alone)
-                if shut is not None:
-                    raise self._open(state, shut)
                 return None
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - ticket.asked_at, permit)
+            if shut:
+                return self._probe(state, record, now)
+            return Admission(now, now - ticket.asked_at, breaker.current, account.current)
 
     def admit(self, record: Record, state: LaneState) -> Admission:
         """Take the breaker's pass for a ticket that waited and was granted.
@@ -143,10 +152,28 @@ class Gate:
         """
         with self._lock:
             now = self.clock.now()
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - record.ticket.asked_at, permit)
+            self._look(state, record, now)
+            return self._probe(state, record, now)
+
+    def _look(self, state: LaneState, record: Record, now: float) -> None:
+        """Refuse what a breaker would not let through, before it takes a turn or a permit.
+
+        Raises: BreakerOpen.
+        """
+        shut = state.account.peek(now, self.clock.chance())
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.provider.name} {shut.reason}; this is", retriable=False)
+        shut = state.breaker.peek(now, self.clock.chance(), alone=record.past.alone)
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.name} failed too often lately ({shut.reason}); it is")
+
+    def _probe(self, state: LaneState, record: Record, now: float) -> Admission:
+        """Take the passes, which a look just before said are there."""
+        permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
+        owner = state.account.ask(now, self.clock.chance())
+        assert isinstance(permit, Pass)
+        assert isinstance(owner, Pass)
+        return Admission(now, now - record.ticket.asked_at, permit, owner)
 
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
@@ -177,13 +204,15 @@ class Gate:
                     number=record.past.attempts + 1,
                     unknowns=record.past.unknowns,
                     limited=record.past.limited,
+                    shut=record.past.shut,
+                    lanes=record.past.lanes,
                     emitted=record.emitted,
                     now=now,
                     deadline=effect.deadline,
                     u=self.clock.chance(),
                 )
             elif error is None:
-                state.retries.succeeded(record.past.retry_cost)
+                state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
         self.wake(state, woken)
         return Settled(now, decision)
 
@@ -197,13 +226,14 @@ class Gate:
         head = record.head
         if head is not None and (now >= limiter.hears_at or error is not None):
             seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
-            woken = limiter.adopt(now, seen, admission.now)
+            woken = limiter.adopt(now, seen, ticket.granted_at)
         if isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
             woken += limiter.cancel(now, ticket)
         else:
-            woken += limiter.settle(now, ticket, usage=record.usage)
+            failed = error is not None and health(error) == "failure"
+            woken += limiter.settle(now, ticket, usage=record.usage, failed=failed)
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
         return woken
@@ -213,7 +243,14 @@ class Gate:
         if admission is None:
             return
         outcome = "ok" if error is None else health(error)
-        state.breaker.settle(now, admission.permit, outcome, now - admission.now, self.clock.chance())
+        first_s = None if record.first_output_at is None else record.first_output_at - admission.now
+        u = self.clock.chance()
+        state.breaker.settle(now, admission.permit, outcome, now - admission.now, u, first_s=first_s)
+        account = state.account
+        if error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
+            account.trip(now, admission.account, _account_fault(error), u)
+        elif account.state != "closed":
+            account.settle(now, admission.account, "ok" if error is None else "ignored", now - admission.now, u)
 
     def _settle_budget(self, record: Record) -> None:
         if record.hold is None:
@@ -255,12 +292,12 @@ class Gate:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
         raise NotImplementedError
 
-    def _open(self, state: LaneState, shut: Open) -> BreakerOpen:
-        return BreakerOpen(
-            f"{state.lane.name} failed too often lately; it is probed again in {shut.retry_after_s:.1f} s",
-            lane=state.lane.name,
-            retry_after_s=shut.retry_after_s,
+    def _open(self, state: LaneState, shut: Open, why: str, *, retriable: bool = True) -> BreakerOpen:
+        error = BreakerOpen(
+            f"{why} tried again in {shut.retry_after_s:.1f} s", lane=state.lane.name, retry_after_s=shut.retry_after_s
         )
+        error.retriable = retriable
+        return error
 
     def _refused(self, state: LaneState, answer: Refuse, ticket: Ticket, now: float) -> PenstockError:
         if answer.retry_after_s is None:
@@ -271,3 +308,10 @@ class Gate:
             deadline_s=left,
             retry_after_s=answer.retry_after_s,
         )
+
+
+def _account_fault(error: AuthenticationFailed | QuotaExhausted) -> str:
+    status = f" (HTTP {error.status})" if error.status else ""
+    if isinstance(error, AuthenticationFailed):
+        return f"did not accept the key{status}: check the key and that it belongs to this provider"
+    return f"says that the account is out of money or at its spend limit{status}: top it up or raise the limit"

@@ -92,7 +92,9 @@ class AsyncGate(Gate):
             timer[0].cancel()
             state.timer = None
         if due is not None and self._loop is not None and not self._loop.is_closed():
-            state.timer = (self._loop.call_later(max(0.0, due - self.clock.now()), self._rung, state), due)
+            now = self.clock.now()
+            after_s = 0.0 if state.limiter.is_due(now) else due - now
+            state.timer = (self._loop.call_later(after_s, self._rung, state), due)
 
     def _rung(self, state: LaneState) -> None:
         state.timer = None
@@ -125,8 +127,9 @@ class ThreadGate(Gate):
                 raise _too_late(state)
             if state.timer is None:
                 state.timer = ticket
-            due = state.limiter.next_at if state.timer is ticket else None
-            if due is not None and now >= due:
+            leads = state.timer is ticket
+            due = state.limiter.next_at if leads else None
+            if leads and state.limiter.is_due(now):
                 self.advance(state)
                 continue
             ends = [end for end in (due, ticket.deadline) if end is not None]

@@ -174,8 +174,12 @@ class Planner:
         match error:
             case BudgetExceeded():
                 return self._over_budget(error)
-            case BreakerOpen():
+            case BreakerOpen() if error.retriable:
                 return self._shut(now, lane, error)
+            case BreakerOpen() if not own:  # its key or its account was refused, as the next row's would be
+                if now >= lane.paused_until:  # of many rows that meet the shut gate together the first one tells
+                    self._count_fatal(lane, error)
+                return "leave" if self.reason is not None else self._shut(now, lane, error)
             case ConfigError() if own or special:
                 # Nothing was sent, and the other rows may be well: it is this row's result and counts against nobody.
                 lane.failed += 1
@@ -218,13 +222,16 @@ class Planner:
         return "again"
 
     def _fatal(self, lane: _Lane, error: PenstockError, tried: Collection[str]) -> Verdict:
+        self._count_fatal(lane, error)
+        others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
+        return "again" if others and self.reason is None else "record"
+
+    def _count_fatal(self, lane: _Lane, error: PenstockError) -> None:
         lane.fatal += 1
         if lane.fatal >= FATAL_MAX:
             lane.closed = True
             if all(other.closed for other in self._pool):
                 self.stop("failed", error)
-        others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
-        return "again" if others and self.reason is None else "record"
 
     def _same_again(self, error: PenstockError) -> Verdict:
         code, count = self._same
