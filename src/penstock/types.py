@@ -369,6 +369,7 @@ class Attempt(_Struct, frozen=True, kw_only=True):
 
     `outcome` is 'ok' or the code of an error class. `sent` is False where Penstock itself refused it. `cost_nano` is
     None where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
+    `max_tokens` is what a budget put into the request, which had none: less than usual where little was left.
     """
 
     number: int
@@ -384,6 +385,7 @@ class Attempt(_Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    max_tokens: int | None = None
 
 
 class Response(_Struct, frozen=True, kw_only=True):

@@ -6,17 +6,22 @@ from typing import Final
 
 import msgspec
 
+from .._policy.budget import Elastic, Hold
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.prices import Prices
 from .._policy.timeouts import Timeouts
 from .._text import tokens
+from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
 
 MAX_TOKENS_UNDER_BUDGET: Final = 8192
 """Injected where a budget is set and the caller gave no max_tokens: without one, the worst case has no bound."""
+
+MAX_TOKENS_LEAST: Final = 256
+"""What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +46,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     """Return the request for this lane and the record of the attempt, with what it may use at worst."""
     request = msgspec.structs.replace(order.request, model=lane.model)
+    chosen = None
     if order.capped and request.max_tokens is None:
-        request = msgspec.structs.replace(request, max_tokens=MAX_TOKENS_UNDER_BUDGET)
+        chosen = _chosen_max_tokens(request)
+        request = msgspec.structs.replace(request, max_tokens=chosen)
     ticket = Ticket(
         input_tokens=tokens.estimate_request(request),
         output_tokens=request.max_tokens,
@@ -51,7 +58,33 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         returned=past.limited > 0,
     )
     worst = worst_nano(order, lane, request) if order.capped else None
-    return request, Record(lane, past, ticket, worst)
+    elastic = _elastic(order, lane, request, chosen) if chosen is not None and worst is not None else None
+    return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
+
+
+def lowered(request: Request, record: Record, hold: Hold) -> Request:
+    """Return the request with the max_tokens that the rest of the budget can pay, and note it in the record."""
+    record.worst_nano = hold.worst_nano
+    record.max_tokens = record.ticket.output_tokens = hold.max_tokens
+    return msgspec.structs.replace(request, max_tokens=hold.max_tokens)
+
+
+def _thinking_tokens(request: Request) -> int:
+    return request.thinking.budget_tokens or 0 if request.thinking is not None else 0
+
+
+def _chosen_max_tokens(request: Request) -> int:
+    """Choose a max_tokens where the caller gave none: room to think and to answer, and what the model can at most."""
+    wanted = MAX_TOKENS_UNDER_BUDGET + _thinking_tokens(request)
+    known = capabilities.max_output(request.model)
+    return wanted if known is None else min(wanted, known)
+
+
+def _elastic(order: Order, lane: Lane, request: Request, tokens: int) -> Elastic | None:
+    """Say how far the worst case may be lowered."""
+    silent = worst_nano(order, lane, msgspec.structs.replace(request, max_tokens=0))
+    least = min(tokens, MAX_TOKENS_LEAST + _thinking_tokens(request))
+    return None if silent is None else Elastic(silent, tokens, least)
 
 
 def worst_nano(order: Order, lane: Lane, request: Request) -> int | None:

@@ -52,6 +52,7 @@ class Trail:
                 retry_after_s=getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,
+                max_tokens=record.max_tokens,
             )
         )
         if isinstance(error, PenstockError) and isinstance(settled.decision, GiveUp) and error.retriable:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
-from .._flow.effects import Admission, Record
+from .._flow.effects import Admission, Record, Reserve
+from .._policy.budget import Hold
 from .._policy.limiter import Ticket
 from ..errors import ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
@@ -55,6 +57,18 @@ class AsyncGate(Gate):
     place = _Turn
     _loop: asyncio.AbstractEventLoop | None = None
 
+    async def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        while True:
+            await asyncio.sleep(self._busy_step_s(until))
+            hold = self.reserve(effect)
+            if hold is not None:
+                return hold
+
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
 
@@ -103,6 +117,18 @@ class ThreadGate(Gate):
     """The gate of many threads: one parked thread, the leader, watches the clock; the others sleep until woken."""
 
     place = _Bed
+
+    def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        while True:
+            time.sleep(self._busy_step_s(until))
+            hold = self.reserve(effect)
+            if hold is not None:
+                return hold
 
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
