@@ -327,7 +327,7 @@ class Caps:
         for account in accounts if self._shares else ():
             for ppm, share in self._shares:
                 cap = account.cap
-                if cap is not None and ppm > account.told_ppm and account.spent * _PPM >= ppm * cap:
+                if cap and ppm > account.told_ppm and account.spent * _PPM >= ppm * cap:
                     account.told_ppm = ppm
                     found.append(
                         BudgetAlert(

@@ -104,12 +104,15 @@ class SharedBook:
     Raises: ConfigError when the file is none of ours, BudgetUnavailable when it cannot be used.
     """
 
-    def __init__(self, budget: Budget, *, is_dead: Callable[[Owner], bool] = is_dead) -> None:
+    def __init__(
+        self, budget: Budget, *, process: Callable[[], Owner] = myself, is_dead: Callable[[Owner], bool] = is_dead
+    ) -> None:
         self.budget = budget
         self.due: list[BudgetAlert] = []
         self.path = os.path.realpath(os.path.expanduser(str(budget.file)))
         self._caps = Caps(budget)
         self._client = self._caps.client()
+        self._process = process
         self._is_dead = is_dead
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -390,7 +393,7 @@ class SharedBook:
         try:
             for table in () if _one(db, "SELECT count(*) FROM sqlite_master") else _TABLES:
                 db.execute(table)
-            db.execute("REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (self._owner, *myself()))
+            db.execute("REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (self._owner, *self._process()))
             self._bury(db)
             db.execute("COMMIT")
         except BaseException:
