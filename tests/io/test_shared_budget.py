@@ -6,6 +6,7 @@ import os
 import resource
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -457,3 +458,75 @@ def test_threads_and_books_together_never_pass_the_cap(share: Open, file: Path) 
     state: BudgetState = share(budget).snapshot(NOON)
     assert (state.scopes[0].spent_nano, state.scopes[0].held_nano) == (spent, 0)
     assert 1000 - 7 < spent <= 1000
+
+
+def in_child(work: Callable[[], object]) -> Callable[[], None]:
+    """Fork, and return what lets the child do its work and waits for its end."""
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        failed = True
+        try:
+            os.read(ready, 1)
+            failed = not work()
+        finally:
+            os._exit(failed)
+
+    def finish() -> None:
+        os.write(go, b"x")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.close(ready)
+        os.close(go)
+
+    return finish
+
+
+@pytest.mark.prove(15, 23)
+def test_a_forked_child_is_an_owner_of_its_own(share: Open) -> None:
+    """What it holds counts after its parent closed the file, and it cannot settle what its parent holds."""
+    book = share()
+    hold = held(book, 30)
+
+    def work() -> bool:
+        book.settle(NOON, hold, 0)
+        own = book.reserve(NOON, 40)
+        assert own is not None
+        book.settle(NOON, own, 15)
+        return True
+
+    finish = in_child(work)
+    book.settle(NOON, hold, 20)
+    book.close()
+    finish()
+    assert (total(share()).spent_nano, total(share()).held_nano) == (35, 0)
+
+
+@pytest.mark.prove(15, 23)
+def test_a_fork_in_the_middle_of_a_visit_waits_for_its_end(share: Open) -> None:
+    """Another thread is inside the file: the child gets a book that is whole, and the parent goes on."""
+    book = share()
+    inside, leave = threading.Event(), threading.Event()
+
+    def visit() -> None:
+        with book._transaction() as db:
+            inside.set()
+            leave.wait(5)
+            db.execute("UPDATE sums SET overshoot = 1")
+
+    with ThreadPoolExecutor(1) as pool:
+        visitor = pool.submit(visit)
+        inside.wait(5)
+        os.register_at_fork(before=leave.set)  # the newest is called first: the visit ends while the fork waits for it
+        finish = in_child(lambda: held(book, 10))
+        visitor.result()
+    finish()
+    assert book.snapshot(NOON).overshoot_nano == 1
+    assert total(book).possible_nano == 10
+
+
+def test_a_book_that_is_gone_is_not_followed_into_a_fork(file: Path) -> None:
+    """The process forks as ever."""
+    book = SharedBook(Budget(total=1, file=file))
+    book.close()
+    del book
+    in_child(lambda: True)()
