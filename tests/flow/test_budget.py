@@ -140,10 +140,10 @@ def test_a_locked_file_is_waited_for(colour: str, file: Path, monkeypatch: pytes
     """The other process leaves after a while, and the call goes on."""
     Client(budget=Budget(file=file), config=False, env={}).close()
     other = sqlite3.connect(file, isolation_level=None)
-    looks = []
+    looks: list[int] = []
 
-    def step(self: Any, until: float) -> float:
-        looks.append(until)
+    def step(self: Any, until: float, looked: int) -> float:
+        looks.append(looked)
         if len(looks) == 3:
             other.execute("ROLLBACK")
         return 0.0
@@ -157,7 +157,7 @@ def test_a_locked_file_is_waited_for(colour: str, file: Path, monkeypatch: pytes
     settings = {"budget": budget, "retry": RetryPolicy(base_s=0.001)}
     outcome = run(colour, [openai_error(500), openai_reply()], client=settings, max_tokens=10)
     assert outcome.response is not None, outcome.error
-    assert len(looks) == 3
+    assert looks == [0, 1, 2]
     other.close()
 
 

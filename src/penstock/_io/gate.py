@@ -43,8 +43,8 @@ CUT_STREAM_MARGIN = 4
 BUSY_S = 2.0
 """How long an attempt waits for another process to let go of the file of a shared budget. A visit takes it 0.1 ms."""
 
-BUSY_STEP_S = 0.02
-"""How often it looks, give or take half: nobody tells one process what another does with a file."""
+BUSY_STEP_S, BUSY_STEP_MAX_S = 0.001, 0.064
+"""How long until it looks again, give or take half and twice as long each time: no process tells another when."""
 
 
 class Place(Protocol):
@@ -128,8 +128,8 @@ class Gate:
         deadline, until = effect.record.ticket.deadline, self.clock.now() + BUSY_S
         return until if deadline is None else min(deadline, until)
 
-    def _busy_step_s(self, until: float) -> float:
-        """Say how long to wait until the next look at the file.
+    def _busy_step_s(self, until: float, looks: int) -> float:
+        """Say how long to wait until the next look at the file, after so many.
 
         Raises: BudgetUnavailable when there is no time left.
         """
@@ -140,7 +140,7 @@ class Gate:
                 " was sent. End what holds it, and ask again.",
                 busy=True,
             )
-        return min(left_s, BUSY_STEP_S * (0.5 + self.clock.chance()))
+        return min(left_s, BUSY_STEP_MAX_S, BUSY_STEP_S * 2.0**looks * (0.5 + self.clock.chance()))
 
     def _tell(self) -> None:
         """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""

@@ -63,11 +63,12 @@ class AsyncGate(Gate):
         Raises: BudgetExceeded, BudgetUnavailable.
         """
         until = self._busy_until(effect)
-        while True:
-            await asyncio.sleep(self._busy_step_s(until))
+        hold, looks = None, 0
+        while hold is None:
+            await asyncio.sleep(self._busy_step_s(until, looks))
             hold = self.reserve(effect)
-            if hold is not None:
-                return hold
+            looks += 1
+        return hold
 
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
@@ -124,11 +125,12 @@ class ThreadGate(Gate):
         Raises: BudgetExceeded, BudgetUnavailable.
         """
         until = self._busy_until(effect)
-        while True:
-            time.sleep(self._busy_step_s(until))
+        hold, looks = None, 0
+        while hold is None:
+            time.sleep(self._busy_step_s(until, looks))
             hold = self.reserve(effect)
-            if hold is not None:
-                return hold
+            looks += 1
+        return hold
 
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
