@@ -236,3 +236,25 @@ def test_what_an_earlier_run_spent_can_be_told_too() -> None:
     client.carry_spent(900_000)
     assert [alert.share for alert in alerts] == [0.5, 0.8]
     client.close()
+
+
+@pytest.mark.prove(15)
+@both
+@pytest.mark.parametrize("kept", ["memory", "file"])
+def test_an_interrupt_between_the_yes_and_its_hearing_leaves_no_hold(
+    colour: str, kept: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The book has set the money aside and nobody was told: it is given back all the same."""
+    whole = gate.Gate.reserve
+
+    def interrupted(self: gate.Gate, effect: Any) -> None:
+        assert whole(self, effect) is not None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate.Gate, "reserve", interrupted)
+    budget = Budget(total=1, per_client=1, file=file if kept == "file" else None)
+    outcome = run(colour, [], client={"budget": budget}, max_tokens=10)
+    assert isinstance(outcome.error, KeyboardInterrupt)
+    state = outcome.client.budget()
+    assert state.calls_under_way == 0
+    assert [(scope.held_nano, scope.spent_nano) for scope in state.scopes] == [(0, 0)] * 4
