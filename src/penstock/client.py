@@ -230,8 +230,11 @@ class _Client(Generic[GateT, TransportT]):
         )
 
     def budget(self) -> BudgetState:
-        """Return what is spent, held and left in every budget."""
-        return self._gate.budget.snapshot(self._clock.wall())
+        """Return what is spent, held and left in every budget; in a file, by all who share it.
+
+        Raises: BudgetUnavailable when the file of the budget cannot be read.
+        """
+        return self._gate.budget_state()
 
     def __repr__(self) -> str:
         totals = self.usage()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock import Budget, BudgetAlert, Client, RetryPolicy, Thinking
+from penstock import Budget, BudgetAlert, Client, Limits, RetryPolicy, Thinking
 from penstock._io import gate
 from penstock._io.stores.budget_sqlite import SharedBook
-from penstock.errors import BudgetExceeded, BudgetUnavailable, OutcomeUnknown
+from penstock.errors import BudgetExceeded, BudgetUnavailable, OutcomeUnknown, StreamInterrupted
 from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
 
-from .colours import KEYS, Outcome, anthropic_reply, openai_error, openai_reply, run
+from .colours import KEYS, Outcome, anthropic_reply, openai_error, openai_events, openai_reply, run
 
 both = pytest.mark.parametrize("colour", ["sync", "async"])
 NANO_A_TOKEN = 600  # of output of gpt-4o-mini
@@ -46,6 +47,19 @@ def test_the_rest_of_a_budget_bounds_an_answer_that_has_no_bound(colour: str) ->
     assert outcome.response.attempts[0].max_tokens == sent
     assert outcome.client.budget().scopes[0].held_nano == 0
     assert outcome.client.lanes()[0].limiter.in_flight == 0
+
+
+@both
+def test_a_lowered_bound_is_what_the_limiter_counts_and_what_a_cut_stream_can_cost(colour: str) -> None:
+    """What was put in at first would not pass the limit, and would let more be spent than is held."""
+    limited = run(colour, [openai_reply()], client={"budget": Budget(total="0.002"), "limits": Limits(tpm=5000)})
+    assert limited.response is not None, limited.error
+    chatter = Scripted(body=[*openai_events("many words " * 1000, done=False), OutcomeUnknown("cut")])
+    cut = run(colour, [chatter], stream=True, client={"budget": Budget(total="0.0003")})
+    assert isinstance(cut.error, StreamInterrupted)
+    state = cut.client.budget()
+    assert state.overshoot_nano == 0
+    assert 290_000 < state.scopes[0].spent_nano <= 300_000
 
 
 @both
@@ -180,7 +194,9 @@ def test_a_file_that_stays_locked_lets_nothing_pass(
     settings = {"budget": budget, "retry": RetryPolicy(base_s=0.001)}
     options: dict[str, Any] = {"deadline_s": 0.1} if until == "deadline" else {}
     options["fallbacks"] = ["anthropic:claude-haiku-4-5"]
+    began = time.monotonic()
     outcome = run(colour, [openai_error(500)], client=settings, max_tokens=10, **options)
+    assert time.monotonic() - began < 1.5, "the patience alone would take 2 s"
     assert isinstance(outcome.error, BudgetUnavailable), outcome.error
     assert outcome.error.busy
     assert "was locked by another process" in str(outcome.error)

@@ -135,6 +135,7 @@ def test_a_locked_file_gives_no_hold_and_takes_settlements_later(share: Open, lo
     locked.execute("ROLLBACK")
     held(book, 80)
     assert (total(book).spent_nano, total(book).held_nano) == (20, 80)
+    assert not book._late, "each is written once"
 
 
 def test_a_file_that_stays_locked_holds_up_one_settlement_not_all(
@@ -195,6 +196,17 @@ def test_a_process_that_was_thought_dead_can_still_settle(share: Open) -> None:
     lost.settle(NOON, hold, 5)
     lost.settle(NOON, hold, 60)
     assert total(lost) == ScopeState(name="total", cap_nano=100, spent_nano=5, held_nano=0, possible_nano=0)
+
+
+def test_so_can_one_whose_price_is_unknown(share: Open, file: Path) -> None:
+    """It counts as one unpriced call while it is lost, and no longer once its cost is known."""
+    lost = share(Budget(file=file))
+    hold = lost.reserve(NOON, None)
+    assert hold is not None
+    share(is_dead=lambda owner: True)
+    assert lost.snapshot(NOON).unpriced_calls == 1
+    lost.settle(NOON, hold, 5)
+    assert (lost.snapshot(NOON).unpriced_calls, total(lost).spent_nano) == (0, 5)
 
 
 def test_holds_of_the_dead_are_forgotten_after_a_week(share: Open) -> None:
@@ -290,6 +302,14 @@ def test_a_file_of_another_kind_or_age_is_left_alone(share: Open, file: Path, sp
     with pytest.raises(ConfigError, match=words):
         share()
     assert file.read_bytes() == before
+
+
+def test_a_file_system_that_cannot_be_shared_is_told(share: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says so by staying in another mode."""
+    real = budget_sqlite._one
+    monkeypatch.setattr(budget_sqlite, "_one", lambda db, query: "delete" if "WAL" in query else real(db, query))
+    with pytest.raises(ConfigError, match="is on a file system that processes cannot share; use a local disk"):
+        share()
 
 
 @pytest.mark.parametrize("where", ["a folder", "no folder"])
@@ -482,19 +502,22 @@ def in_child(work: Callable[[], object]) -> Callable[[], None]:
 
 
 @pytest.mark.prove(15, 23)
-def test_a_forked_child_is_an_owner_of_its_own(share: Open) -> None:
+def test_a_forked_child_is_an_owner_of_its_own(share: Open, file: Path) -> None:
     """What it holds counts after its parent closed the file, and it cannot settle what its parent holds."""
-    book = share()
+    book = share(Budget(total="0.000000100", per_client="0.000000060", file=file))
     hold = held(book, 30)
 
-    def work() -> bool:
-        book.settle(NOON, hold, 0)
-        own = book.reserve(NOON, 40)
-        assert own is not None
-        book.settle(NOON, own, 15)
+    def release() -> bool:
+        book.release(hold)
         return True
 
-    finish = in_child(work)
+    def spend() -> bool:
+        book.settle(NOON, held(book, 60), 15)
+        return True
+
+    in_child(release)()
+    assert total(book).held_nano == 30, "only its maker can give it back"
+    finish = in_child(spend)
     book.settle(NOON, hold, 20)
     book.close()
     finish()

@@ -16,7 +16,7 @@ import msgspec
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, health
-from .._policy.budget import Book, Hold
+from .._policy.budget import Book, BudgetState, Hold
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tally, Totals
@@ -157,7 +157,21 @@ class Gate:
     def close(self) -> None:
         """Refuse new calls; those under way can still settle."""
         self.closed = True
-        self.budget.close()
+        with self._lock:
+            self.budget.close()
+        if self.budget.due:
+            self._tell()
+
+    def budget_state(self) -> BudgetState:
+        """Return what is spent, held and left in every budget.
+
+        Raises: BudgetUnavailable.
+        """
+        with self._lock:
+            state = self.budget.snapshot(self.clock.wall())
+        if self.budget.due:
+            self._tell()
+        return state
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
