@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from penstock.errors import BudgetExceeded
 
 SHARES = (0.5, 1.0)
 TOKENS, LEAST = 40, 5
+MEMORY = "/dev/shm"  # many short lives of a file, each of which would be forced to the disk at its end
+BACK_S = 48 * 3_600.0  # the book in memory knows the last days; that in a file knows all
 
 
 @dataclass
@@ -129,7 +132,7 @@ class Machine(RuleBasedStateMachine):
         named = {"tag team=search" if name == "tag" else name: cap for name, cap in caps.items()}
         self.model = Model({name: cap for name, cap in named.items() if cap is not None})
         self.told: list[tuple[str, float]] = []
-        self.now = datetime(2026, 11, 29, 20, tzinfo=UTC).timestamp()
+        self.now = self.latest = datetime(2026, 11, 29, 20, tzinfo=UTC).timestamp()
         self.books = [self.book(self.budget)]
 
     def names(self, team: str | None, client: int) -> frozenset[str]:
@@ -201,7 +204,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(hours=st.integers(-30, 30))
     def wait(self, hours: int) -> None:
-        self.now += hours * 3_600
+        self.now = max(self.now + hours * 3_600, self.latest - BACK_S)
+        self.latest = max(self.latest, self.now)
 
     @invariant()
     def caps_hold_and_sums_agree(self) -> None:
@@ -239,7 +243,7 @@ class SharedMachine(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if os.path.isdir(MEMORY) else None))
         self.dead: set[int] = set()
         self.ghosts: dict[int, SharedBook] = {}
         self.born = 0

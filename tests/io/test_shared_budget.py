@@ -24,6 +24,7 @@ from penstock.errors import BudgetExceeded, BudgetUnavailable, ConfigError
 NOON = 1_795_176_000.0  # 2026-11-20 12:00 UTC
 NOBODY = 65534
 Open = Callable[..., SharedBook]
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def file(tmp_path: Path) -> Path:
 def share(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open books on the file, and close them in the end; nobody waits long here."""
     monkeypatch.setattr(budget_sqlite, "OPEN_S", 0.002)
+    monkeypatch.setattr(budget_sqlite, "CLOSE_S", 0.002)
     monkeypatch.setattr(budget_sqlite, "SETTLE_S", 0.002)
     books: list[SharedBook] = []
 
@@ -441,6 +443,31 @@ def test_negative_money_is_our_bug(share: Open) -> None:
     assert hold.is_open
 
 
+def test_a_commit_that_fails_holds_nothing(share: Open, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the file nor for the client itself."""
+    book = share(Budget(total=1, per_client="0.000000100", file=file))
+    assert book._db is not None
+    book._db.execute("CREATE TEMP TRIGGER full AFTER INSERT ON hold BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(BudgetUnavailable):
+        book.reserve(NOON, 100)
+    book._db.execute("DROP TRIGGER full")
+    held(book, 100)
+
+
+def test_a_settlement_meets_no_error_where_the_file_became_another(share: Open, file: Path) -> None:
+    """The call has its answer; what it cost is written when the file is itself again."""
+    book = share()
+    hold = held(book, 60)
+    book.close()
+    file.rename(file.with_name("moved.db"))
+    file.mkdir()
+    book.settle(NOON, hold, 5)
+    book.close()
+    file.rmdir()
+    file.with_name("moved.db").rename(file)
+    assert (total(book).spent_nano, total(book).held_nano) == (5, 0)
+
+
 def test_a_closed_book_still_takes_settlements(share: Open, file: Path) -> None:
     """Calls under way end by themselves, and leave the file closed."""
     book = share()
@@ -501,6 +528,7 @@ def in_child(work: Callable[[], object]) -> Callable[[], None]:
     return finish
 
 
+@forks
 @pytest.mark.prove(15, 23)
 def test_a_forked_child_is_an_owner_of_its_own(share: Open, file: Path) -> None:
     """What it holds counts after its parent closed the file, and it cannot settle what its parent holds."""
@@ -524,6 +552,7 @@ def test_a_forked_child_is_an_owner_of_its_own(share: Open, file: Path) -> None:
     assert (total(share()).spent_nano, total(share()).held_nano) == (35, 0)
 
 
+@forks
 @pytest.mark.prove(15, 23)
 def test_a_fork_in_the_middle_of_a_visit_waits_for_its_end(share: Open) -> None:
     """Another thread is inside the file: the child gets a book that is whole, and the parent goes on."""
@@ -547,6 +576,7 @@ def test_a_fork_in_the_middle_of_a_visit_waits_for_its_end(share: Open) -> None:
     assert total(book).possible_nano == 10
 
 
+@forks
 def test_a_book_that_is_gone_is_not_followed_into_a_fork(file: Path) -> None:
     """The process forks as ever."""
     book = SharedBook(Budget(total=1, file=file))

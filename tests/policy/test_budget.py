@@ -277,6 +277,16 @@ def test_a_clock_set_back_finds_what_was_spent() -> None:
     refused(book, 1, NOON)
 
 
+def test_a_day_is_not_forgotten_for_one_before_it() -> None:
+    """However the clock went, the newest days are known."""
+    book = BudgetBook(Budget(daily=1))
+    book.settle(NOON, book.reserve(NOON, NANO), NANO)
+    for days in (-1, 1, 2, -200):
+        book.reserve(NOON + days * DAY, 1)
+    refused(book, 1, NOON)
+    book.reserve(NOON - 200 * DAY, NANO - 1)
+
+
 def test_old_days_are_forgotten() -> None:
     """Years of days and months leave a bounded memory, also with a hold still open."""
     book = BudgetBook(Budget(daily=1))

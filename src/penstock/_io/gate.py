@@ -39,7 +39,6 @@ from .clock import Clock
 CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
 
-
 BUSY_S = 2.0
 """How long an attempt waits for another process to let go of the file of a shared budget. A visit takes it 0.1 ms."""
 

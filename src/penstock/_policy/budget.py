@@ -311,7 +311,7 @@ class Caps:
             return None, None
         if worst_nano < 0:
             raise ValueError(f"worst_nano is {worst_nano}; a worst case cannot be negative (a bug in Penstock)")
-        if elastic is not None and self._is_short(accounts, worst_nano):
+        if elastic is not None and worst_nano > 0 and self._is_short(accounts, worst_nano):
             rooms = [account.cap - account.spent - account.held for account in accounts if account.cap is not None]
             room = min(rooms if self.per_call is None else (*rooms, self.per_call))
             tokens = max(elastic.least, elastic.within(room, worst_nano))
@@ -482,9 +482,9 @@ class BudgetBook:
             day_name, month = period_names(wall_s)
             if month not in self._months:
                 self._months[month] = Account(month, self._caps.monthly)
-                _keep_newest(self._months)
+                _keep_newest(self._months, month)
             self._days[day] = (Account(day_name, self._caps.daily), self._months[month])
-            _keep_newest(self._days)
+            _keep_newest(self._days, day)
         return self._days[day]
 
 
@@ -556,7 +556,7 @@ def _dollars(nano: int) -> str:
     return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
 
 
-def _keep_newest(periods: dict[Any, Any]) -> None:
-    """Forget the oldest; holds that are still open keep their own account."""
+def _keep_newest(periods: dict[Any, Any], current: Any) -> None:
+    """Forget the oldest that is not current; holds that are still open keep their own account."""
     while len(periods) > _PERIODS_KEPT:
-        del periods[next(iter(periods))]
+        del periods[min(period for period in periods if period != current)]

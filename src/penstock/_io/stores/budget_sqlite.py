@@ -49,7 +49,10 @@ from .owner import Owner, is_dead, myself
 APPLICATION: Final = 0x50656E73
 SCHEMA: Final = 1
 OPEN_S: Final = 2.0
-"""How long opening and closing wait for another process; a running client waits by the rules of its driver."""
+"""How long opening waits for another process; a running client waits by the rules of its driver."""
+
+CLOSE_S: Final = 0.1
+"""How long closing waits for it; what is late then counts at its worst, as if the process had died."""
 
 SETTLE_S: Final = 0.02
 """How long a settlement waits; then it is kept and comes with the next visit. Until then its hold stands."""
@@ -92,7 +95,6 @@ _WRONG: Final = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_CONSTRAINT: "holds accounts that do not add up; move it away (spending then counts from 0)",
 }
-
 
 _Key = tuple[int, int]
 _Scopes = list[tuple[str, int | None]]
@@ -153,6 +155,7 @@ class SharedBook:
                         raise
             return self._reserve(wall_s, worst_nano, tags, elastic, hold)
         except BudgetUnavailable as error:
+            self.release(hold)  # where it was the commit that failed
             if error.busy:
                 return None
             raise
@@ -236,8 +239,8 @@ class SharedBook:
         self._closed = True
         if self._db is None and not self._late:
             return
-        self._write_late(OPEN_S)
-        with contextlib.suppress(BudgetUnavailable), self._transaction(OPEN_S) as db:
+        self._write_late(CLOSE_S)
+        with contextlib.suppress(BudgetUnavailable, ConfigError), self._transaction() as db:
             db.execute(
                 "DELETE FROM owner WHERE id = ? AND NOT EXISTS (SELECT 1 FROM hold WHERE owner = ?)",
                 (self._owner, self._owner),
@@ -253,7 +256,7 @@ class SharedBook:
         try:
             with self._transaction(patience_s) as db:
                 alerts = [alert for key, entry in late.items() for alert in self._book(db, key, *entry)]
-        except BudgetUnavailable:
+        except (BudgetUnavailable, ConfigError):
             self._patience_s = 0.0  # so that a file that stays locked does not hold up every call
             return
         self._patience_s = SETTLE_S
