@@ -57,8 +57,15 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         deadline=order.deadline,
         returned=past.limited > 0,
     )
-    worst = worst_nano(order, lane, request) if order.capped else None
-    elastic = _elastic(order, lane, request, chosen) if chosen is not None and worst is not None else None
+    if not order.capped:
+        return request, Record(lane, past, ticket, None)
+    prompt_tokens = tokens.bound(request)
+    worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
+    elastic = None
+    if chosen is not None and worst is not None:
+        silent = _worst_nano(order, lane, request, prompt_tokens, 0)
+        assert silent is not None  # as with output
+        elastic = Elastic(silent, chosen, min(chosen, MAX_TOKENS_LEAST + _thinking_tokens(request)))
     return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
 
 
@@ -80,20 +87,13 @@ def _chosen_max_tokens(request: Request) -> int:
     return wanted if known is None else min(wanted, known)
 
 
-def _elastic(order: Order, lane: Lane, request: Request, tokens: int) -> Elastic | None:
-    """Say how far the worst case may be lowered."""
-    silent = worst_nano(order, lane, msgspec.structs.replace(request, max_tokens=0))
-    least = min(tokens, MAX_TOKENS_LEAST + _thinking_tokens(request))
-    return None if silent is None else Elastic(silent, tokens, least)
-
-
-def worst_nano(order: Order, lane: Lane, request: Request) -> int | None:
+def _worst_nano(order: Order, lane: Lane, request: Request, prompt_tokens: int, output_tokens: int) -> int | None:
     """Return the most that one attempt can cost in nano-dollars, None when the model has no known price."""
     return order.prices.worst(
         lane.provider.name,
         lane.model,
-        tokens.bound(request),
-        request.max_tokens or 0,
+        prompt_tokens,
+        output_tokens,
         n=request.n or 1,
         cache_writes=_marks_cache(request),
         service_tier=request.service_tier,
