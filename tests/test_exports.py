@@ -15,6 +15,7 @@ PROMISE = [
     "Audio",
     "BreakerSettings",
     "Budget",
+    "BudgetAlert",
     "Choice",
     "Chunk",
     "Client",

@@ -20,9 +20,10 @@ from ._io.drive_sync import SyncRun
 from ._io.gate import Gate
 from ._io.http import AsyncTransport, SyncTransport, Target
 from ._io.parking import AsyncGate, ThreadGate
+from ._io.stores import book_of
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
-from ._policy.budget import Budget, BudgetBook, BudgetState
+from ._policy.budget import Budget, BudgetState
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
 from ._policy.routing import Router
@@ -117,7 +118,7 @@ class _Client(Generic[GateT, TransportT]):
         self._gate = self._gate_class(
             clock=self._clock,
             limits=self._limits_of,
-            budget=BudgetBook(budget),
+            budget=book_of(budget),
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
@@ -216,7 +217,10 @@ class _Client(Generic[GateT, TransportT]):
         return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
 
     def carry_spent(self, nano: int) -> None:
-        """Count nano-dollars that an earlier run spent against the total budget of this client."""
+        """Count nano-dollars that an earlier run spent against the total budget of this client.
+
+        A budget with a file remembers by itself: there they count against its `per_client` cap only.
+        """
         self._gate.carry_spent(nano)
 
     def usage(self) -> Totals:
@@ -231,8 +235,11 @@ class _Client(Generic[GateT, TransportT]):
         )
 
     def budget(self) -> BudgetState:
-        """Return what is spent, held and left in every budget."""
-        return self._gate.budget.snapshot(self._clock.wall())
+        """Return what is spent, held and left in every budget; in a file, by all who share it.
+
+        Raises: BudgetUnavailable when the file of the budget cannot be read.
+        """
+        return self._gate.budget_state()
 
     def __repr__(self) -> str:
         totals = self.usage()
@@ -293,7 +300,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
 
     def close(self) -> None:
         """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        self._gate.close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -343,7 +350,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
 
     async def close(self) -> None:
         """Close all connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        self._gate.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
     │  ├─ BudgetExceeded      raise the budget or wait for its period
+    │  ├─ BudgetUnavailable   the file that keeps the budget cannot be used: mend it
     │  ├─ LimitExceeded       the call is larger than the limit: it can never pass
     │  ├─ BreakerOpen         the lane is unhealthy: wait or use another
     │  └─ DeadlineExceeded    the answer cannot come in time      (TimeoutError)
@@ -173,6 +174,19 @@ class BudgetExceeded(Refused):
         self.spent_nano = spent_nano
         self.held_nano = held_nano
         self.needed_nano = needed_nano
+
+
+class BudgetUnavailable(Refused):
+    """The file that keeps a shared budget cannot be read or written; without it nothing is sent.
+
+    `busy`: another process kept it locked for longer than this one waits; asking again may help.
+    """
+
+    code = "budget_unavailable"
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
 
 
 class LimitExceeded(Refused):

@@ -372,6 +372,7 @@ class Attempt(_Struct, frozen=True, kw_only=True):
     None where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
     `idempotency_key` went out with it where the provider takes one: advice that it may follow, no promise that an
     attempt is billed once.
+    `max_tokens` is what a budget put into the request, which had none: less than usual where little was left.
     """
 
     number: int
@@ -388,6 +389,7 @@ class Attempt(_Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    max_tokens: int | None = None
 
 
 class Response(_Struct, frozen=True, kw_only=True):

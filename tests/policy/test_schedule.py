@@ -10,6 +10,7 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     BudgetExceeded,
+    BudgetUnavailable,
     ConfigError,
     InvalidRequest,
     PenstockError,
@@ -163,6 +164,15 @@ def test_a_budget_that_can_never_hold_the_call_stops_the_run(needed: int | None)
     start(planner)
     start(planner)
     assert fail(planner, "a", over(needed, spent=50)) == "leave"
+    assert planner.pick(0.0) == Stop("budget")
+
+
+def test_a_budget_whose_file_cannot_be_used_stops_the_run() -> None:
+    """Its rows are left for a run that can count."""
+    planner = Planner(["a"])
+    start(planner)
+    start(planner)
+    assert fail(planner, "a", BudgetUnavailable("the budget's file is locked", busy=True)) == "leave"
     assert planner.pick(0.0) == Stop("budget")
 
 

@@ -13,7 +13,7 @@ from .._policy.retry import GiveUp, Retry
 from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
-from .accounting import Order, prepare
+from .accounting import Order, lowered, prepare
 from .effects import Flow, Lane, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
 from .trail import Trail
@@ -56,7 +56,9 @@ def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError
     request, record = prepare(order, lane, trail.past())
     try:
         if order.capped:
-            record.hold = yield Reserve(record, order.tags)
+            hold = record.hold = yield Reserve(record, order.tags)
+            if hold.max_tokens is not None:
+                request = lowered(request, record, hold)
         record.admission = yield Permit(record)
         yield from exchange(order, record, request)
     except PenstockError as error:

@@ -4,7 +4,7 @@ A flow yields one of these and is sent the answer, or has an exception thrown in
 sync and the async driver perform the same effects, so there is one logic in two colours.
 
     effect    answer            may raise
-    Reserve   Hold              BudgetExceeded
+    Reserve   Hold              BudgetExceeded BudgetUnavailable
     Permit    Admission         LimitExceeded BreakerOpen DeadlineExceeded
     Send      Head              ConnectionFailed OutcomeUnknown Expired
     Read      bytes             OutcomeUnknown Expired
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .._policy.breaker import Pass
-from .._policy.budget import Hold
+from .._policy.budget import Elastic, Hold
 from .._policy.limiter import Ticket
 from .._policy.retry import GiveUp, Retry
 from .._wire.protocol import Outbound, Provider, Wire
@@ -70,12 +70,17 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, eq=False):
-    """What is known of one attempt while it runs; the gate reads it to settle."""
+    """What is known of one attempt while it runs; the gate reads it to settle.
+
+    `max_tokens` is what was put into the request because a budget needs a bound and the caller gave none.
+    """
 
     lane: Lane
     past: Past
     ticket: Ticket
     worst_nano: int | None
+    elastic: Elastic | None = None
+    max_tokens: int | None = None
     hold: Hold | None = None
     admission: Admission | None = None
     sent: bool = False

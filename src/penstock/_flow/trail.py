@@ -52,6 +52,7 @@ class Trail:
                 retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,
+                max_tokens=record.max_tokens,
             )
         )
 

@@ -36,7 +36,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                     elif isinstance(effect, Settle):
                         answer = self._settle(effect)
                     elif isinstance(effect, Reserve):
-                        answer = gate.reserve(effect)
+                        answer = gate.reserve(effect) or await gate.reserve_later(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or await gate.park(effect.record)
                     else:

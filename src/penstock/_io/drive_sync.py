@@ -35,7 +35,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                     elif isinstance(effect, Settle):
                         answer = self._settle(effect)
                     elif isinstance(effect, Reserve):
-                        answer = gate.reserve(effect)
+                        answer = gate.reserve(effect) or gate.reserve_later(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or gate.park(effect.record)
                     else:

@@ -6,6 +6,7 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
-from .._policy.budget import BudgetBook
+from .._policy.budget import Book, BudgetState, Hold
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
@@ -21,6 +22,7 @@ from .._wire.headers import limits_seen
 from ..errors import (
     AuthenticationFailed,
     BreakerOpen,
+    BudgetUnavailable,
     CallError,
     ConfigError,
     ConnectionFailed,
@@ -37,6 +39,12 @@ from .clock import Clock
 
 CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
+
+BUSY_S = 2.0
+"""How long an attempt waits for another process to let go of the file of a shared budget. A visit takes it 0.1 ms."""
+
+BUSY_STEP_S, BUSY_STEP_MAX_S = 0.001, 0.064
+"""How long until it looks again, give or take half and twice as long each time: no process tells another when."""
 
 
 class Place(Protocol):
@@ -75,7 +83,7 @@ class Gate:
         *,
         clock: Clock,
         limits: Callable[[Lane], Limits | None],
-        budget: BudgetBook,
+        budget: Book,
         retry: RetryPolicy,
         breaker: BreakerSettings,
     ) -> None:
@@ -106,18 +114,78 @@ class Gate:
         """Return the lanes used so far."""
         return tuple(self._lanes.values())
 
-    def reserve(self, effect: Reserve) -> Any:
-        """Hold an attempt's worst case.
+    def reserve(self, effect: Reserve) -> Hold | None:
+        """Hold an attempt's worst case; None when another process keeps the file of the budget busy.
 
-        Raises: BudgetExceeded.
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        record = effect.record
+        # The record has the hold before the book says yes, so that an interrupt in between is settled like any other.
+        record.hold = hold = Hold()
+        with self._lock:
+            found = self.budget.reserve(
+                self.clock.wall(), record.worst_nano, effect.tags, elastic=record.elastic, hold=hold
+            )
+        if self.budget.due:
+            self._tell()
+        return found
+
+    def _busy_until(self, effect: Reserve) -> float:
+        """Say how long to wait for the file of the budget."""
+        deadline, until = effect.record.ticket.deadline, self.clock.now() + BUSY_S
+        return until if deadline is None else min(deadline, until)
+
+    def _busy_step_s(self, until: float, looks: int) -> float:
+        """Say how long to wait until the next look at the file, after so many.
+
+        Raises: BudgetUnavailable when there is no time left.
+        """
+        left_s = until - self.clock.now()
+        if left_s <= 0:
+            raise BudgetUnavailable(
+                f"the file of the budget was locked by another process until the deadline, or for {BUSY_S:g} s; nothing"
+                " was sent. End what holds it, and ask again.",
+                busy=True,
+            )
+        return min(left_s, BUSY_STEP_MAX_S, BUSY_STEP_S * 2.0**looks * (0.5 + self.clock.chance()))
+
+    def _tell(self) -> None:
+        """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""
+        with self._lock:
+            due, self.budget.due = self.budget.due, []
+        on_alert = self.budget.budget.on_alert
+        assert on_alert is not None  # or nothing would be due
+        for alert in due:
+            try:
+                on_alert(alert)
+            except Exception:
+                logging.getLogger("penstock").exception("on_alert of the budget failed")
+
+    def close(self) -> None:
+        """Refuse new calls; those under way can still settle."""
+        self.closed = True
+        with self._lock:
+            self.budget.close()
+        if self.budget.due:
+            self._tell()
+
+    def budget_state(self) -> BudgetState:
+        """Return what is spent, held and left in every budget.
+
+        Raises: BudgetUnavailable.
         """
         with self._lock:
-            return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
+            state = self.budget.snapshot(self.clock.wall())
+        if self.budget.due:
+            self._tell()
+        return state
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
         with self._lock:
             self.budget.carry(nano)
+        if self.budget.due:
+            self._tell()
 
     def enter(self, record: Record) -> Admission | None:
         """Ask for a turn; None means that the ticket is queued, with the place to wait at as its tag.
@@ -214,6 +282,8 @@ class Gate:
             elif error is None:
                 state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
         self.wake(state, woken)
+        if self.budget.due:
+            self._tell()
         return Settled(now, decision)
 
     def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
-from .._flow.effects import Admission, Record
+from .._flow.effects import Admission, Record, Reserve
+from .._policy.budget import Hold
 from .._policy.limiter import Ticket
 from ..errors import ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
@@ -54,6 +56,19 @@ class AsyncGate(Gate):
 
     place = _Turn
     _loop: asyncio.AbstractEventLoop | None = None
+
+    async def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        hold, looks = None, 0
+        while hold is None:
+            await asyncio.sleep(self._busy_step_s(until, looks))
+            hold = self.reserve(effect)
+            looks += 1
+        return hold
 
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
@@ -105,6 +120,19 @@ class ThreadGate(Gate):
     """The gate of many threads: one parked thread, the leader, watches the clock; the others sleep until woken."""
 
     place = _Bed
+
+    def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        hold, looks = None, 0
+        while hold is None:
+            time.sleep(self._busy_step_s(until, looks))
+            hold = self.reserve(effect)
+            looks += 1
+        return hold
 
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..errors import BreakerOpen, BudgetExceeded, ConfigError, PenstockError
+from ..errors import BreakerOpen, BudgetExceeded, BudgetUnavailable, ConfigError, PenstockError
 
 Verdict = Literal["record", "again", "leave"]
 StopReason = Literal["interrupted", "budget", "refused", "outage", "output", "failed"]
@@ -174,6 +174,9 @@ class Planner:
         match error:
             case BudgetExceeded():
                 return self._over_budget(error)
+            case BudgetUnavailable():
+                self.stop("budget", error)
+                return "leave"
             case BreakerOpen() if error.retriable:
                 return self._shut(now, lane, error)
             case BreakerOpen() if not own:  # its key or its account was refused, as the next row's would be
