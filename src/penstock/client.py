@@ -12,7 +12,7 @@ import msgspec
 
 from ._flow.accounting import Order
 from ._flow.effects import Lane
-from ._flow.prompt import Options, Prompt, check_tags, request
+from ._flow.prompt import Options, Prompt, StreamOptions, check_tags, request
 from ._io import settings as _settings
 from ._io.clock import Clock, SystemClock
 from ._io.drive_async import AsyncRun
@@ -200,6 +200,7 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            continuations=_continuations(options, stream),
         )
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
@@ -250,6 +251,17 @@ def _deadline(seconds: object) -> float | None:
     return float(seconds)
 
 
+def _continuations(options: Mapping[str, Any], stream: bool) -> int:
+    if "continuations" not in options:
+        return 0
+    times = options["continuations"]
+    if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        raise ConfigError(f"parameter 'continuations' is {times!r}; expected how often, as a whole number")
+    if not stream:
+        raise ConfigError("parameter 'continuations' is for stream(); complete() repeats a failed attempt as a whole")
+    return times
+
+
 class Client(_Client[ThreadGate, SyncTransport]):
     """The gate for threads: every method may be called from many threads at once.
 
@@ -279,7 +291,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
         """
         return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Stream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
@@ -328,7 +340,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         order = self._order(prompt, options, stream=False)
         return await AsyncRun(order, self._gate, self._transport, self._targets).finish()
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncStream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).

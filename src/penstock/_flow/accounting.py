@@ -14,6 +14,7 @@ from .._text import tokens
 from .._wire.assembly import Assembly
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
+from .seam import asking_for_the_rest
 
 MAX_TOKENS_UNDER_BUDGET: Final = 8192
 """Injected where a budget is set and the caller gave no max_tokens: without one, the worst case has no bound."""
@@ -23,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     """
 
     request: Request
@@ -36,11 +38,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     wall_s: float
     deadline: float | None
+    continuations: int = 0
+    received: str = ""
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     """Return the request for this lane and the record of the attempt, with what it may use at worst."""
     request = msgspec.structs.replace(order.request, model=lane.model)
+    if order.received:
+        request = asking_for_the_rest(request, lane.provider, order.received)
     if order.capped and request.max_tokens is None:
         request = msgspec.structs.replace(request, max_tokens=MAX_TOKENS_UNDER_BUDGET)
     ticket = Ticket(

@@ -111,7 +111,7 @@ def _pieces(
         try:
             data: bytes = yield wait
         except (Expired, OutcomeUnknown):
-            if not decoder.done:
+            if not decoder.complete:
                 raise
             data = b""
         chunks = decoder.feed(data) if data else decoder.finish()

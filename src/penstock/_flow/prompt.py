@@ -92,8 +92,14 @@ class Options(Parameters, total=False):
     priority: Priority
 
 
+class StreamOptions(Options, total=False):
+    """What `stream` takes beside that: `continuations` is how often a broken stream may be continued, 0 for never."""
+
+    continuations: int
+
+
 PARAMETERS = frozenset(Parameters.__annotations__)
-OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
+OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {
     "model": (),
     "system": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
 from ..types import Chunk, Response
 from .http import AsyncTransport
 from .parking import AsyncGate
@@ -58,14 +58,18 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         )
         return data
 
-    async def _wait(self, effect: Send | Sleep) -> Any:
+    async def _wait(self, effect: Send | Sleep | SpendRetry | Parallel) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else await sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        await asyncio.sleep(effect.seconds)
-        return None
+        if isinstance(effect, Sleep):
+            await asyncio.sleep(effect.seconds)
+            return None
+        if isinstance(effect, SpendRetry):
+            return self._gate.spend_retry(effect.lane)
+        return await self._race(effect)
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

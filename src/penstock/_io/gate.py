@@ -17,7 +17,7 @@ from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Sett
 from .._policy.breaker import Breaker, BreakerSettings, Open, health
 from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
-from .._policy.retry import RetryBudget, RetryPolicy, decide
+from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tally, Totals
 from ..errors import (
     BreakerOpen,
@@ -105,6 +105,12 @@ class Gate:
         """
         with self._lock:
             return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
+
+    def spend_retry(self, lane: Lane) -> int:
+        """Pay for one more attempt out of a lane's retry budget; 0 when it is empty."""
+        state = self.state(lane)
+        with self._lock:
+            return COST_TRANSIENT if state.retries.spend(COST_TRANSIENT) else 0
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""

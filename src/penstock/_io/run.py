@@ -6,6 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
+from .._flow.continuation import continued
 from .._flow.effects import Settle, Settled
 from .._flow.trail import Trail
 from ..types import Response
@@ -36,7 +37,7 @@ class Run(Generic[GateT, TransportT]):
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        self._flow = call(order, self.trail)
+        self._flow = (continued if order.continuations else call)(order, self.trail)
         self._gate = gate
         self._transport = transport
         self._targets = targets
