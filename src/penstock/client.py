@@ -299,8 +299,8 @@ class Client(_Client[ThreadGate, SyncTransport]):
         return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
 
     def close(self) -> None:
-        """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
+        self._gate.close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -349,8 +349,8 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
 
     async def close(self) -> None:
-        """Close all connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
+        self._gate.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

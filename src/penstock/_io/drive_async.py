@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from .._flow.effects import Emit, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
@@ -42,7 +41,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                     else:
                         answer = await self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
-                    answer, raised = None, error
+                    answer, raised = None, gate.cut_off(error) if gate.closed else error
         except StopIteration as stop:
             self._end(stop.value)
             return None
@@ -65,7 +64,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             body = b"" if effect.stream else await sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
         if isinstance(effect, Sleep):
-            await asyncio.sleep(effect.seconds)
+            await self._gate.sleep(effect.seconds)
             return None
         if isinstance(effect, SpendRetry):
             return self._gate.spend_retry(effect.lane)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from .._flow.effects import Emit, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
@@ -41,7 +40,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                     else:
                         answer = self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
-                    answer, raised = None, error
+                    answer, raised = None, gate.cut_off(error) if gate.closed else error
         except StopIteration as stop:
             self._end(stop.value)
             return None
@@ -62,7 +61,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             body = b"" if effect.stream else sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
         if isinstance(effect, Sleep):
-            time.sleep(effect.seconds)
+            self._gate.sleep(effect.seconds)
             return None
         if isinstance(effect, SpendRetry):
             return self._gate.spend_retry(effect.lane)

@@ -22,7 +22,7 @@ from .._policy.tally import Tally, Totals
 from ..errors import (
     BreakerOpen,
     CallError,
-    ConfigError,
+    ClientClosed,
     ConnectionFailed,
     DeadlineExceeded,
     LimitExceeded,
@@ -123,7 +123,7 @@ class Gate:
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         if self.closed:
-            raise ConfigError("this client is closed; make a new one")
+            raise ClientClosed("this client is closed; make a new one")
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
@@ -155,6 +155,14 @@ class Gate:
             if isinstance(permit, Open):
                 raise self._open(state, permit)
             return Admission(now, now - record.ticket.asked_at, permit)
+
+    def cut_off(self, error: BaseException) -> BaseException:
+        """Return what an error means once the client is closed: a lost connection is one that it closed itself."""
+        if not isinstance(error, OutcomeUnknown):
+            return error
+        closed = ClientClosed("the client was closed during this call, which may have been paid")
+        closed.__cause__ = error
+        return closed
 
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 from .._flow.effects import Admission, Record
 from .._policy.limiter import Ticket
-from ..errors import ConfigError, DeadlineExceeded
+from ..errors import ClientClosed, ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
 
 
 def _too_late(state: LaneState) -> DeadlineExceeded:
     return DeadlineExceeded(f"{state.lane.name}: the deadline passed while waiting for the limit", deadline_s=0.0)
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("the client was closed while this call waited for its turn; nothing was sent")
 
 
 class _Turn:
@@ -55,6 +60,10 @@ class AsyncGate(Gate):
     place = _Turn
     _loop: asyncio.AbstractEventLoop | None = None
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._waiting: set[_Turn] = set()
+
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
 
@@ -71,10 +80,36 @@ class AsyncGate(Gate):
         seconds = None if ticket.deadline is None else ticket.deadline - ticket.asked_at
         try:
             async with asyncio.timeout(seconds):
-                await ticket.tag.turn
+                await self._come(ticket.tag)
         except TimeoutError:
             raise _too_late(state) from None
+        if self.closed:
+            raise _closed()
         return self.admit(record, state)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        turn = _Turn()
+        timer = asyncio.get_running_loop().call_later(seconds, turn.come)
+        try:
+            await self._come(turn)
+        finally:
+            timer.cancel()
+
+    async def _come(self, turn: _Turn) -> None:
+        self._waiting.add(turn)
+        try:
+            await turn.turn
+        finally:
+            self._waiting.discard(turn)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        self.closed = True
+        for turn in tuple(self._waiting):
+            loop = turn.turn.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(turn.come)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
@@ -104,6 +139,10 @@ class ThreadGate(Gate):
 
     place = _Bed
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sleeping: set[_Bed] = set()
+
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
 
@@ -118,8 +157,30 @@ class ThreadGate(Gate):
             self._unpark(state, ticket)
         return self.admit(record, state)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        bed = _Bed()
+        with self._lock:
+            self._sleeping.add(bed)
+        try:
+            if not self.closed:
+                bed.sleep(seconds)
+        finally:
+            with self._lock:
+                self._sleeping.discard(bed)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        self.closed = True
+        with self._lock:
+            beds = [*self._sleeping, *[bed for state in self._lanes.values() for bed in state.parked.values()]]
+        for bed in beds:
+            bed.nudge()
+
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
-        while not place.granted:
+        while not place.granted or self.closed:
+            if self.closed:
+                raise _closed()
             now = self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
                 raise _too_late(state)

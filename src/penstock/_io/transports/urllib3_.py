@@ -21,7 +21,9 @@ from urllib3.exceptions import (
 
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
+from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
+from .lines import Lines
 
 CHUNK_BYTES: Final = 256 * 1024
 NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
@@ -36,6 +38,7 @@ class Urllib3Transport:
     def __init__(self, *, connect_s: float) -> None:
         self._connect_s = connect_s
         self._lock = threading.Lock()
+        self.lines = Lines()
         self._pools: dict[tuple[int, str], tuple[Any, str]] = {}
         self._managers: list[urllib3.PoolManager] = []
 
@@ -46,6 +49,8 @@ class Urllib3Transport:
         if found is not None:
             return found
         with self._lock:
+            if self.lines.closed:
+                raise ConnectionFailed("the transport is closed; nothing was sent")
             url = urllib3.util.parse_url(base_url)
             proxies = urllib.request.getproxies()
             proxy = None if urllib.request.proxy_bypass(url.host or "") else proxies.get(url.scheme or "http")
@@ -58,7 +63,9 @@ class Urllib3Transport:
             prefix = (url.path or "").rstrip("/")
             if proxy and url.scheme == "http":
                 prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
-            return self._pools.setdefault(key, (manager.connection_from_url(base_url), prefix))
+            pool = manager.connection_from_url(base_url)
+            pool.ConnectionCls = self.lines.tracked(pool.ConnectionCls)
+            return self._pools.setdefault(key, (pool, prefix))
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
         """Send and wait for status and headers.
@@ -96,7 +103,8 @@ class Urllib3Transport:
         return Urllib3Exchange(target, response, seconds)
 
     def close(self) -> None:
-        """Close all pooled connections."""
+        """Close all connections, also those that threads wait for."""
+        self.lines.close()
         with self._lock:
             self._pools.clear()
             for manager in self._managers:
@@ -113,7 +121,7 @@ class Urllib3Exchange:
         self._target = target
         self._response = response
         self._ended = False
-        self._sock: Any = getattr(response.connection, "sock", None)
+        self._sock: Any = getattr(response.connection, "line", None)
         self._waits_s = waits_s
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None

@@ -1,0 +1,130 @@
+"""The lines of a sync transport: its open sockets, so that one thread can end what another waits for.
+
+A thread that is blocked on a socket comes back when the socket is shut down, be it connecting, shaking hands, waiting
+for an answer or reading one. Only the look-up of a name cannot be ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import weakref
+from typing import Any, Final
+
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family
+
+_ENDED: Final = object()
+
+
+class Lines:
+    """Knows the connections of a transport, and by which thread one is used where that thread is watched."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watched: dict[int, Any] = {}
+
+    def tracked(self, connection: Any) -> Any:
+        """Return a connection class of urllib3 that tells these lines what it does."""
+        lines = self
+
+        class Tracked(connection):  # type: ignore[misc]
+            line: socket.socket | None = None
+            user: int | None = None
+
+            def _new_conn(self) -> socket.socket:
+                return _dial(self, lines)
+
+            def connect(self) -> None:
+                try:
+                    super().connect()
+                finally:
+                    dialled, self.line = self.line, None
+                    if dialled is not None:
+                        dialled.close()
+
+            def getresponse(self) -> Any:
+                self.line = self.sock  # a connection that ends with its answer forgets its socket
+                if lines._watched:
+                    lines.used(self)
+                return super().getresponse()
+
+        return Tracked
+
+    def used(self, connection: Any) -> None:
+        """Note which connection the calling thread is about to wait for.
+
+        Raises: OSError when the thread was told to end its wait, or the lines are closed.
+        """
+        thread = threading.get_ident()
+        with self._lock:
+            self._open.add(connection)
+            connection.user = thread
+            if self.closed or self._watched.get(thread) is _ENDED:
+                raise ConnectionAbortedError("ended from another thread")
+            if thread in self._watched:
+                self._watched[thread] = connection
+
+    def watch(self, thread: int) -> None:
+        """From now on `interrupt` can end what this thread waits for."""
+        self._watched[thread] = None
+
+    def forget(self, thread: int) -> None:
+        """Watch a thread no longer."""
+        with self._lock:
+            self._watched.pop(thread, None)
+
+    def interrupt(self, thread: int) -> None:
+        """End what a watched thread waits for, and whatever it would wait for next."""
+        with self._lock:
+            connection = self._watched.get(thread)
+            self._watched[thread] = _ENDED
+            if connection is not None and connection is not _ENDED and connection.user == thread:
+                _hang_up(connection)
+
+    def close(self) -> None:
+        """End what all threads wait for."""
+        with self._lock:
+            self.closed = True
+            for connection in tuple(self._open):
+                _hang_up(connection)
+
+
+def _hang_up(connection: Any) -> None:
+    for sock in (connection.line, connection.sock):
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own would break the reading thread
+
+
+def _dial(connection: Any, lines: Lines) -> socket.socket:
+    """Connect to the first address that answers, as urllib3 does, with the socket in sight from the beginning."""
+    try:
+        host = connection._dns_host.strip("[]")
+        found = socket.getaddrinfo(host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    failed: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            for option in connection.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(connection.timeout)
+            if connection.line is not None:
+                connection.line.close()
+            connection.line = sock.dup()  # TLS takes the socket itself away until hands are shaken
+            lines.used(connection)
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failed = error
+        else:
+            return sock
+    if isinstance(failed, TimeoutError):
+        words = f"connecting to {connection.host} timed out after {connection.timeout} s"
+        raise ConnectTimeoutError(connection, words) from failed
+    raise NewConnectionError(connection, f"cannot connect: {failed}") from failed
