@@ -23,6 +23,7 @@ from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
 from ._policy.budget import Budget, BudgetBook, BudgetState
+from ._policy.hedge import Hedge
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
 from ._policy.routing import Router
@@ -68,6 +69,7 @@ class _Client(Generic[GateT, TransportT]):
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerSettings | None = None,
+        hedge: Hedge | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
         tags: Mapping[str, str] | None = None,
@@ -81,8 +83,9 @@ class _Client(Generic[GateT, TransportT]):
         """Read the settings; nothing is sent and no connection is made.
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
-        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `keys` and
-        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
+        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
+        sends a second attempt beside a late one. `keys` and `base_urls` are by provider name. `config` is a settings
+        file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -93,6 +96,7 @@ class _Client(Generic[GateT, TransportT]):
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
+            ("hedge", hedge, Hedge),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -121,6 +125,7 @@ class _Client(Generic[GateT, TransportT]):
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        self._hedge = hedge
         self._lanes: dict[str, Lane] = {}
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
@@ -188,6 +193,7 @@ class _Client(Generic[GateT, TransportT]):
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
+        hedge = options.get("hedge", self._hedge)
         return Order(
             request=asked,
             lanes=lanes,
@@ -200,8 +206,18 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            hedge_after_s=None if hedge is None else self._patience(hedge, lanes[0], stream),
             continuations=_continuations(options, stream),
         )
+
+    def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
+        self._check_hedge()
+        if hedge.after_percentile is None:
+            return hedge.after_s
+        return self._gate.patience(lane, hedge.after_percentile, stream)
+
+    def _check_hedge(self) -> None:
+        """Refuse to hedge where the loser could not be ended."""
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
         """Read a call as `complete` would, and send nothing.
@@ -281,6 +297,12 @@ class Client(_Client[ThreadGate, SyncTransport]):
 
             return Httpx2Transport(connect_s=connect_s)
         raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
+
+    def _check_hedge(self) -> None:
+        if not hasattr(self._transport, "lines"):
+            raise ConfigError(
+                "hedge: this transport cannot end what a thread waits for; use transport='urllib3', or an AsyncClient"
+            )
 
     def complete(self, prompt: Prompt, **options: Unpack[Options]) -> Response:
         """Ask once and wait for the whole answer.

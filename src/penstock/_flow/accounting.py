@@ -24,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     """
 
@@ -40,6 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None
     continuations: int = 0
     received: str = ""
+    hedge_after_s: float | None = None
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:

@@ -1,19 +1,22 @@
 """The order of a call, written once.
 
 route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
-                    ▲                                        │
+                    ▲      └ a late one is hedged: Parallel   │
                     └──────── Sleep ◀── retry policy ◀── failed
 """
 
 from __future__ import annotations
 
-from .._policy.retry import GiveUp, Retry
+from functools import partial
+
+from .._policy.retry import Retry
 from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, prepare
-from .effects import Flow, Lane, Permit, Reserve, Settle, Sleep
+from .effects import Flow, Lane, Past, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
+from .hedge import Verdict, hedged
 from .trail import Trail
 
 
@@ -23,10 +26,14 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     Raises: the PenstockError of the last lane asked, carrying the attempts of all.
     """
     first: PenstockError | None = None
+    after_s = order.hedge_after_s
     error: PenstockError | None = None
     for lane in order.lanes:
         while True:
-            error, decision = yield from _attempt(order, lane, trail)
+            attempt = _attempt(order, lane, trail, trail.past())
+            if after_s is not None and not trail.hedged:
+                attempt = _hedged(order, lane, trail, attempt, after_s)
+            error, decision = yield from attempt
             if error is None:
                 return trail.answer()
             if not isinstance(decision, Retry) or (isinstance(error, BreakerOpen) and len(order.lanes) > 1):
@@ -40,10 +47,16 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     raise trail.surface(error, first)
 
 
-def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError | None, Retry | GiveUp | None]]:
+def _hedged(order: Order, lane: Lane, trail: Trail, attempt: Flow[Verdict], after_s: float) -> Flow[Verdict]:
+    """Make one attempt, and if it is late another beside it: at the next lane of the route, or at the last again."""
+    beside = order.lanes[min(order.lanes.index(lane) + 1, len(order.lanes) - 1)]
+    return hedged(attempt, partial(_attempt, order, beside, trail), beside, after_s, trail)
+
+
+def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict]:
     """Make one exchange with the provider and settle it, whatever happens to it."""
     failed: PenstockError | None = None
-    request, record = prepare(order, lane, trail.past())
+    request, record = prepare(order, lane, past)
     try:
         if order.capped:
             record.hold = yield Reserve(record, order.tags)

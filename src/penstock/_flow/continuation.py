@@ -49,7 +49,7 @@ def _fitted(flow: Flow[Response], joint: Joint) -> Flow[Response]:
         effect = next(flow)
         while True:
             try:
-                answer = yield Emit(joint.fit(effect.chunks)) if isinstance(effect, Emit) else effect
+                answer = yield (Emit(joint.fit(effect.chunks)) if isinstance(effect, Emit) else effect)
             except BaseException as error:  # noqa: BLE001 - it is the flow's to handle
                 effect = flow.throw(error)
             else:

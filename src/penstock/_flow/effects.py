@@ -186,6 +186,10 @@ class Settled(msgspec.Struct, frozen=True):
     decision: Retry | GiveUp | None
 
 
+class Abandoned(BaseException):
+    """Thrown into a flow whose result nobody waits for any more, so that it settles what was used so far."""
+
+
 class Expired(Exception):
     """A clock ran out inside a driver; the flow knows which one, and turns it into an error that says so."""
 

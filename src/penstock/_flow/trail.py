@@ -22,6 +22,7 @@ class Trail:
         self.order = order
         self.attempts: list[Attempt] = []
         self.emitted = False
+        self.hedged = False
         self.joint: Joint | None = None
         self._unknowns = 0
         self._limited = 0
@@ -33,7 +34,8 @@ class Trail:
         """Take in a settled attempt."""
         error, admission = record.error, record.admission
         began = admission.now if admission else settled.now
-        self.last = record
+        if self.last is None or self.last.error is not None or error is None:
+            self.last = record  # of two attempts side by side, the one that answered
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
         self._unknowns += error is not None and phase(error) == "unknown"
@@ -56,6 +58,8 @@ class Trail:
                 cost_nano=record.cost_nano,
             )
         )
+        if self.hedged:
+            self.attempts.sort(key=lambda attempt: attempt.number)
         if isinstance(error, PenstockError) and isinstance(settled.decision, GiveUp) and error.retriable:
             error.gave_up = settled.decision.reason
 

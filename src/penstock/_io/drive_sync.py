@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._flow.effects import Emit, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
+from .._flow.effects import Emit, End, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
+from .race import Race
 from .run import Run
 
 
@@ -40,7 +41,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                     else:
                         answer = self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
-                    answer, raised = None, gate.cut_off(error) if gate.closed else error
+                    answer, raised = None, self._meant(error)
         except StopIteration as stop:
             self._end(stop.value)
             return None
@@ -66,6 +67,23 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         if isinstance(effect, SpendRetry):
             return self._gate.spend_retry(effect.lane)
         return self._race(effect)
+
+    def _race(self, effect: Parallel) -> tuple[End, ...]:
+        transport: Any = self._transport
+        race = Race(effect, self._gate, transport.lines)
+        runs = [self.branch(flow) for flow in effect.flows]
+        try:
+            for run in runs:
+                race.begin(run)
+                if race.is_over(effect.stagger_s if run is not runs[-1] else None):
+                    break
+            shown = race.end()
+        except BaseException:
+            race.stop()
+            for run in runs:
+                run.abandon()
+            raise
+        return self._ends(shown)
 
     def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -16,6 +16,7 @@ from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, health
 from .._policy.budget import BudgetBook
+from .._policy.hedge import Latencies
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tally, Totals
@@ -49,13 +50,14 @@ class Place(Protocol):
 class LaneState:
     """The policies of one lane, and what the gate of its colour needs to wake those who are parked there."""
 
-    __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
+    __slots__ = ("breaker", "lane", "latencies", "limiter", "parked", "retries", "timer")
 
     def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
         self.lane = lane
         self.limiter = limiter
         self.breaker = breaker
         self.retries = RetryBudget()
+        self.latencies: dict[bool, Latencies] = {}
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
 
@@ -111,6 +113,15 @@ class Gate:
         state = self.state(lane)
         with self._lock:
             return COST_TRANSIENT if state.retries.spend(COST_TRANSIENT) else 0
+
+    def patience(self, lane: Lane, percent: float, stream: bool) -> float | None:
+        """Return the time within which that share of a lane's answers comes, None while too few are known.
+
+        Latencies are kept from the first question on, of streams (to their first output) and whole answers apart.
+        """
+        state = self.state(lane)
+        with self._lock:
+            return state.latencies.setdefault(stream, Latencies()).percentile(percent)
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
@@ -200,8 +211,17 @@ class Gate:
                 )
             elif error is None:
                 state.retries.succeeded(record.past.retry_cost)
+                if state.latencies:
+                    self._time(state, record, now)
         self.wake(state, woken)
         return Settled(now, decision)
+
+    @staticmethod
+    def _time(state: LaneState, record: Record, now: float) -> None:
+        first = record.first_output_at
+        latencies = state.latencies.get(first is not None)
+        if latencies is not None and record.admission is not None:
+            latencies.add((now if first is None else first) - record.admission.now)
 
     def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:
         admission, ticket, limiter = record.admission, record.ticket, state.limiter

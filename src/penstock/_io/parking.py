@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from .._flow.effects import Admission, Record
+from .._flow.effects import Abandoned, Admission, Record
 from .._policy.limiter import Ticket
 from ..errors import ClientClosed, ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
@@ -36,9 +36,10 @@ class _Turn:
 class _Bed:
     """Where a thread sleeps; `nudge` wakes it to look at the clock, `come` for good."""
 
-    __slots__ = ("_event", "granted")
+    __slots__ = ("_event", "granted", "thread")
 
     def __init__(self) -> None:
+        self.thread = threading.current_thread()
         self._event = threading.Event()
         self.granted = False
 
@@ -142,6 +143,7 @@ class ThreadGate(Gate):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._sleeping: set[_Bed] = set()
+        self._ended: set[threading.Thread] = set()
 
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
@@ -177,10 +179,24 @@ class ThreadGate(Gate):
         for bed in beds:
             bed.nudge()
 
+    def interrupt(self, thread: threading.Thread) -> None:
+        """End what this thread waits for here, and whatever it would wait for next."""
+        self._ended.add(thread)
+        with self._lock:
+            beds = [bed for state in self._lanes.values() for bed in state.parked.values() if bed.thread is thread]
+        for bed in beds:
+            bed.nudge()
+
+    def forget(self, thread: threading.Thread) -> None:
+        """The thread is over."""
+        self._ended.discard(thread)
+
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
         while not place.granted or self.closed:
             if self.closed:
                 raise _closed()
+            if place.thread in self._ended:
+                raise Abandoned
             now = self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
                 raise _too_late(state)

@@ -25,7 +25,7 @@ class Lines:
         self.closed = False
         self._lock = threading.Lock()
         self._open: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._watched: dict[int, Any] = {}
+        self._watched: dict[threading.Thread, Any] = {}
 
     def tracked(self, connection: Any) -> Any:
         """Return a connection class of urllib3 that tells these lines what it does."""
@@ -33,7 +33,7 @@ class Lines:
 
         class Tracked(connection):  # type: ignore[misc]
             line: socket.socket | None = None
-            user: int | None = None
+            user: threading.Thread | None = None
 
             def _new_conn(self) -> socket.socket:
                 return _dial(self, lines)
@@ -59,7 +59,7 @@ class Lines:
 
         Raises: OSError when the thread was told to end its wait, or the lines are closed.
         """
-        thread = threading.get_ident()
+        thread = threading.current_thread()
         with self._lock:
             self._open.add(connection)
             connection.user = thread
@@ -68,16 +68,17 @@ class Lines:
             if thread in self._watched:
                 self._watched[thread] = connection
 
-    def watch(self, thread: int) -> None:
+    def watch(self, thread: threading.Thread) -> None:
         """From now on `interrupt` can end what this thread waits for."""
-        self._watched[thread] = None
+        with self._lock:
+            self._watched.setdefault(thread, None)
 
-    def forget(self, thread: int) -> None:
+    def forget(self, thread: threading.Thread) -> None:
         """Watch a thread no longer."""
         with self._lock:
             self._watched.pop(thread, None)
 
-    def interrupt(self, thread: int) -> None:
+    def interrupt(self, thread: threading.Thread) -> None:
         """End what a watched thread waits for, and whatever it would wait for next."""
         with self._lock:
             connection = self._watched.get(thread)
