@@ -12,6 +12,7 @@ import msgspec
 
 from ._flow.accounting import Order
 from ._flow.effects import Lane
+from ._flow.gauge import Gauges
 from ._flow.prompt import Options, Prompt, StreamOptions, check_tags, request
 from ._io import settings as _settings
 from ._io.clock import Clock, SystemClock
@@ -126,6 +127,7 @@ class _Client(Generic[GateT, TransportT]):
             breaker=breaker or BreakerSettings(),
         )
         self._hedge = hedge
+        self._gauges: dict[str, Gauges] = {}
         self._lanes: dict[str, Lane] = {}
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
@@ -206,6 +208,7 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            gauges=self._gauges,
             hedge_after_s=None if hedge is None else self._patience(hedge, lanes[0], stream),
             continuations=_continuations(options, stream),
         )
