@@ -1,4 +1,6 @@
-"""The lines of a sync transport: its open sockets, so that one thread can end what another waits for.
+"""The lines of a sync transport: its open sockets, kept to their deadlines, and what ends the wait of another thread.
+
+A socket's own timeout begins anew with every byte; a line has an instant at which it ends, however it trickles.
 
 A thread that is blocked on a socket comes back when the socket is shut down, be it connecting, shaking hands, waiting
 for an answer or reading one. Only the look-up of a name cannot be ended.
@@ -7,8 +9,11 @@ for an answer or reading one. Only the look-up of a name cannot be ended.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
+import ssl
 import threading
+import time
 import weakref
 from typing import Any, Final
 
@@ -16,6 +21,30 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family
 
 _ENDED: Final = object()
+
+
+class _Timely:
+    """A socket that waits for bytes until an instant of the monotonic clock, and no longer than its timeout."""
+
+    until = math.inf
+
+    def recv_into(self: Any, *args: Any) -> int:
+        left_s = self.until - time.monotonic()
+        waits_s = self.gettimeout()
+        if waits_s is None or left_s < waits_s * 0.98:
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            self.settimeout(None if math.isinf(left_s) else left_s)
+        received: int = super().recv_into(*args)  # type: ignore[misc]
+        return received
+
+
+class _Line(_Timely, socket.socket):
+    pass
+
+
+class _TLSLine(_Timely, ssl.SSLSocket):
+    pass
 
 
 class Lines:
@@ -41,6 +70,8 @@ class Lines:
             def connect(self) -> None:
                 try:
                     super().connect()
+                    if type(self.sock) is ssl.SSLSocket:
+                        self.sock.__class__ = _TLSLine  # made by the context, which knows of no other class
                 finally:
                     dialled, self.line = self.line, None
                     if dialled is not None:
@@ -48,6 +79,7 @@ class Lines:
 
             def getresponse(self) -> Any:
                 self.line = self.sock  # a connection that ends with its answer forgets its socket
+                self.sock.until = math.inf if self.timeout is None else time.monotonic() + self.timeout
                 if lines._watched:
                     lines.used(self)
                 return super().getresponse()
@@ -110,7 +142,7 @@ def _dial(connection: Any, lines: Lines) -> socket.socket:
         raise NameResolutionError(connection.host, connection, error) from error
     failed: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
+        sock = _Line(family, kind, protocol)
         try:
             for option in connection.socket_options or ():
                 sock.setsockopt(*option)

@@ -87,7 +87,9 @@ class Urllib3Transport:
                 preload_content=False,
                 assert_same_host=False,
                 timeout=urllib3.Timeout(
-                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds), read=seconds
+                    total=seconds,
+                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds),
+                    read=None,
                 ),
             )
         except ReadTimeoutError:
@@ -100,7 +102,7 @@ class Urllib3Transport:
             raise not_sent(target, error) from error
         except (HTTPError, OSError, ValueError) as error:
             raise lost(target, error) from error
-        return Urllib3Exchange(target, response, seconds)
+        return Urllib3Exchange(target, response)
 
     def close(self) -> None:
         """Close all connections, also those that threads wait for."""
@@ -115,14 +117,13 @@ class Urllib3Transport:
 class Urllib3Exchange:
     """The answer to one request."""
 
-    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "_waits_s", "headers", "status")
+    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "headers", "status")
 
-    def __init__(self, target: Target, response: Any, waits_s: float | None) -> None:
+    def __init__(self, target: Target, response: Any) -> None:
         self._target = target
         self._response = response
         self._ended = False
         self._sock: Any = getattr(response.connection, "line", None)
-        self._waits_s = waits_s
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
         self.status: int = response.status
@@ -137,12 +138,14 @@ class Urllib3Exchange:
             return b""
         seconds, idle = window(until, idle_s)
         try:
-            if self._sock is not None and not _near(seconds, self._waits_s):
-                self._sock.settimeout(seconds)
-                self._waits_s = seconds
+            if self._sock is not None:
+                self._sock.until = until
+                if not _near(seconds, self._sock.gettimeout()):
+                    self._sock.settimeout(seconds)
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
         except ReadTimeoutError:
-            raise Expired(time.monotonic(), idle=idle) from None
+            now = time.monotonic()
+            raise Expired(now, idle=idle and now < until) from None
         except (HTTPError, OSError, ValueError, ArithmeticError, MemoryError) as error:
             # http.client and urllib3 let a nonsensical chunk size through to int() and read().
             raise lost(self._target, error) from error
