@@ -169,9 +169,10 @@ class Gate:
 
     def cut_off(self, error: BaseException) -> BaseException:
         """Return what an error means once the client is closed: a lost connection is one that it closed itself."""
-        if not isinstance(error, OutcomeUnknown):
+        if not isinstance(error, OutcomeUnknown | ConnectionFailed):
             return error
-        closed = ClientClosed("the client was closed during this call, which may have been paid")
+        what = "nothing was sent" if isinstance(error, ConnectionFailed) else "it may have been paid"
+        closed = ClientClosed(f"the client was closed during this call; {what}")
         closed.__cause__ = error
         return closed
 
@@ -271,6 +272,8 @@ class Gate:
     @staticmethod
     def _may_be_paid(record: Record) -> bool:
         error = record.error
+        if isinstance(error, ClientClosed):
+            return isinstance(error.__cause__, OutcomeUnknown)
         return record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault))
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
