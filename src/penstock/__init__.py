@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
+    from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
     from ._policy.retry import RetryPolicy
     from ._policy.tally import Totals
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Refusal,
         Request,
         Response,
+        Seam,
         Text,
         Thinking,
         Tool,
@@ -51,6 +53,7 @@ _HOMES = {
     "AsyncClient": "client",
     "Stream": "client",
     "AsyncStream": "client",
+    "Hedge": "_policy.hedge",
     "Limits": "_policy.limiter",
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.budget",
@@ -72,6 +75,7 @@ _HOMES = {
     "Refusal": "types",
     "Request": "types",
     "Response": "types",
+    "Seam": "types",
     "Text": "types",
     "Thinking": "types",
     "Tool": "types",
@@ -85,6 +89,7 @@ __all__ = [  # noqa: RUF022
     "AsyncClient",
     "Stream",
     "AsyncStream",
+    "Hedge",
     "Limits",
     "Budget",
     "BudgetAlert",
@@ -106,6 +111,7 @@ __all__ = [  # noqa: RUF022
     "Refusal",
     "Request",
     "Response",
+    "Seam",
     "Text",
     "Thinking",
     "Tool",

@@ -12,7 +12,8 @@ import msgspec
 
 from ._flow.accounting import Order
 from ._flow.effects import Lane
-from ._flow.prompt import Options, Prompt, check_tags, request
+from ._flow.gauge import Gauges
+from ._flow.prompt import Options, Prompt, StreamOptions, check_tags, request
 from ._io import settings as _settings
 from ._io.clock import Clock, SystemClock, unique
 from ._io.drive_async import AsyncRun
@@ -24,6 +25,7 @@ from ._io.stores import book_of
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
 from ._policy.budget import Budget, BudgetState
+from ._policy.hedge import Hedge
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
 from ._policy.routing import Router
@@ -69,6 +71,7 @@ class _Client(Generic[GateT, TransportT]):
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerSettings | None = None,
+        hedge: Hedge | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
         tags: Mapping[str, str] | None = None,
@@ -82,8 +85,9 @@ class _Client(Generic[GateT, TransportT]):
         """Read the settings; nothing is sent and no connection is made.
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
-        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `keys` and
-        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
+        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
+        sends a second attempt beside a late one. `keys` and `base_urls` are by provider name. `config` is a settings
+        file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -94,6 +98,7 @@ class _Client(Generic[GateT, TransportT]):
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
+            ("hedge", hedge, Hedge),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -122,6 +127,8 @@ class _Client(Generic[GateT, TransportT]):
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        self._hedge = hedge
+        self._gauges: dict[str, Gauges] = {}
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
@@ -193,6 +200,7 @@ class _Client(Generic[GateT, TransportT]):
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
+        hedge = options.get("hedge", self._hedge)
         return Order(
             request=asked,
             lanes=lanes,
@@ -206,7 +214,19 @@ class _Client(Generic[GateT, TransportT]):
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
             idempotency_key=unique(self._clock) if self._keyed else "",
+            gauges=self._gauges,
+            hedge_after_s=None if hedge is None else self._patience(hedge, lanes[0], stream),
+            continuations=_continuations(options, stream),
         )
+
+    def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
+        self._check_hedge()
+        if hedge.after_percentile is None:
+            return hedge.after_s
+        return self._gate.patience(lane, hedge.after_percentile, stream)
+
+    def _check_hedge(self) -> None:
+        """Refuse to hedge where the loser could not be ended."""
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
         """Read a call as `complete` would, and send nothing.
@@ -262,6 +282,17 @@ def _deadline(seconds: object) -> float | None:
     return float(seconds)
 
 
+def _continuations(options: Mapping[str, Any], stream: bool) -> int:
+    if "continuations" not in options:
+        return 0
+    times = options["continuations"]
+    if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        raise ConfigError(f"parameter 'continuations' is {times!r}; expected how often, as a whole number")
+    if not stream:
+        raise ConfigError("parameter 'continuations' is for stream(); complete() repeats a failed attempt as a whole")
+    return times
+
+
 class Client(_Client[ThreadGate, SyncTransport]):
     """The gate for threads: every method may be called from many threads at once.
 
@@ -282,6 +313,12 @@ class Client(_Client[ThreadGate, SyncTransport]):
             return Httpx2Transport(connect_s=connect_s)
         raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
 
+    def _check_hedge(self) -> None:
+        if not hasattr(self._transport, "lines"):
+            raise ConfigError(
+                "hedge: this transport cannot end what a thread waits for; use transport='urllib3', or an AsyncClient"
+            )
+
     def complete(self, prompt: Prompt, **options: Unpack[Options]) -> Response:
         """Ask once and wait for the whole answer.
 
@@ -291,7 +328,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
         """
         return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Stream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
@@ -299,7 +336,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
         return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
 
     def close(self) -> None:
-        """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
         self._gate.close()
         self._transport.close()
 
@@ -340,7 +377,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         order = self._order(prompt, options, stream=False)
         return await AsyncRun(order, self._gate, self._transport, self._targets).finish()
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncStream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
@@ -349,7 +386,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
 
     async def close(self) -> None:
-        """Close all connections and refuse new calls; those under way end by themselves, without retries."""
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
         self._gate.close()
         await self._transport.close()
 

@@ -4,6 +4,7 @@
     ├─ ConfigError            fix a setting or an argument        (ValueError)
     │  ├─ UnknownProvider · UnknownModel · MissingKey · MissingExtra
     ├─ InputError             fix a row or a file                 (ValueError)
+    ├─ ClientClosed           the client was closed under the call: make a new one
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
@@ -118,6 +119,14 @@ class InputError(PenstockError, ValueError):
     code = "input"
     fault = "caller"
     exit_code = EXIT_DATA
+
+
+class ClientClosed(PenstockError):
+    """The client was closed before the call was over, or before it began; what was sent may have been paid."""
+
+    code = "client_closed"
+    fault = "caller"
+    exit_code = EXIT_TEMPFAIL
 
 
 class OutputError(PenstockError):

@@ -16,6 +16,8 @@ from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
+from .gauge import Gauges
+from .seam import asking_for_the_rest
 
 MAX_TOKENS_UNDER_BUDGET: Final = 8192
 """Injected where a budget is set and the caller gave no max_tokens: without one, the worst case has no bound."""
@@ -28,6 +30,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    `gauges`: by lane, what was learned of its token counts.
+    `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
+    `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     """
 
     request: Request
@@ -42,6 +47,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     deadline: float | None
     idempotency_key: str = ""
+    continuations: int = 0
+    received: str = ""
+    hedge_after_s: float | None = None
+    gauges: dict[str, Gauges] = {}
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
@@ -49,6 +58,8 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     request = order.request
     if request.model != lane.model:
         request = msgspec.structs.replace(request, model=lane.model)
+    if order.received:
+        request = asking_for_the_rest(request, lane.provider, order.received)
     chosen = None
     if order.capped and request.max_tokens is None:
         chosen = _chosen_max_tokens(request)
@@ -117,14 +128,26 @@ def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     )
 
 
-def seen(record: Record, reported: Usage | None, assembly: Assembly) -> Usage:
+def learn(order: Order, record: Record, reported: Usage, assembly: Assembly) -> None:
+    """Compare our count with what the provider reported of a whole stream; the next cut one is estimated by that."""
+    gauges = order.gauges.setdefault(record.lane.id, Gauges())
+    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+    gauges.text.learn(reported.output, _counted(assembly))
+
+
+def seen(order: Order, record: Record, reported: Usage | None, assembly: Assembly) -> Usage:
     """Estimate the usage of a cut stream from what came: the provider's own figures where it gave some."""
-    output = sum(tokens.estimate(_written(part)) for choice in assembly.choices() for part in choice.content)
+    gauges = order.gauges.get(record.lane.id) or Gauges()
+    output = gauges.text.scaled(_counted(assembly))
     if reported is None:
-        return Usage(input=record.ticket.input_tokens, output=output, estimated=True)
+        return Usage(input=gauges.prompt.scaled(record.ticket.input_tokens), output=output, estimated=True)
     if reported.completion >= output:
         return msgspec.structs.replace(reported, estimated=True)
     return msgspec.structs.replace(reported, output=output - reported.reasoning - reported.audio_out, estimated=True)
+
+
+def _counted(assembly: Assembly) -> int:
+    return sum(tokens.estimate(_written(part)) for choice in assembly.choices() for part in choice.content)
 
 
 def _written(part: object) -> str:

@@ -1,7 +1,7 @@
 """The order of a call, written once.
 
 route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
-                    ▲                                        │
+                    ▲      └ a late one is hedged: Parallel   │
                     └──────── Sleep ◀── retry policy ◀── failed
 
 A lane whose breaker is open is passed over; a call that finds all of its lanes shut sleeps until the first is probed.
@@ -9,13 +9,16 @@ A lane whose breaker is open is passed over; a call that finds all of its lanes 
 
 from __future__ import annotations
 
-from .._policy.retry import GiveUp, Retry
+from functools import partial
+
+from .._policy.retry import Retry
 from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, lowered, prepare
-from .effects import Flow, Lane, Permit, Reserve, Settle, Sleep
+from .effects import Flow, Lane, Past, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
+from .hedge import Verdict, hedged
 from .trail import Trail
 
 
@@ -29,14 +32,9 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
         error: PenstockError | None = None
         shut: list[Retry] = []
         for lane in order.lanes:
-            while True:
-                error, decision = yield from _attempt(order, lane, trail)
-                if error is None:
-                    return trail.answer()
-                if not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
-                    break
-                if decision.after_s > 0 and not isinstance(error, RateLimited):
-                    yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
+            error, decision = yield from _ask(order, lane, trail)
+            if error is None:
+                return trail.answer()
             first = first or error
             if isinstance(error, BreakerOpen) and isinstance(decision, Retry):
                 shut.append(decision)
@@ -50,10 +48,30 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
             yield Sleep(soonest.after_s)
 
 
-def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError | None, Retry | GiveUp | None]]:
+def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
+    """Ask one lane until it answers or is given up."""
+    after_s = order.hedge_after_s
+    while True:
+        attempt = _attempt(order, lane, trail, trail.past())
+        if after_s is not None and not trail.hedged:
+            attempt = _hedged(order, lane, trail, attempt, after_s)
+        error, decision = yield from attempt
+        if error is None or not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
+            return error, decision
+        if decision.after_s > 0 and not isinstance(error, RateLimited):
+            yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
+
+
+def _hedged(order: Order, lane: Lane, trail: Trail, attempt: Flow[Verdict], after_s: float) -> Flow[Verdict]:
+    """Make one attempt, and if it is late another beside it: at the next lane of the route, or at the last again."""
+    beside = order.lanes[min(order.lanes.index(lane) + 1, len(order.lanes) - 1)]
+    return hedged(attempt, partial(_attempt, order, beside, trail), beside, after_s, trail)
+
+
+def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict]:
     """Make one exchange with the provider and settle it, whatever happens to it."""
     failed: PenstockError | None = None
-    request, record = prepare(order, lane, trail.past())
+    request, record = prepare(order, lane, past)
     try:
         if order.capped:
             hold = record.hold = yield Reserve(record, order.tags)

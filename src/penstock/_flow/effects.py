@@ -1,4 +1,4 @@
-"""What a flow can ask of its driver: seven effects, and what each is answered with.
+"""What a flow can ask of its driver: nine effects, and what each is answered with.
 
 A flow yields one of these and is sent the answer, or has an exception thrown into it. It never waits by itself: the
 sync and the async driver perform the same effects, so there is one logic in two colours.
@@ -10,6 +10,8 @@ sync and the async driver perform the same effects, so there is one logic in two
     Read      bytes             OutcomeUnknown Expired
     Emit      float (now)       whatever the reader of the stream throws
     Sleep     None
+    SpendRetry int (0 = refused)
+    Parallel  tuple[End, ...]   what a flow of it raises that is no PenstockError
     Settle    Settled           never
 
 A driver throws every BaseException into the flow and never closes it, so that `finally: yield Settle` runs.
@@ -17,7 +19,7 @@ A driver throws every BaseException into the flow and never closes it, so that `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -138,6 +140,33 @@ class Sleep(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class SpendRetry(msgspec.Struct, frozen=True):
+    """Pay for one more attempt out of the retry budget of a lane; answered with what it cost, 0 when it is empty."""
+
+    lane: Lane
+
+
+class Parallel(msgspec.Struct, frozen=True):
+    """Perform flows side by side, each begun `stagger_s` after the one before.
+
+    It ends when all have ended, one ended with a result that is `enough`, one shows output (an `Emit`, not performed
+    yet), or none is under way before the next is due. Flows that have not ended by then are cancelled and settled.
+    """
+
+    flows: tuple[Flow[Any], ...]
+    stagger_s: float = 0.0
+    enough: Callable[[Any], bool] | None = None
+
+
+class End(msgspec.Struct, eq=False):
+    """How far a flow of a `Parallel` came: its result, or itself suspended at the output that it shows."""
+
+    flow: Flow[Any]
+    ended: bool = False
+    result: Any = None
+    emits: Emit | None = None
+
+
 class Settle(msgspec.Struct, frozen=True):
     """An attempt is over, however it ended: book what it used and free what it held."""
 
@@ -171,6 +200,10 @@ class Settled(msgspec.Struct, frozen=True):
     decision: Retry | GiveUp | None
 
 
+class Abandoned(BaseException):
+    """Thrown into a flow whose result nobody waits for any more, so that it settles what was used so far."""
+
+
 class Expired(Exception):
     """A clock ran out inside a driver; the flow knows which one, and turns it into an error that says so."""
 
@@ -180,5 +213,5 @@ class Expired(Exception):
         self.idle = idle
 
 
-Effect = Reserve | Permit | Send | Read | Emit | Sleep | Settle
+Effect = Reserve | Permit | Send | Read | Emit | Sleep | SpendRetry | Parallel | Settle
 Flow = Generator[Effect, Any, T]

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 
 from .._policy.fairqueue import Priority
+from .._policy.hedge import Hedge
 from ..errors import ConfigError, InputError
 from ..types import (
     Audio,
@@ -80,7 +81,7 @@ class Options(Parameters, total=False):
 
     `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
-    `priority` decides who goes first at the limit.
+    `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
     """
 
     model: str | None
@@ -90,10 +91,17 @@ class Options(Parameters, total=False):
     deadline_s: float | None
     tags: Mapping[str, str]
     priority: Priority
+    hedge: Hedge | None
+
+
+class StreamOptions(Options, total=False):
+    """What `stream` takes beside that: `continuations` is how often a broken stream may be continued, 0 for never."""
+
+    continuations: int
 
 
 PARAMETERS = frozenset(Parameters.__annotations__)
-OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
+OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {
     "model": (),
     "system": (),
@@ -142,6 +150,8 @@ def _check_option(name: str, value: Any) -> None:
         known = _STRINGS[name]
         if known and value not in known:
             raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(known)}")
+    elif name == "hedge" and not isinstance(value, Hedge):
+        raise ConfigError(f"parameter 'hedge' is {value!r}; expected a Hedge, e.g. Hedge(after_s=5)")
     elif name == "tags":
         check_tags(value)
     elif name == "fallbacks" and (isinstance(value, str) or not isinstance(value, Sequence)):

@@ -8,7 +8,8 @@ from .._policy.retry import GiveUp, Retry, phase
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
-from .effects import Past, Record, Settled
+from .effects import Lane, Past, Record, Settled
+from .seam import Joint
 
 _FIRST_ALONE = Past()
 
@@ -20,6 +21,8 @@ class Trail:
         self.order = order
         self.attempts: list[Attempt] = []
         self.emitted = False
+        self.hedged = False
+        self.joint: Joint | None = None
         self._unknowns = 0
         self._limited = 0
         self._shut = 0
@@ -31,7 +34,8 @@ class Trail:
         """Take in a settled attempt."""
         error, admission = record.error, record.admission
         began = admission.now if admission else settled.now
-        self.last = record
+        if self.last is None or self.last.error is not None or error is None:
+            self.last = record  # of two attempts side by side, the one that answered
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
         if error is not None:
@@ -55,6 +59,8 @@ class Trail:
                 max_tokens=record.max_tokens,
             )
         )
+        if self.hedged:
+            self.attempts.sort(key=lambda attempt: attempt.number)
 
     def _failed(self, error: BaseException, settled: Settled) -> None:
         decision = settled.decision
@@ -80,15 +86,28 @@ class Trail:
         costs = [attempt.cost_nano for attempt in self.attempts]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
+    def last_lane(self) -> Lane:
+        """Return the lane of the last attempt."""
+        assert self.last is not None
+        return self.last.lane
+
+    def go_on(self, retry_cost: int) -> None:
+        """Begin the next part of a continued answer: nothing of it was shown yet."""
+        self.emitted = False
+        self.last = None
+        self._retry_cost = retry_cost
+
     def answer(self) -> Response:
         """Return the answer of the last attempt with the story of the whole call."""
         assert self.last is not None
         assert self.last.response is not None
-        return self._told(self.last.response)
+        told = self._told(self.last.response)
+        assert told is not None
+        return told
 
     def partial(self) -> Response | None:
         """Return what came of an answer that did not end well, None when nothing came."""
-        return None if self.last is None or self.last.response is None else self._told(self.last.response)
+        return self._told(self.last.response if self.last else None)
 
     def surface(self, error: PenstockError, first: PenstockError | None) -> PenstockError:
         """Return the error that the caller sees, with the log of attempts; an earlier lane's error is its cause."""
@@ -101,14 +120,20 @@ class Trail:
             error.__cause__ = first
         return error
 
-    def _told(self, response: Response) -> Response:
+    def _told(self, response: Response | None) -> Response | None:
         started = self.order.started
         first = self.last.first_output_at if self.last else None
+        first_token_s = None if first is None else first - started
+        if self.joint is not None and self.joint.before is not None:
+            first_token_s = self.joint.before.first_token_s
+            response = self.joint.whole(response)
+        if response is None:
+            return None
         return msgspec.structs.replace(
             response,
             cost_nano=self.cost_nano,
             latency_s=self.ended - started,
-            first_token_s=None if first is None else first - started,
+            first_token_s=first_token_s,
             attempts=tuple(self.attempts),
             tags=self.order.tags,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, End, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
+from .race import Race
 from .run import Run
 
 
@@ -41,7 +41,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                     else:
                         answer = self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was
-                    answer, raised = None, error
+                    answer, raised = None, self._meant(error)
         except StopIteration as stop:
             self._end(stop.value)
             return None
@@ -55,14 +55,35 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         data: bytes = exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
         return data
 
-    def _wait(self, effect: Send | Sleep) -> Any:
+    def _wait(self, effect: Send | Sleep | SpendRetry | Parallel) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        time.sleep(effect.seconds)
-        return None
+        if isinstance(effect, Sleep):
+            self._gate.sleep(effect.seconds)
+            return None
+        if isinstance(effect, SpendRetry):
+            return self._gate.spend_retry(effect.lane)
+        return self._race(effect)
+
+    def _race(self, effect: Parallel) -> tuple[End, ...]:
+        transport: Any = self._transport
+        race = Race(effect, self._gate, transport.lines)
+        runs = [self.branch(flow) for flow in effect.flows]
+        try:
+            for run in runs:
+                race.begin(run)
+                if race.is_over(effect.stagger_s if run is not runs[-1] else None):
+                    break
+            shown = race.end()
+        except BaseException:
+            race.stop()
+            for run in runs:
+                run.abandon()
+            raise
+        return self._ends(shown)
 
     def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -15,8 +15,9 @@ from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import Book, BudgetState, Hold
+from .._policy.hedge import Latencies
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
-from .._policy.retry import RetryBudget, RetryPolicy, decide
+from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._wire.headers import limits_seen
 from ..errors import (
@@ -24,7 +25,7 @@ from ..errors import (
     BreakerOpen,
     BudgetUnavailable,
     CallError,
-    ConfigError,
+    ClientClosed,
     ConnectionFailed,
     DeadlineExceeded,
     LimitExceeded,
@@ -61,7 +62,7 @@ class LaneState:
     `account` is the breaker that all lanes of one credential share.
     """
 
-    __slots__ = ("account", "breaker", "lane", "limiter", "parked", "retries", "timer")
+    __slots__ = ("account", "breaker", "lane", "latencies", "limiter", "parked", "retries", "timer")
 
     def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker, account: Breaker) -> None:
         self.lane = lane
@@ -69,6 +70,7 @@ class LaneState:
         self.breaker = breaker
         self.account = account
         self.retries = RetryBudget()
+        self.latencies: dict[bool, Latencies] = {}
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
 
@@ -180,6 +182,21 @@ class Gate:
             self._tell()
         return state
 
+    def spend_retry(self, lane: Lane) -> int:
+        """Pay for one more attempt out of a lane's retry budget; 0 when it is empty."""
+        state = self.state(lane)
+        with self._lock:
+            return COST_TRANSIENT if state.retries.spend(COST_TRANSIENT) else 0
+
+    def patience(self, lane: Lane, percent: float, stream: bool) -> float | None:
+        """Return the time within which that share of a lane's answers comes, None while too few are known.
+
+        Latencies are kept from the first question on, of streams (to their first output) and whole answers apart.
+        """
+        state = self.state(lane)
+        with self._lock:
+            return state.latencies.setdefault(stream, Latencies()).percentile(percent)
+
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
         with self._lock:
@@ -193,7 +210,7 @@ class Gate:
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         if self.closed:
-            raise ConfigError("this client is closed; make a new one")
+            raise ClientClosed("this client is closed; make a new one")
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
@@ -243,6 +260,15 @@ class Gate:
         assert isinstance(owner, Pass)
         return Admission(now, now - record.ticket.asked_at, permit, owner)
 
+    def cut_off(self, error: BaseException) -> BaseException:
+        """Return what an error means once the client is closed: a lost connection is one that it closed itself."""
+        if not isinstance(error, OutcomeUnknown | ConnectionFailed):
+            return error
+        what = "nothing was sent" if isinstance(error, ConnectionFailed) else "it may have been paid"
+        closed = ClientClosed(f"the client was closed during this call; {what}")
+        closed.__cause__ = error
+        return closed
+
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
         with self._lock:
@@ -281,10 +307,19 @@ class Gate:
                 )
             elif error is None:
                 state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
+                if state.latencies:
+                    self._time(state, record, now)
         self.wake(state, woken)
         if self.budget.due:
             self._tell()
         return Settled(now, decision)
+
+    @staticmethod
+    def _time(state: LaneState, record: Record, now: float) -> None:
+        first = record.first_output_at
+        latencies = state.latencies.get(first is not None)
+        if latencies is not None and record.admission is not None:
+            latencies.add((now if first is None else first) - record.admission.now)
 
     def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:
         admission, ticket, limiter = record.admission, record.ticket, state.limiter
@@ -346,6 +381,8 @@ class Gate:
     @staticmethod
     def _may_be_paid(record: Record) -> bool:
         error = record.error
+        if isinstance(error, ClientClosed):
+            return isinstance(error.__cause__, OutcomeUnknown)
         return record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault))
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:

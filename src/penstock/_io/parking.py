@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
-from .._flow.effects import Admission, Record, Reserve
+from .._flow.effects import Abandoned, Admission, Record, Reserve
 from .._policy.budget import Hold
 from .._policy.limiter import Ticket
-from ..errors import ConfigError, DeadlineExceeded
+from ..errors import ClientClosed, ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
 
 
 def _too_late(state: LaneState) -> DeadlineExceeded:
     return DeadlineExceeded(f"{state.lane.name}: the deadline passed while waiting for the limit", deadline_s=0.0)
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("the client was closed while this call waited for its turn; nothing was sent")
 
 
 class _Turn:
@@ -33,9 +38,10 @@ class _Turn:
 class _Bed:
     """Where a thread sleeps; `nudge` wakes it to look at the clock, `come` for good."""
 
-    __slots__ = ("_event", "granted")
+    __slots__ = ("_event", "granted", "thread")
 
     def __init__(self) -> None:
+        self.thread = threading.current_thread()
         self._event = threading.Event()
         self.granted = False
 
@@ -56,6 +62,10 @@ class AsyncGate(Gate):
 
     place = _Turn
     _loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._waiting: set[_Turn] = set()
 
     async def reserve_later(self, effect: Reserve) -> Hold:
         """Hold an attempt's worst case once another process lets go of the file of the budget.
@@ -86,10 +96,36 @@ class AsyncGate(Gate):
         seconds = None if ticket.deadline is None else ticket.deadline - ticket.asked_at
         try:
             async with asyncio.timeout(seconds):
-                await ticket.tag.turn
+                await self._come(ticket.tag)
         except TimeoutError:
             raise _too_late(state) from None
+        if self.closed:
+            raise _closed()
         return self.admit(record, state)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        turn = _Turn()
+        timer = asyncio.get_running_loop().call_later(seconds, turn.come)
+        try:
+            await self._come(turn)
+        finally:
+            timer.cancel()
+
+    async def _come(self, turn: _Turn) -> None:
+        self._waiting.add(turn)
+        try:
+            await turn.turn
+        finally:
+            self._waiting.discard(turn)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        self.closed = True
+        for turn in tuple(self._waiting):
+            loop = turn.turn.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(turn.come)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
@@ -121,6 +157,11 @@ class ThreadGate(Gate):
 
     place = _Bed
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sleeping: set[_Bed] = set()
+        self._ended: set[threading.Thread] = set()
+
     def reserve_later(self, effect: Reserve) -> Hold:
         """Hold an attempt's worst case once another process lets go of the file of the budget.
 
@@ -148,8 +189,44 @@ class ThreadGate(Gate):
             self._unpark(state, ticket)
         return self.admit(record, state)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        bed = _Bed()
+        with self._lock:
+            self._sleeping.add(bed)
+        try:
+            if not self.closed:
+                bed.sleep(seconds)
+        finally:
+            with self._lock:
+                self._sleeping.discard(bed)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        self.closed = True
+        with self._lock:
+            beds = [*self._sleeping, *[bed for state in self._lanes.values() for bed in state.parked.values()]]
+        for bed in beds:
+            bed.nudge()
+
+    def interrupt(self, thread: threading.Thread) -> None:
+        """End what this thread waits for here, and whatever it would wait for next."""
+        self._ended.add(thread)
+        with self._lock:
+            beds = [bed for state in self._lanes.values() for bed in state.parked.values() if bed.thread is thread]
+        for bed in beds:
+            bed.nudge()
+
+    def forget(self, thread: threading.Thread) -> None:
+        """The thread is over."""
+        self._ended.discard(thread)
+
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
-        while not place.granted:
+        while not place.granted or self.closed:
+            if self.closed:
+                raise _closed()
+            if place.thread in self._ended:
+                raise Abandoned
             now = self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
                 raise _too_late(state)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+import copy
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
-from .._flow.effects import Settle, Settled
+from .._flow.continuation import continued
+from .._flow.effects import Abandoned, Emit, End, Flow, Settle, Settled
 from .._flow.trail import Trail
-from ..types import Response
+from ..types import Chunk, Response
 from .gate import Gate
 from .http import Target
 
@@ -24,22 +26,20 @@ class Closable(Protocol):
         ...
 
 
-class Abandoned(BaseException):
-    """Thrown into a flow whose stream nobody reads any more, so that it settles what was used so far."""
-
-
 class Run(Generic[GateT, TransportT]):
     """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one."""
 
     def __init__(self, order: Order, gate: GateT, transport: TransportT, targets: dict[str, Target]) -> None:
         self.trail = Trail(order)
         self.ended = False
+        self.stopped = False
         self.response: Response | None = None
         self._order = order
-        self._flow = call(order, self.trail)
+        self._flow = (continued if order.continuations else call)(order, self.trail)
         self._gate = gate
         self._transport = transport
         self._targets = targets
+        self._beside = False
         self._open: Closable | None = None
         self._answer: Any = None
 
@@ -60,6 +60,31 @@ class Run(Generic[GateT, TransportT]):
             pass
         self._end(None)
 
+    def branch(self, flow: Flow[Any]) -> Self:
+        """Return a run of a flow that this one performs side by side with others."""
+        twin = copy.copy(self)
+        twin._flow, twin._open, twin._answer, twin._beside = flow, None, None, True
+        return twin
+
+    def _ends(self, branches: list[tuple[Self, list[Chunk] | None]]) -> tuple[End, ...]:
+        """Return how far branches came. The first that shows output goes on in this run; another is too late."""
+        ends = []
+        for branch, shown in branches:
+            end = End(branch._flow)
+            if shown is not None and self._open is None:
+                end.emits, self._open = Emit(shown), branch._open
+            else:
+                branch.abandon()
+                end.ended, end.result = True, branch.response
+            ends.append(end)
+        return tuple(ends)
+
+    def _meant(self, error: BaseException) -> BaseException:
+        """Return what an error of an effect means where somebody else ended the wait."""
+        if self.stopped:
+            return Abandoned()
+        return self._gate.cut_off(error) if self._gate.closed else error
+
     def _settle(self, effect: Settle) -> Settled:
         exchange, self._open = self._open, None
         if exchange is not None:
@@ -69,4 +94,6 @@ class Run(Generic[GateT, TransportT]):
     def _end(self, response: Response | None) -> None:
         self.ended = True
         self.response = response
+        if self._beside:
+            return
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)

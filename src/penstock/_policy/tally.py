@@ -97,13 +97,15 @@ class _Tally:
 
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
+        used = dict(zip(_BUCKETS, self._used, strict=True))
+        used["estimated"] = bool(used["estimated"])
         return Totals(
             calls=self.calls,
             failed=self.failed,
             attempts=self.attempts,
             retries=self.retries,
             rate_limited=self.rate_limited,
-            usage=msgspec.convert(dict(zip(_BUCKETS, self._used, strict=True)), Usage, strict=False),
+            usage=msgspec.convert(used, Usage),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
         )

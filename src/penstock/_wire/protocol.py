@@ -89,7 +89,8 @@ class Decoder(Protocol):
 
     Chunks that came before an error are given out first: `feed` then returns them and keeps the error in `failure`,
     which the next call raises; a caller that looks at it need not wait for more bytes. `done` says that the end was
-    announced ([DONE], message_stop), so nothing more is to be expected.
+    announced ([DONE], message_stop), so nothing more is to be expected; `complete` that all of the answer is there, of
+    which at most usage and the end are missing.
     """
 
     id: str | None
@@ -98,6 +99,9 @@ class Decoder(Protocol):
     cost_nano: int | None
     failure: CallError | None
     done: bool
+
+    @property
+    def complete(self) -> bool: ...
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take the next bytes and return the chunks that they complete.

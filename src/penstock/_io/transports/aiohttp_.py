@@ -14,6 +14,7 @@ from yarl import URL
 
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
+from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
 from ..watchdog import Watchdog
 
@@ -34,21 +35,25 @@ class AiohttpTransport:
 
     def __init__(self, *, connect_s: float) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
-        self._watchdog = Watchdog()
+        self.watchdog = Watchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: aiohttp.ClientSession | None = None
         self._pid = 0
+        self._closed = False
+        self.streams: set[AiohttpExchange] = set()
         self._urls: dict[tuple[str, str], URL] = {}
         self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
         if self._open is None or self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
+            if self._closed:
+                raise ConnectionFailed("the transport is closed; nothing was sent")
             # A session belongs to its loop and process: the next asyncio.run() and a forked child get their own.
             if self._open is not None:
                 self._open.detach()
             self._pid = os.getpid()
             self._loop = asyncio.get_running_loop()
-            self._watchdog = Watchdog()
+            self.watchdog = Watchdog()
             self._open = aiohttp.ClientSession(
                 connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -73,17 +78,23 @@ class AiohttpTransport:
             headers = {**headers, "Accept-Encoding": "identity"}
         session = self._session()
         try:
-            response = await self._watchdog.wait(_ask(session, outbound, url, headers, stream), until)
+            response = await self.watchdog.wait(_ask(session, outbound, url, headers, stream), until)
         except aiohttp.ConnectionTimeoutError as error:
             raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
             raise not_sent(target, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(target, error) from error
-        return AiohttpExchange(target, response, self._watchdog)
+        exchange = AiohttpExchange(target, response, self)
+        if stream:
+            self.streams.add(exchange)
+        return exchange
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also those in use."""
+        self._closed = True
+        for exchange in tuple(self.streams):
+            exchange.close()  # aiohttp would leave its reader waiting
         session, self._open = self._open, None
         if session is None:
             return
@@ -105,11 +116,11 @@ async def _ask(
 class AiohttpExchange:
     """The answer to one request."""
 
-    __slots__ = ("_response", "_target", "_watchdog", "headers", "status")
+    __slots__ = ("_response", "_target", "_transport", "headers", "status")
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, watchdog: Watchdog) -> None:
+    def __init__(self, target: Target, response: aiohttp.ClientResponse, transport: AiohttpTransport) -> None:
         self._target = target
-        self._watchdog = watchdog
+        self._transport = transport
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers  # finds names in any case
@@ -141,12 +152,13 @@ class AiohttpExchange:
         try:
             if self._response.content.at_eof():
                 return await self._response.read()  # it is all here
-            return await self._watchdog.wait(self._response.read(), until)
+            return await self._transport.watchdog.wait(self._response.read(), until)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it."""
+        self._transport.streams.discard(self)
         if self._response.connection is None:
             return  # aiohttp gave it back with the last byte
         if self._response.content.at_eof():
