@@ -59,14 +59,6 @@ class _OneWriteTLS(_OneWrite, HTTPSConnection):
     pass
 
 
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _OneWrite
-
-
-class _TLSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _OneWriteTLS
-
-
 class Urllib3Transport:
     """Connection pools shared by all threads; a blocked read answers Ctrl-C at once."""
 
@@ -94,13 +86,12 @@ class Urllib3Transport:
                 if proxy
                 else urllib3.PoolManager(maxsize=POOL_CONNECTIONS)
             )
-            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
             self._managers.append(manager)
             prefix = (url.path or "").rstrip("/")
             if proxy and url.scheme == "http":
                 prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
             pool = manager.connection_from_url(base_url)
-            pool.ConnectionCls = self.lines.tracked(pool.ConnectionCls)
+            pool.ConnectionCls = self.lines.tracked(_OneWriteTLS if pool.scheme == "https" else _OneWrite)
             return self._pools.setdefault(key, (pool, prefix))
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
