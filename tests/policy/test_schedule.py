@@ -180,7 +180,24 @@ def test_a_budget_with_nothing_under_way_stops_the_run() -> None:
     """Nobody is left who could settle for less."""
     planner = Planner(["a"])
     start(planner)
-    assert fail(planner, "a", over(40, held=90)) == "leave"
+    assert fail(planner, "a", over(40, spent=90)) == "leave"
+
+
+def test_a_budget_that_others_hold_is_asked_for_again() -> None:
+    """Each second, for five minutes from the first time on; an answer begins them anew."""
+    planner = Planner(["a"])
+    for now in (0.0, 200.0):
+        start(planner, now)
+        assert fail(planner, "a", over(40, held=90), now) == "again"
+        assert planner.pick(now) == Wait(now + 1.0)
+    start(planner, 250.0)
+    planner.answered("a")
+    for now in (400.0, 700.0):
+        start(planner, now)
+        assert fail(planner, "a", over(40, held=90), now) == "again"
+    start(planner, 701.5)
+    assert fail(planner, "a", over(40, held=90), 701.5) == "leave"
+    assert planner.reason == "budget"
 
 
 def test_a_shut_lane_is_tried_again_when_its_breaker_says() -> None:

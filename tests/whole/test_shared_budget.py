@@ -15,6 +15,7 @@ from penstock import Budget, Client
 from penstock.sim import Latency, SimConfig, SimServer
 from penstock.types import to_usd
 
+from ..cli import terminal
 from ..cli.terminal import penstock, results, write_rows
 
 MODEL = "openai:gpt-4o-mini"
@@ -176,3 +177,18 @@ def test_bulk_runs_share_a_file_and_have_a_budget_of_their_own(tmp_path: Path) -
         billed = sim.bill()["total_nano"]
     spent = account(tmp_path / "spend.db").spent_nano
     assert billed == spent <= 300_000
+
+
+def test_two_bulk_runs_at_once_wait_for_what_the_other_only_holds(tmp_path: Path) -> None:
+    """The cap pays for all rows but not for all their worst cases at once: both runs come to their end."""
+    write_rows(tmp_path / "in.jsonl", 30)
+    (tmp_path / "penstock.toml").write_text('[budget]\ntotal = "0.0006"\nfile = "spend.db"\n')
+    job = ("batch", "run", "in.jsonl", "--prompt", "Error or not? {log}", "-m", MODEL, "--max-tokens", "40")
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.02))) as sim:
+        runs = [terminal.start(*job, "-o", f"{name}.jsonl", sim=sim, folder=tmp_path) for name in ("one", "two")]
+        for run in runs:
+            _, said = run.communicate(timeout=WAIT_S)
+            assert run.returncode == 0, said
+        billed = sim.bill()["total_nano"]
+    assert account(tmp_path / "spend.db").spent_nano == billed <= 600_000
+    assert len(results(tmp_path / "one.jsonl")) == len(results(tmp_path / "two.jsonl")) == 30

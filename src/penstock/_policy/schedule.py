@@ -31,7 +31,10 @@ SAME_MAX: Final = 20
 """Rows that may fail in the same way before the first answer; then the run stops instead of burning all rows."""
 
 OUTAGE_S: Final = 300.0
-"""How long all lanes may be shut by their breakers before the run gives up; it can be resumed later."""
+"""How long all lanes may be shut by their breakers, or others may hold the rest of a budget, before the run gives up.
+
+It can be resumed later.
+"""
 
 NEVER_UP_S: Final = 60.0
 """The same before the first answer, when the address may simply be wrong."""
@@ -102,6 +105,7 @@ class Planner:
         self._same: tuple[str, int] = ("", 0)
         self._starved = False
         self._credit = 0
+        self._held_since: float | None = None
 
     @property
     def lanes(self) -> tuple[LaneCount, ...]:
@@ -152,6 +156,7 @@ class Planner:
         lane.answered += 1
         lane.fatal = 0
         lane.shut_since = None
+        self._held_since = None
         self._answered += 1
         self._credit += 2 if self._starved else 0
 
@@ -173,7 +178,7 @@ class Planner:
         self._credit += 1 if self._starved else 0
         match error:
             case BudgetExceeded():
-                return self._over_budget(error)
+                return self._over_budget(now, lane, error)
             case BudgetUnavailable():
                 self.stop("budget", error)
                 return "leave"
@@ -204,13 +209,19 @@ class Planner:
         self.in_flight -= 1
         return lane
 
-    def _over_budget(self, error: BudgetExceeded) -> Verdict:
+    def _over_budget(self, now: float, lane: _Lane, error: BudgetExceeded) -> Verdict:
         fits = error.needed_nano is not None and error.spent_nano + error.needed_nano <= error.cap_nano
         if fits and self.in_flight:
             # The rest is only held: what flies settles for less than its worst case, and that makes room again.
             self._starved = True
             self._credit = 0
             return "again"
+        if fits and error.held_nano:
+            # Others who share the budget hold it, and nothing here tells when they settle.
+            self._held_since = now if self._held_since is None else self._held_since
+            lane.paused_until = now + AGAIN_S
+            if now - self._held_since <= OUTAGE_S:
+                return "again"
         self.stop("budget", error)
         return "leave"
 
