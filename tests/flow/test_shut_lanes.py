@@ -163,3 +163,20 @@ def test_a_shut_lane_costs_the_limiter_no_turn(talk: Any) -> None:
     assert isinstance(client.ask(), BreakerOpen)
     limiter = client.client.lanes()[0].limiter
     assert (limiter.granted, limiter.in_flight, limiter.queued) == (1, 0, 0)
+
+
+@pytest.mark.prove(7)
+def test_two_hundred_calls_into_a_total_outage_make_at_most_1_2_attempts_each(talk: Any, record_property: Any) -> None:
+    """By the retry budget alone, with the breaker out of the way; with it they make far fewer."""
+    never = BreakerSettings(min_calls=1_000_000)
+    retry = RetryPolicy(base_s=0.0, unknown_outcomes=9)
+    down = talk([openai_error(500)] * 600, breaker=never, retry=retry)
+    for _ in range(200):
+        assert isinstance(down.ask(), ServerFault)
+    record_property("outage.attempts_per_call", down.sent / 200)
+    assert down.sent <= 1.2 * 200
+    slow = BreakerSettings(open_s=60.0)
+    guarded = talk([openai_error(500)] * 600, breaker=slow, retry=ONCE)
+    for _ in range(200):
+        assert isinstance(guarded.ask(), ServerFault | BreakerOpen)
+    assert guarded.sent <= 0.2 * 200
