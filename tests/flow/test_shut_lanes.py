@@ -119,6 +119,7 @@ def test_a_mended_key_recovers_with_its_first_probe(talk: Any) -> None:
     clock.at += 5.0
     assert client.ask() == "mended"
     assert client.ask(NANO) == "again"
+    assert [lane.account.state for lane in client.client.lanes()] == ["closed", "closed"]
 
 
 def test_a_missing_model_says_nothing_of_the_credential(talk: Any) -> None:
