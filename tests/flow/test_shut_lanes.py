@@ -13,13 +13,14 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     NotFound,
+    Overloaded,
     PenstockError,
     QuotaExhausted,
     ServerFault,
 )
 from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
 
-from .colours import KEYS, anthropic_reply, openai_error, openai_reply
+from .colours import KEYS, anthropic_reply, openai_error, openai_events, openai_reply
 
 MINI, NANO, CLAUDE = "openai:gpt-4o-mini", "openai:gpt-4.1-nano", "anthropic:claude-haiku-4-5"
 SOON = BreakerSettings(min_calls=1, open_s=0.05, open_max_s=0.4)
@@ -181,3 +182,40 @@ def test_two_hundred_calls_into_a_total_outage_make_at_most_1_2_attempts_each(ta
     for _ in range(200):
         assert isinstance(guarded.ask(), ServerFault | BreakerOpen)
     assert guarded.sent <= 0.2 * 200
+
+
+class Late(list[bytes]):
+    """The pieces of a stream whose answer lets some seconds pass."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        super().__init__(openai_events("late"))
+        self._clock = clock
+        self._seconds = seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._clock.at += self._seconds
+        return super().__iter__()
+
+
+def test_the_first_output_of_a_stream_is_what_the_slow_rule_looks_at() -> None:
+    """Through the whole client: twenty as usual, then one that is late, and the lane is shut."""
+    clock = ManualClock()
+    answers = [Scripted(body=Late(clock, 0.1)) for _ in range(20)] + [Scripted(body=Late(clock, 1.0))]
+    slow = BreakerSettings(slow_factor=3.0, min_calls=1)
+    with Client(
+        transport=ScriptedTransport(answers), keys=KEYS, config=False, env={}, breaker=slow, clock=clock
+    ) as client:
+        for number in range(21):
+            clock.at += 60.0 * (number == 20)
+            with client.stream("hi", model=MINI) as stream:
+                assert "".join(stream.text) == "late"
+        assert "first output later than 3 times the usual 0.10 s" in client.lanes()[0].breaker.reason
+
+
+def test_faults_of_a_local_server_reach_its_cap(talk: Any) -> None:
+    """Two of them and it is asked one thing at a time."""
+    client = talk([openai_error(503), openai_error(503)], breaker=BreakerSettings())
+    assert isinstance(client.ask("vllm:m"), Overloaded)
+    assert client.client.lanes()[0].limiter.in_flight_cap == 2
+    assert isinstance(client.ask("vllm:m"), Overloaded)
+    assert client.client.lanes()[0].limiter.in_flight_cap == 1
