@@ -42,11 +42,15 @@ TransportT = TypeVar("TransportT")
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
-    """The state of one lane, for people: 'provider:model', its limiter and its breaker."""
+    """The state of one lane, for people: 'provider:model', its limiter and its breaker.
+
+    `account` is the breaker that it shares with all lanes of its credential.
+    """
 
     name: str
     limiter: LimiterState
     breaker: BreakerState
+    account: BreakerState
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -250,7 +254,7 @@ class _Client(Generic[GateT, TransportT]):
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return the state of the lanes used so far."""
         return tuple(
-            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot())
+            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot(), state.account.snapshot())
             for state in self._gate.lanes()
         )
 

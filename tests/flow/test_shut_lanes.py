@@ -13,13 +13,14 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     NotFound,
+    Overloaded,
     PenstockError,
     QuotaExhausted,
     ServerFault,
 )
 from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
 
-from .colours import KEYS, anthropic_reply, openai_error, openai_reply
+from .colours import KEYS, anthropic_reply, openai_error, openai_events, openai_reply
 
 MINI, NANO, CLAUDE = "openai:gpt-4o-mini", "openai:gpt-4.1-nano", "anthropic:claude-haiku-4-5"
 SOON = BreakerSettings(min_calls=1, open_s=0.05, open_max_s=0.4)
@@ -119,6 +120,7 @@ def test_a_mended_key_recovers_with_its_first_probe(talk: Any) -> None:
     clock.at += 5.0
     assert client.ask() == "mended"
     assert client.ask(NANO) == "again"
+    assert [lane.account.state for lane in client.client.lanes()] == ["closed", "closed"]
 
 
 def test_a_missing_model_says_nothing_of_the_credential(talk: Any) -> None:
@@ -163,3 +165,57 @@ def test_a_shut_lane_costs_the_limiter_no_turn(talk: Any) -> None:
     assert isinstance(client.ask(), BreakerOpen)
     limiter = client.client.lanes()[0].limiter
     assert (limiter.granted, limiter.in_flight, limiter.queued) == (1, 0, 0)
+
+
+@pytest.mark.prove(7)
+def test_two_hundred_calls_into_a_total_outage_make_at_most_1_2_attempts_each(talk: Any, record_property: Any) -> None:
+    """By the retry budget alone, with the breaker out of the way; with it they make far fewer."""
+    never = BreakerSettings(min_calls=1_000_000)
+    retry = RetryPolicy(base_s=0.0, unknown_outcomes=9)
+    down = talk([openai_error(500)] * 600, breaker=never, retry=retry)
+    for _ in range(200):
+        assert isinstance(down.ask(), ServerFault)
+    record_property("outage.attempts_per_call", down.sent / 200)
+    assert down.sent <= 1.2 * 200
+    slow = BreakerSettings(open_s=60.0)
+    guarded = talk([openai_error(500)] * 600, breaker=slow, retry=ONCE)
+    for _ in range(200):
+        assert isinstance(guarded.ask(), ServerFault | BreakerOpen)
+    assert guarded.sent <= 0.2 * 200
+
+
+class Late(list[bytes]):
+    """The pieces of a stream whose answer lets some seconds pass."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        super().__init__(openai_events("late"))
+        self._clock = clock
+        self._seconds = seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._clock.at += self._seconds
+        return super().__iter__()
+
+
+def test_the_first_output_of_a_stream_is_what_the_slow_rule_looks_at() -> None:
+    """Through the whole client: twenty as usual, then one that is late, and the lane is shut."""
+    clock = ManualClock()
+    answers = [Scripted(body=Late(clock, 0.1)) for _ in range(20)] + [Scripted(body=Late(clock, 1.0))]
+    slow = BreakerSettings(slow_factor=3.0, min_calls=1)
+    with Client(
+        transport=ScriptedTransport(answers), keys=KEYS, config=False, env={}, breaker=slow, clock=clock
+    ) as client:
+        for number in range(21):
+            clock.at += 60.0 * (number == 20)
+            with client.stream("hi", model=MINI) as stream:
+                assert "".join(stream.text) == "late"
+        assert "first output later than 3 times the usual 0.10 s" in client.lanes()[0].breaker.reason
+
+
+def test_faults_of_a_local_server_reach_its_cap(talk: Any) -> None:
+    """Two of them and it is asked one thing at a time."""
+    client = talk([openai_error(503), openai_error(503)], breaker=BreakerSettings())
+    assert isinstance(client.ask("vllm:m"), Overloaded)
+    assert client.client.lanes()[0].limiter.in_flight_cap == 2
+    assert isinstance(client.ask("vllm:m"), Overloaded)
+    assert client.client.lanes()[0].limiter.in_flight_cap == 1
