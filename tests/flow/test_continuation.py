@@ -161,6 +161,17 @@ def test_a_tool_call_is_never_continued(colour: str) -> None:
 
 
 @both
+def test_text_after_a_tool_call_is_not_continued_either(colour: str) -> None:
+    """The call would have to be joined as well."""
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "grep", "arguments": "{}"}}
+    event = json.dumps({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+    pieces: list[bytes | BaseException] = [f"data: {event}\n\n".encode(), *openai_events("And then", done=False), CUT]
+    outcome = go(colour, Scripted(body=pieces), whole("never"))
+    assert isinstance(outcome.error, StreamInterrupted)
+    assert len(outcome.transport.sent) == 1
+
+
+@both
 @pytest.mark.parametrize(
     ("pieces", "options"),
     [

@@ -77,6 +77,11 @@ class Trail:
         costs = [attempt.cost_nano for attempt in self.attempts]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the newest attempt that counts ended well."""
+        return self.last is not None and self.last.error is None
+
     def last_lane(self) -> Lane:
         """Return the lane of the last attempt."""
         assert self.last is not None
