@@ -376,7 +376,7 @@ def test_a_first_attempt_that_fails_early_is_retried_and_not_hedged(colour: str)
 @streams
 def test_a_deadline_ends_both(colour: str, stream: bool) -> None:
     """Neither answers in time."""
-    raced = race(colour, Act(reply(stream), None), Act(reply(stream), None), stream=stream, deadline_s=0.05)
+    raced = race(colour, Act(reply(stream), None), Act(reply(stream), None), stream=stream, deadline_s=0.2)
     assert isinstance(raced.error, TimeoutError)
     assert raced.outcomes() == ["total_timeout", "total_timeout"]
 
@@ -473,7 +473,7 @@ def test_a_hedge_that_the_budget_cannot_hold_is_not_sent(colour: str) -> None:
 def test_a_hedge_is_paid_out_of_the_retry_budget(colour: str) -> None:
     """Which is empty after 35 of them: in an outage nothing is doubled."""
     settings: Any = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1), "hedge": SOON}
-    settings |= {"timeouts": Timeouts(total_s=0.012)}
+    settings |= {"timeouts": Timeouts(total_s=0.04), "hedge": Hedge(after_s=0.001)}
     acts = [Act(reply(False), None)] * 90
 
     async def ask_async() -> int:

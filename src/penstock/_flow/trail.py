@@ -18,12 +18,13 @@ _FIRST_ALONE = Past(alone=True)
 class Trail:
     """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated."""
 
+    hedged = False
+    joint: Joint | None = None
+
     def __init__(self, order: Order) -> None:
         self.order = order
         self.attempts: list[Attempt] = []
         self.emitted = False
-        self.hedged = False
-        self.joint: Joint | None = None
         self._unknowns = 0
         self._limited = 0
         self._retry_cost = 0
