@@ -204,8 +204,7 @@ class _Client(Generic[GateT, TransportT]):
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
-        hedge = options.get("hedge", self._hedge)
-        return Order(
+        order = Order(
             request=asked,
             lanes=lanes,
             stream=stream,
@@ -219,8 +218,17 @@ class _Client(Generic[GateT, TransportT]):
             deadline=None if within is None else now + within,
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
-            hedge_after_s=None if hedge is None else self._patience(hedge, lanes[0], stream),
-            continuations=_continuations(options, stream),
+        )
+        if self._hedge is not None or "hedge" in options or "continuations" in options:
+            return self._with_extras(order, options)
+        return order
+
+    def _with_extras(self, order: Order, options: Options) -> Order:
+        hedge = options.get("hedge", self._hedge)
+        return msgspec.structs.replace(
+            order,
+            hedge_after_s=None if hedge is None else self._patience(hedge, order.lanes[0], order.stream),
+            continuations=_continuations(options, order.stream),
         )
 
     def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from penstock import BreakerSettings, Budget, Chunk, Response, Usage
 from penstock._flow.seam import INSTRUCTION, OVERLAP_MIN, Joint
-from penstock.errors import ConfigError, ConnectionFailed, OutcomeUnknown, PenstockError, StreamInterrupted
+from penstock.errors import (
+    ClientClosed,
+    ConfigError,
+    ConnectionFailed,
+    OutcomeUnknown,
+    PenstockError,
+    StreamInterrupted,
+)
 from penstock.testing import Scripted
 from penstock.types import Choice, Seam, Text
 
@@ -161,6 +168,17 @@ def test_a_tool_call_is_never_continued(colour: str) -> None:
 
 
 @both
+def test_text_after_a_tool_call_is_not_continued_either(colour: str) -> None:
+    """The call would have to be joined as well."""
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "grep", "arguments": "{}"}}
+    event = json.dumps({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+    pieces: list[bytes | BaseException] = [f"data: {event}\n\n".encode(), *openai_events("And then", done=False), CUT]
+    outcome = go(colour, Scripted(body=pieces), whole("never"))
+    assert isinstance(outcome.error, StreamInterrupted)
+    assert len(outcome.transport.sent) == 1
+
+
+@both
 @pytest.mark.parametrize(
     ("pieces", "options"),
     [
@@ -230,6 +248,14 @@ def test_a_continuation_that_is_refused_raises_what_came(colour: str) -> None:
     assert isinstance(outcome.error, StreamInterrupted)
     assert isinstance(outcome.error.__cause__, PenstockError)
     assert outcome.error.partial.text == "one "
+    assert len(outcome.error.attempts) == 2
+
+
+@both
+def test_a_client_that_is_closed_under_a_continuation_says_so(colour: str) -> None:
+    """What came is on the stream; nothing broke but by the caller's own hand."""
+    outcome = go(colour, broken("one "), Scripted(error=ClientClosed("closed")))
+    assert isinstance(outcome.error, ClientClosed)
     assert len(outcome.error.attempts) == 2
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from penstock import AsyncClient, Budget, Client, Hedge, RetryPolicy, Timeouts
+from penstock import AsyncClient, Budget, Client, Hedge, Limits, RetryPolicy, Timeouts
 from penstock._flow.effects import Expired
 from penstock._io.http import Target
 from penstock._policy.hedge import ENOUGH, Latencies
@@ -32,6 +33,7 @@ class Act(msgspec.Struct):
     answer: Scripted
     after: int | None = 0
     at_read: bool = False
+    late_s: float = 0.0
 
 
 class _Play:
@@ -104,6 +106,7 @@ class SyncPlay(_Play):
         with self._changed:
             act = self.next(outbound)
             self._changed.notify_all()
+        time.sleep(act.late_s)
         if not act.at_read:
             self.wait(act.after, until)
         if act.answer.error is not None:
@@ -150,6 +153,7 @@ class AsyncPlay(_Play):
         act = self.next(outbound)
         async with self._changed:
             self._changed.notify_all()
+        await asyncio.sleep(act.late_s)
         if not act.at_read:
             await self.wait(act.after, until)
         if act.answer.error is not None:
@@ -174,8 +178,6 @@ class AsyncPlay(_Play):
 
 def now() -> float:
     """Return the time as the gate sees it."""
-    import time
-
     return time.monotonic()
 
 
@@ -234,7 +236,7 @@ def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, opti
             raced.response = chunks.response
         else:
             raced.response = raced.client.complete("hi", **options)
-    except PenstockError as error:
+    except (PenstockError, ZeroDivisionError, RuntimeError) as error:
         raced.error = error
     if helper is not None:
         helper.join()
@@ -267,7 +269,7 @@ async def _async(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: An
         await (raced.client.close() if meanwhile is closing else meanwhile(task))
     try:
         await task
-    except (PenstockError, asyncio.CancelledError) as error:
+    except (PenstockError, ZeroDivisionError, asyncio.CancelledError) as error:
         raced.error = error
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return raced
@@ -374,7 +376,7 @@ def test_a_first_attempt_that_fails_early_is_retried_and_not_hedged(colour: str)
 @streams
 def test_a_deadline_ends_both(colour: str, stream: bool) -> None:
     """Neither answers in time."""
-    raced = race(colour, Act(reply(stream), None), Act(reply(stream), None), stream=stream, deadline_s=0.05)
+    raced = race(colour, Act(reply(stream), None), Act(reply(stream), None), stream=stream, deadline_s=0.2)
     assert isinstance(raced.error, TimeoutError)
     assert raced.outcomes() == ["total_timeout", "total_timeout"]
 
@@ -408,6 +410,39 @@ def test_a_cancel_of_the_caller_ends_both(stream: bool, cancels: int) -> None:
 
 
 @both
+@streams
+def test_a_hedge_that_still_waits_for_its_turn_is_called_back(colour: str, stream: bool) -> None:
+    """A lane that is full has no room for it; nobody waits for that once the first one answers."""
+    settings = {"limits": Limits(concurrency=1)}
+    raced = race(colour, Act(reply(stream), late_s=0.03), stream=stream, client=settings)
+    assert raced.response is not None, raced.error
+    assert raced.text == "hello" if stream else raced.response.text == "hello"
+    assert [attempt.sent for attempt in raced.response.attempts] == [True, False]
+    assert raced.client.usage().attempts == 1
+
+
+@both
+@streams
+def test_a_bug_in_one_of_them_surfaces_and_settles_both(colour: str, stream: bool) -> None:
+    """Whether the other is under way, or at its first output in the same instant."""
+    for other in [Act(reply(stream), None)] + [Act(reply(stream), 2)] * 10:
+        raced = race(colour, Act(Scripted(error=ZeroDivisionError("bug")), 2), other, stream=stream)
+        assert isinstance(raced.error, ZeroDivisionError) or raced.response.text == "hello"
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt that was about to be sent is settled."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    raced = race("sync", Act(reply(False)))
+    assert isinstance(raced.error, RuntimeError)
+    assert raced.play.sent == []
+
+
+@both
 def test_a_stream_that_breaks_after_it_won_is_interrupted(colour: str) -> None:
     """A race is over with the first output; nothing is repeated after it."""
     broken = Scripted(body=[*openai_events("some", done=False), OutcomeUnknown("cut")])
@@ -438,7 +473,7 @@ def test_a_hedge_that_the_budget_cannot_hold_is_not_sent(colour: str) -> None:
 def test_a_hedge_is_paid_out_of_the_retry_budget(colour: str) -> None:
     """Which is empty after 35 of them: in an outage nothing is doubled."""
     settings: Any = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1), "hedge": SOON}
-    settings |= {"timeouts": Timeouts(total_s=0.012)}
+    settings |= {"timeouts": Timeouts(total_s=0.04), "hedge": Hedge(after_s=0.001)}
     acts = [Act(reply(False), None)] * 90
 
     async def ask_async() -> int:

@@ -16,7 +16,7 @@ from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, lowered, prepare
-from .effects import Flow, Lane, Past, Permit, Reserve, Settle, Sleep
+from .effects import Abandoned, Flow, Lane, Past, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
 from .hedge import Verdict, hedged
 from .trail import Trail
@@ -78,6 +78,8 @@ def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict
             if hold.max_tokens is not None:
                 request = lowered(request, record, hold)
         record.admission = yield Permit(record)
+        if trail.hedged and trail.answered:
+            raise Abandoned  # the attempt beside this one answered while it waited for its turn
         yield from exchange(order, record, request)
     except PenstockError as error:
         failed = record.error = error

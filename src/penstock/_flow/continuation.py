@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import CallError, PenstockError, StreamInterrupted
+from ..errors import CallError, ClientClosed, PenstockError, StreamInterrupted
 from ..types import Reasoning, Request, Response, Text
 from .accounting import Order
 from .call import call
@@ -28,7 +28,7 @@ def continued(order: Order, trail: Trail) -> Flow[Response]:
             rest = joint.flush()
             if rest:
                 yield Emit(rest)
-            if joint.before is not None and not isinstance(error, StreamInterrupted):
+            if joint.before is not None and not isinstance(error, StreamInterrupted | ClientClosed):
                 raise _failed(error, trail) from error
             if left == 0 or not isinstance(error, StreamInterrupted) or not _continuable(order.request, error):
                 raise

@@ -9,7 +9,7 @@ import msgspec
 
 from .._policy.retry import GiveUp, Retry
 from ..errors import PenstockError
-from .effects import Effect, End, Flow, Lane, Parallel, Past, Send, SpendRetry
+from .effects import Abandoned, Effect, End, Flow, Lane, Parallel, Past, Send, SpendRetry
 from .trail import Trail
 
 T = TypeVar("T")
@@ -77,7 +77,10 @@ def _paid(second: Callable[[Past], Flow[Verdict]], lane: Lane, trail: Trail) -> 
     if not (yield SpendRetry(lane)):
         return None
     past = trail.past()
-    return (yield from second(msgspec.structs.replace(past, attempts=past.attempts + 1)))
+    try:
+        return (yield from second(msgspec.structs.replace(past, attempts=past.attempts + 1)))
+    except Abandoned:
+        return None
 
 
 def _thrown(flow: Flow[Any], error: BaseException) -> Flow[None]:

@@ -17,12 +17,13 @@ _FIRST_ALONE = Past()
 class Trail:
     """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated."""
 
+    hedged = False
+    joint: Joint | None = None
+
     def __init__(self, order: Order) -> None:
         self.order = order
         self.attempts: list[Attempt] = []
         self.emitted = False
-        self.hedged = False
-        self.joint: Joint | None = None
         self._unknowns = 0
         self._limited = 0
         self._shut = 0
@@ -85,6 +86,11 @@ class Trail:
             return self.attempts[0].cost_nano
         costs = [attempt.cost_nano for attempt in self.attempts]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the newest attempt that counts ended well."""
+        return self.last is not None and self.last.error is None
 
     def last_lane(self) -> Lane:
         """Return the lane of the last attempt."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from .._flow.effects import Emit, End, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
-from .race import Race
+from .race import OneAtATime, Race
 from .run import Run
 
 
@@ -71,7 +72,8 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
     def _race(self, effect: Parallel) -> tuple[End, ...]:
         transport: Any = self._transport
         race = Race(effect, self._gate, transport.lines)
-        runs = [self.branch(flow) for flow in effect.flows]
+        lock = threading.Lock()
+        runs = [self.branch(OneAtATime(flow, lock)) for flow in effect.flows]
         try:
             for run in runs:
                 race.begin(run)

@@ -105,6 +105,8 @@ class AsyncGate(Gate):
 
     async def sleep(self, seconds: float) -> None:
         """Wait, or until the client is closed."""
+        if self.closed:
+            return
         turn = _Turn()
         timer = asyncio.get_running_loop().call_later(seconds, turn.come)
         try:

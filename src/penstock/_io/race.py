@@ -6,7 +6,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from .._flow.effects import Abandoned, Parallel
+from .._flow.effects import Abandoned, Effect, Flow, Parallel
 from ..types import Chunk
 from .parking import ThreadGate
 
@@ -36,6 +36,24 @@ class Runner(Protocol):
     def step(self) -> list[Chunk] | None:
         """Perform effects until chunks are shown or the flow ended."""
         ...
+
+
+class OneAtATime:
+    """A flow of a race: one computes at a time, since they share the trail of their call; none waits in it."""
+
+    def __init__(self, flow: Flow[Any], lock: threading.Lock) -> None:
+        self._flow = flow
+        self._lock = lock
+
+    def send(self, answer: Any) -> Effect:
+        """Go on with the answer to the last effect."""
+        with self._lock:
+            return self._flow.send(answer)
+
+    def throw(self, error: BaseException) -> Effect:
+        """Go on with an error in place of an answer."""
+        with self._lock:
+            return self._flow.throw(error)
 
 
 class Race:

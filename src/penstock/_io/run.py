@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from .._flow.accounting import Order
 from .._flow.call import call
 from .._flow.continuation import continued
-from .._flow.effects import Abandoned, Emit, End, Flow, Settle, Settled
+from .._flow.effects import Abandoned, Emit, End, Settle, Settled
 from .._flow.trail import Trail
 from ..types import Chunk, Response
 from .gate import Gate
@@ -29,17 +29,18 @@ class Closable(Protocol):
 class Run(Generic[GateT, TransportT]):
     """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one."""
 
+    stopped = False
+    _beside = False
+
     def __init__(self, order: Order, gate: GateT, transport: TransportT, targets: dict[str, Target]) -> None:
         self.trail = Trail(order)
         self.ended = False
-        self.stopped = False
         self.response: Response | None = None
         self._order = order
         self._flow = (continued if order.continuations else call)(order, self.trail)
         self._gate = gate
         self._transport = transport
         self._targets = targets
-        self._beside = False
         self._open: Closable | None = None
         self._answer: Any = None
 
@@ -60,8 +61,8 @@ class Run(Generic[GateT, TransportT]):
             pass
         self._end(None)
 
-    def branch(self, flow: Flow[Any]) -> Self:
-        """Return a run of a flow that this one performs side by side with others."""
+    def branch(self, flow: Any) -> Self:
+        """Return a run of a flow (anything with `send` and `throw`) that this one performs side by side with others."""
         twin = copy.copy(self)
         twin._flow, twin._open, twin._answer, twin._beside = flow, None, None, True
         return twin
