@@ -91,7 +91,7 @@ MISHAPS: Final[dict[str, tuple[Mishap, ...]]] = {
     "usage": (_one("usage", f.WrongUsage(factor=2), honest=False), _one("usage", f.NoUsage(), honest=False)),
 }
 
-ALL: Final = tuple(MISHAPS)
+ALL: Final = tuple(kind for kind in MISHAPS if kind != "patience")
 HONEST: Final = tuple(kind for kind in ALL if kind != "usage")
 TOO_MANY: Final = ("429",)
 SICK: Final = ("500", "502", "503", "overloaded", "stall", "unreachable", "reset")

@@ -18,7 +18,7 @@ PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "normal", "batch")
 OPENAI: Final = "openai:gpt-4o-mini"
 ANTHROPIC: Final = "anthropic:claude-haiku-4-5"
 UNPRICED: Final = "openai:house-model"
-WORDS: Final = (1, 1, 3, 10, 10, 30, 100, 1000)  # of a prompt: sizes differ by a thousand
+WORDS: Final = (1, 1, 1, 3, 3, 10, 10, 30, 100, 1000)  # of a prompt: sizes differ by a thousand
 STRIKES: Final = 4  # attempts of a call that something is drawn for
 
 
@@ -112,20 +112,29 @@ class Outage(NamedTuple):
     mishap: Mishap
 
 
-class Schedule:
-    """Everything that the seed draws, and the director that deals it out. `calls` and `faults` cut it short."""
+class Cut(NamedTuple):
+    """What of a schedule is played: these calls, the first so many faults and happenings; None for all."""
 
-    def __init__(self, scenario: Scenario, seed: int, *, calls: int | None = None, faults: int | None = None) -> None:
+    calls: tuple[int, ...] | None = None
+    faults: int | None = None
+    happenings: int | None = None
+
+
+class Schedule:
+    """Everything that the seed draws, whatever is cut away afterwards, and the faults as they are dealt out."""
+
+    def __init__(self, scenario: Scenario, seed: int, cut: Cut | None = None) -> None:
+        cut = cut or Cut()
         self.scenario = scenario
         self.seed = seed
         self.dealt = 0
-        self._left = 10**9 if faults is None else faults
+        self._left = 10**9 if cut.faults is None else cut.faults
         self.span_s = scenario.minutes * 60
         dice = Random(f"{scenario.name}/{seed}")
         self.outages = self._outages(dice)
-        self.happenings = self._happenings(dice)
+        self.happenings = self._happenings(dice)[: cut.happenings]
         drawn = [self._call(number, Random(dice.getrandbits(64))) for number in range(scenario.calls)]
-        self.calls = drawn if calls is None else drawn[:calls]
+        self.calls = drawn if cut.calls is None else [drawn[number] for number in cut.calls]
         self._by_number = {call.number: call for call in self.calls}
         self._attempts: dict[int, int] = {}
         self._travel = Random(dice.getrandbits(64))

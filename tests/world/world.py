@@ -26,7 +26,7 @@ SMALL_SWITCH: Final = 0.05  # chance that a thread loses its turn before a line,
 KEYS: Final = {"openai": "sk-world", "anthropic": "sk-world"}
 URLS: Final = {"openai": "http://world/v1", "anthropic": "http://world"}
 TIMEOUTS: Final = Timeouts(first_token_s=20.0, idle_s=10.0, total_s=60.0)
-FILLER: Final = "why did the payment service restart "
+FILLER: Final = "why "
 
 
 class WorldClock:

@@ -1,0 +1,85 @@
+"""The kinds of world that are played, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from penstock import Budget
+
+from .mishaps import HONEST, SICK, TOO_MANY
+from .schedule import WORDS, Scenario
+
+_STORM: Final = Scenario(
+    name="storm",
+    calls=1500,
+    minutes=15,
+    faults=0.3,
+    cancels=0.05,
+    abandons=0.05,
+    deadlines=0.4,
+    unbounded=0.1,
+    anthropic=0.4,
+    fallbacks=True,
+    words=WORDS,
+    rpm=600,
+    tpm=600_000,
+    outages=2,
+)
+_MONEY: Final = Scenario(
+    name="budget",
+    calls=1000,
+    minutes=1,
+    faults=0.3,
+    kinds=HONEST,
+    cancels=0.1,
+    abandons=0.1,
+    deadlines=0.2,
+    unbounded=0.1,
+    unpriced=0.05,
+    anthropic=0.2,
+    words=(3, 30),
+    budget=Budget(total="0.03", daily="0.02", per_call="0.01"),
+)
+_TORN: Final = replace(
+    _STORM,
+    name="torn",
+    colour="threads",
+    torn=True,
+    calls=60,
+    minutes=0.2,
+    cancels=0.1,
+    anthropic=0.1,
+    words=(3,),
+    rpm=60,
+    concurrency=8,
+    outages=0,
+    budget=Budget(total="0.005"),
+    kinds=HONEST,
+)
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(name="calm", calls=7000, minutes=1, rpm=600),
+        Scenario(name="calm-threads", colour="threads", calls=1500, minutes=0.5, rpm=300),
+        Scenario(name="crowd", calls=5000, minutes=0.01, concurrency=200, streams=0.2),
+        Scenario(name="shared", calls=4000, minutes=1, rpm=600, processes=2, cancels=0.05),
+        Scenario(name="tokens", calls=1500, minutes=2, tpm=300_000, words=WORDS, unbounded=0.1),
+        Scenario(name="twice", calls=3500, minutes=0.5, rpm=600, told=2.0),
+        Scenario(name="silent", calls=7000, minutes=1, rpm=600, told=2.0, silent=True),
+        Scenario(name="unknown", calls=3500, minutes=0.5, rpm=600, told=None),
+        Scenario(name="turns", calls=4000, minutes=8, rpm=600, turns=4),
+        Scenario(name="throttled", calls=1000, minutes=4, faults=0.3, kinds=TOO_MANY, rpm=1200),
+        Scenario(name="sick", calls=2000, minutes=20, faults=0.2, kinds=SICK, outages=6, outage_s=60, cancels=0.05),
+        Scenario(name="outage", calls=400, minutes=2, faults=1.0, kinds=("500",)),
+        _STORM,
+        replace(_STORM, name="storm-threads", colour="threads", calls=800, minutes=8),
+        replace(_STORM, name="jumps", calls=800, jumps=6, budget=Budget(daily="0.30")),
+        replace(_STORM, name="impatience", calls=300, kinds=("patience", "429"), deadlines=0.7, outages=0),
+        _TORN,
+        _MONEY,
+        replace(_MONEY, name="budget-threads", colour="threads", calls=400),
+        replace(_MONEY, name="crash", calls=800, processes=2, crashes=6),
+    )
+}
