@@ -26,6 +26,7 @@ from .schedule import UNPRICED, Call, Schedule
 from .scheduler import Timeline
 
 LATE_S: Final = 0.05
+WINDOW_S: Final = 60.0
 EXACT_S: Final = 1e-6
 MOST_VIOLATIONS: Final = 20  # one of them is enough
 UNKNOWN: Final = {"outcome_unknown", "first_token_timeout", "idle_timeout", "total_timeout", "server_fault"}
@@ -70,6 +71,7 @@ class Story:
         self.visits: dict[str, list[int]] = defaultdict(list)  # statuses by model
         self.not_before: dict[str, float] = {}
         self.hopeless: dict[str, str] = {}
+        self.wrong: str | None = None  # the model that said so
 
 
 class Referee:
@@ -89,6 +91,7 @@ class Referee:
         self._flow = flow
         self._billed: dict[str, tuple[int, bool]] = {}
         self._told: list[tuple[str, int, bool]] = []
+        self._turns = [happening.at for happening in schedule.happenings if happening.kind == "turn"]
         self._tasks = self.scenario.colour == "tasks"
 
     def say(self, rule: str, what: str) -> None:
@@ -116,6 +119,8 @@ class Referee:
             self.say("nothing is repeated after output", f"call {number} was sent again")
         if model in story.hopeless:
             self.say("what cannot be helped is sent once", f"call {number} came again after {story.hopeless[model]}")
+        if story.wrong is not None and story.wrong != model:
+            self.say("the caller's faults never fall back", f"call {number} went on to {model}")
         if now < story.not_before.get(model, 0.0) - EXACT_S:
             early_s = story.not_before[model] - now
             self.say("never earlier than Retry-After", f"call {number} came {early_s:.3f} s early")
@@ -131,10 +136,13 @@ class Referee:
                 story.not_before[model] = now + mishap.told_s
             if mishap.final:
                 story.hopeless[model] = mishap.kind
+                story.wrong = model if mishap.kind == "wrong" else story.wrong
 
     def _check_limit(self, number: int, plan: Plan, now: float) -> None:
         own = plan.fault_label.startswith("limit:")
         self.own_429s += own
+        if own and self._turns and not any(turn <= now <= turn + WINDOW_S for turn in self._turns):
+            self.say("a new limit is obeyed within a window", f"call {number} met {plan.fault_label}")
         if not self.scenario.true_limits:
             return
         if own:
@@ -209,8 +217,9 @@ class Referee:
                 continue
             if scope.spent_nano + scope.held_nano > scope.cap_nano:
                 self.say("settled + held <= cap", f"{scope.name}: {scope.spent_nano} + {scope.held_nano}")
-            if scope.name == "total" and side.billed_nano > scope.cap_nano:
-                self.say("the bill never exceeds the cap", f"{side.billed_nano} of {scope.cap_nano}")
+            whole = scope.name == "total" or not self.scenario.jumps  # no world lasts longer than its day
+            if whole and side.billed_nano > scope.cap_nano:
+                self.say("the bill never exceeds the cap", f"{side.billed_nano} of {scope.name} {scope.cap_nano}")
 
     def _check_turn(self, story: Story, record: Record, admission: Admission) -> None:
         side, ticket, lane = story.side, record.ticket, record.lane.id
@@ -307,6 +316,9 @@ class Referee:
                 self.cut_billed_nano += billed_nano
             elif honest and cost_nano != billed_nano:
                 self.say("what was reported is what is billed", f"{request_id}: {cost_nano} for {billed_nano}")
+        most = self.scenario.most_per_call
+        if most is not None and self.reached > most * len(self.schedule.calls) >= 200:
+            self.say("an outage is not made worse", f"{self.reached} attempts for {len(self.schedule.calls)} calls")
         for context in stray:
             self.say("nothing goes astray", str(context.get("exception") or context.get("message")))
 

@@ -55,7 +55,8 @@ MISHAPS: Final[dict[str, tuple[Mishap, ...]]] = {
     "502": (_one("502", f.Html()), _one("502", f.Status(status=504)), _one("502", f.Error200())),
     "503": (_one("503", f.Status(status=503)), _one("503", f.Status(status=503, retry_after="3"), 3.0)),
     "overloaded": (_one("overloaded", f.Overloaded()), _one("overloaded", f.Overloaded(retry_after="1"), 1.0)),
-    "final": tuple(_one("final", f.Status(status=status), final=True) for status in (400, 403, 404, 413, 422)),
+    "wrong": tuple(_one("wrong", f.Status(status=status), final=True) for status in (400, 404, 413, 422)),
+    "forbidden": (_one("forbidden", f.Status(status=403), final=True),),
     "quota": (_one("quota", f.Quota(), final=True),),
     "key": (_one("key", f.KeyRejected(), final=True),),
     "reset": (
@@ -69,6 +70,12 @@ MISHAPS: Final[dict[str, tuple[Mishap, ...]]] = {
         _one("stall", f.Stall()),
         _one("stall", f.Stall(seconds=5)),
         _one("stall", f.Stall(when="mid_stream", after_chunks=2)),
+    ),
+    "midway": (
+        _one("midway", f.Reset(when="mid_stream", after_chunks=4)),
+        _one("midway", f.Truncate(after_chunks=4)),
+        _one("midway", f.ErrorEvent(after_chunks=4)),
+        _one("midway", f.Stall(when="mid_stream", after_chunks=4)),
     ),
     "trickle": (_one("trickle", f.SlowBytes(piece=150, every_s=0.5)),),
     "cut": (
@@ -93,5 +100,6 @@ MISHAPS: Final[dict[str, tuple[Mishap, ...]]] = {
 
 ALL: Final = tuple(kind for kind in MISHAPS if kind != "patience")
 HONEST: Final = tuple(kind for kind in ALL if kind != "usage")
+MIDWAY: Final = ("midway",)
 TOO_MANY: Final = ("429",)
 SICK: Final = ("500", "502", "503", "overloaded", "stall", "unreachable", "reset")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from penstock import Budget
+from penstock import BreakerSettings, Budget
 
-from .mishaps import HONEST, SICK, TOO_MANY
+from .mishaps import HONEST, MIDWAY, SICK, TOO_MANY
 from .schedule import WORDS, Scenario
 
 _STORM: Final = Scenario(
@@ -25,6 +25,18 @@ _STORM: Final = Scenario(
     rpm=600,
     tpm=600_000,
     outages=2,
+)
+_PRESSED: Final = Scenario(
+    name="pressed",  # more calls than the limit lets through, and all that can end a call while it waits or works
+    calls=1200,
+    minutes=2,
+    faults=0.15,
+    kinds=("500", "reset", "cut", "stall", "usage"),
+    cancels=0.1,
+    abandons=0.1,
+    deadlines=0.3,
+    rpm=300,
+    breaker=BreakerSettings(failure_ratio=1.0),
 )
 _MONEY: Final = Scenario(
     name="budget",
@@ -72,7 +84,19 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(name="turns", calls=4000, minutes=8, rpm=600, turns=4),
         Scenario(name="throttled", calls=1000, minutes=4, faults=0.3, kinds=TOO_MANY, rpm=1200),
         Scenario(name="sick", calls=2000, minutes=20, faults=0.2, kinds=SICK, outages=6, outage_s=60, cancels=0.05),
-        Scenario(name="outage", calls=400, minutes=2, faults=1.0, kinds=("500",)),
+        Scenario(name="cuts", streams=1.0, calls=2000, minutes=10, faults=0.3, kinds=MIDWAY, abandons=0.4),
+        Scenario(name="outage", calls=400, minutes=2, faults=1.0, kinds=("500",), most_per_call=0.5),
+        Scenario(
+            name="outage-unseen",  # by a breaker that never opens, so that the retry budget stands alone
+            calls=400,
+            minutes=2,
+            faults=1.0,
+            kinds=("500", "503", "unreachable"),
+            breaker=BreakerSettings(min_calls=1_000_000),
+            most_per_call=1.2,
+        ),
+        _PRESSED,
+        replace(_PRESSED, name="pressed-threads", colour="threads", calls=500, minutes=0.8),
         _STORM,
         replace(_STORM, name="storm-threads", colour="threads", calls=800, minutes=8),
         replace(_STORM, name="jumps", calls=800, jumps=6, budget=Budget(daily="0.30")),

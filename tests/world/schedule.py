@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, NamedTuple
 
-from penstock import Budget, Limits
+from penstock import BreakerSettings, Budget, Limits
 
 from .mishaps import ALL, MISHAPS, UNREACHABLE, Mishap
 from .scheduler import START_S
@@ -29,7 +29,7 @@ class Scenario:
     `told` is what the clients are configured with, as a multiple of the server's limits, None for nothing; `silent`
     servers tell no limits in their headers. `fallbacks` gives calls a second lane. `torn` lets threads change places
     between any two lines of the gate and the policies. Each of the counts `outages`, `turns` (of the limits), `jumps`
-    (of the wall clock) and `crashes` happens so often during the run.
+    (of the wall clock) and `crashes` happens so often during the run. `most_per_call` bounds the attempts per call.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Scenario:
     unpriced: float = 0.0
     anthropic: float = 0.0
     fallbacks: bool = False
-    words: tuple[int, ...] = (3,)
+    words: tuple[int, ...] = (10,)
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
@@ -61,6 +61,8 @@ class Scenario:
     jumps: int = 0
     crashes: int = 0
     latency_s: float = 0.5
+    breaker: BreakerSettings | None = None
+    most_per_call: float | None = None
 
     def limits(self) -> Limits | None:
         """What each client is configured with."""

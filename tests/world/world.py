@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from random import Random
 from time import process_time
 from typing import Any, Final, NamedTuple
@@ -26,7 +27,10 @@ SMALL_SWITCH: Final = 0.05  # chance that a thread loses its turn before a line,
 KEYS: Final = {"openai": "sk-world", "anthropic": "sk-world"}
 URLS: Final = {"openai": "http://world/v1", "anthropic": "http://world"}
 TIMEOUTS: Final = Timeouts(first_token_s=20.0, idle_s=10.0, total_s=60.0)
-FILLER: Final = "why "
+PROSE: Final = (
+    "The payment service restarted twice last night because its memory limit was reached while the queue of the mail "
+    "worker grew; nobody was paged, since the alert looks at the mean and not at the worst of the pods. "
+).split()
 
 
 class WorldClock:
@@ -169,6 +173,7 @@ class World:
             env={},
             limits=self.scenario.limits(),
             budget=self.scenario.budget,
+            breaker=self.scenario.breaker,
             timeouts=TIMEOUTS,
         )
         client.carry_spent(carried_nano)
@@ -256,7 +261,7 @@ class World:
 
 
 def _prompt(call: Call) -> str:
-    return f"call {call.number}: " + FILLER * call.words
+    return f"call {call.number}: " + " ".join(islice(cycle(PROSE), call.words))
 
 
 def _options(call: Call) -> Any:
