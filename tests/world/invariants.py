@@ -15,6 +15,7 @@ from penstock._flow.accounting import Order
 from penstock._flow.effects import Admission, Emit, Flow, Permit, Record, Reserve, Settle
 from penstock._flow.trail import Trail
 from penstock._policy.limiter import Ticket
+from penstock._policy.retry import Retry
 from penstock.errors import AuthenticationFailed, PermissionDenied, QuotaExhausted, RateLimited
 from penstock.sim.bill import Attempt
 from penstock.sim.simulator import Plan
@@ -193,8 +194,13 @@ class Referee:
             story.side.waiting[record.lane.id, ticket.priority, ticket.returned].append(ticket)
         elif isinstance(effect, Emit):
             story.emitted = True
-        elif isinstance(effect, Settle) and self._tasks and effect.record.admission is not None:
-            return self._breaker(story.side, effect.record).snapshot()
+        elif isinstance(effect, Settle):
+            state = story.side.client._gate.state(effect.record.lane)
+            due = state.limiter.next_at
+            if due is not None and due < self.timeline.now - LATE_S:
+                self.say("somebody watches the clock", f"the head of a queue is {self.timeline.now - due:.3f} s late")
+            if self._tasks and effect.record.admission is not None:
+                return state.breaker.snapshot()
         return None
 
     def _after(self, story: Story, effect: object, answer: object, before: object) -> None:
@@ -202,6 +208,10 @@ class Referee:
             self._check_turn(story, effect.record, answer)
         elif isinstance(effect, Settle):
             self._check_settled(story.side, effect.record, before)
+            told_s = getattr(effect.record.error, "retry_after_s", None)
+            decision = getattr(answer, "decision", None)
+            if told_s and isinstance(decision, Retry) and decision.after_s < told_s:
+                self.say("never earlier than Retry-After", f"{decision.after_s:.3f} s for {told_s:.3f} s")
             self._check_money(story.side)
         elif isinstance(effect, Reserve):
             self._check_money(story.side)

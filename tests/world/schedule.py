@@ -29,7 +29,8 @@ class Scenario:
     `told` is what the clients are configured with, as a multiple of the server's limits, None for nothing; `silent`
     servers tell no limits in their headers. `fallbacks` gives calls a second lane. `torn` lets threads change places
     between any two lines of the gate and the policies. Each of the counts `outages`, `turns` (of the limits), `jumps`
-    (of the wall clock) and `crashes` happens so often during the run. `most_per_call` bounds the attempts per call.
+    (of the wall clock) and `crashes` happens so often during the run; with `bunches` the
+    calls come so many times, all at once. `most_per_call` bounds the attempts per call.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     torn: bool = False
     calls: int = 1000
     minutes: float = 10.0
+    bunches: int = 0
     faults: float = 0.0
     kinds: tuple[str, ...] = ALL
     streams: float = 0.4
@@ -165,7 +167,8 @@ class Schedule:
 
     def _call(self, number: int, dice: Random) -> Call:
         scenario = self.scenario
-        at = START_S + dice.random() * self.span_s
+        share = dice.random()
+        at = START_S + (int(share * scenario.bunches) / scenario.bunches if scenario.bunches else share) * self.span_s
         model = ANTHROPIC if dice.random() < scenario.anthropic else OPENAI
         model = UNPRICED if dice.random() < scenario.unpriced else model
         stream = dice.random() < scenario.streams

@@ -62,16 +62,19 @@ class Timeline:
         heappush(self._due, (when, self.dice.random(), next(self._serial), timer))
         return timer
 
-    def pass_time(self) -> Timer | None:
-        """Go to the next thing that is due and return it, None when there is none."""
-        while self._due:
+    def pass_time(self) -> list[Timer]:
+        """Go to the next instant at which something is due and return all that is due then; nothing when nothing is."""
+        due: list[Timer] = []
+        while self._due and (not due or self._due[0][0] <= self.now):
             when, _, _, timer = heappop(self._due)
-            if not timer.cancelled:
+            if timer.cancelled:
+                continue
+            if not due:
                 self._steps = 0 if when > self.now + TICK_S else self._steps
                 self.now = max(self.now + TICK_S, when)
                 self.count_step()
-                return timer
-        return None
+            due.append(timer)
+        return due
 
     def count_step(self) -> None:
         """Notice a loop in which no time passes.
@@ -109,13 +112,16 @@ class TaskLoop(Timeline, asyncio.AbstractEventLoop):
                     if not handle.cancelled:
                         self.count_step()
                         handle.context.run(handle.callback, *handle.args)
-                timer = self.pass_time()
-                if timer is None:
+                due = self.pass_time()
+                if not due:
                     return
-                if timer.context is None:
-                    timer.callback(*timer.args)
-                else:
-                    timer.context.run(timer.callback, *timer.args)
+                for timer in due:
+                    if timer.cancelled:
+                        continue
+                    if timer.context is None:
+                        timer.callback(*timer.args)
+                    else:
+                        timer.context.run(timer.callback, *timer.args)
         finally:
             self._running = False
             asyncio._set_running_loop(None)
@@ -317,10 +323,12 @@ class Fibers(Timeline):
         try:
             self.count_step()
             while not self._ready and self._failure is None:
-                timer = self.pass_time()
-                if timer is None:
+                due = self.pass_time()
+                if not due:
                     break
-                timer.callback(*timer.args)
+                for timer in due:
+                    if not timer.cancelled:
+                        timer.callback(*timer.args)
         except BaseException as error:  # noqa: BLE001 - it ends the world, and is raised by run()
             self._failure = error
         other = self._main
