@@ -1,10 +1,11 @@
-"""Many worlds over several processes: what they amount to, what broke, and the smallest world in which it still does."""
+"""Many worlds over several processes: what they amount to, what broke, and the smallest world that still breaks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +18,7 @@ from .world import Outcome, World
 
 SEEDS: Final = Path(__file__).parent / "seeds.txt"
 PROCESSES: Final = 2
+FEWER: Final = (0, 1, 2, 4, 8, 16)
 TRIES: Final = 60  # worlds that are played to make a failing one smaller
 ROUND: Final[dict[str, int]] = {  # how often each scenario is played per round
     "storm": 24,
@@ -190,13 +192,17 @@ def minimise(case: Case, rule: str) -> Case:
     cut = case.cut
     numbers: Sequence[int] = cut.calls or range(SCENARIOS[case.scenario].calls)
     cut = cut._replace(calls=_fewer(tuple(numbers), lambda kept: breaks(cut._replace(calls=kept))))
-    for field in ("happenings", "faults"):
-        for fewer in (0, 1, 2, 4, 8, 16):
-            smaller = cut._replace(**{field: fewer})
-            if breaks(smaller):
-                cut = smaller
-                break
+    for shrunk in (_with_happenings, _with_faults):
+        cut = next((smaller for smaller in map(partial(shrunk, cut), FEWER) if breaks(smaller)), cut)
     return case._replace(cut=cut)
+
+
+def _with_happenings(cut: Cut, most: int) -> Cut:
+    return cut._replace(happenings=most)
+
+
+def _with_faults(cut: Cut, most: int) -> Cut:
+    return cut._replace(faults=most)
 
 
 def _fewer(numbers: tuple[int, ...], breaks: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:

@@ -291,7 +291,9 @@ class Referee:
             self.say("each call ends once", f"call {call.number} ended twice")
         story.ended = True
         if self.timeline.now > story.deadline + LATE_S:
-            self.say("no wait past the deadline", f"call {call.number}: {self.timeline.now - story.deadline:.3f} s late")
+            self.say(
+                "no wait past the deadline", f"call {call.number}: {self.timeline.now - story.deadline:.3f} s late"
+            )
         if error is not None and not cancelled and not isinstance(error, PenstockError):
             self.say("only our errors surface", f"call {call.number}: {error!r}")
         if trail is None:

@@ -86,13 +86,14 @@ class Timeline:
             raise Stuck(f"{SPIN_STEPS} steps were taken while the clock stood at {self.now:.6f}")
 
 
-class TaskLoop(Timeline, asyncio.AbstractEventLoop):
-    """An event loop on virtual time that takes what is ready in seeded order. It ends when nothing is left to do."""
+class TaskLoop(Timeline):
+    """As much of an event loop as tasks need, on virtual time, that takes what is ready in seeded order."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self._ready: list[Timer] = []
         self._running = False
+        self._loop: Any = self
         self.stray: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -101,7 +102,7 @@ class TaskLoop(Timeline, asyncio.AbstractEventLoop):
         Raises: Stuck.
         """
         self._running = True
-        asyncio._set_running_loop(self)
+        asyncio._set_running_loop(self._loop)
         ready, random = self._ready, self.dice.random
         try:
             while True:
@@ -128,11 +129,11 @@ class TaskLoop(Timeline, asyncio.AbstractEventLoop):
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin a task."""
-        return asyncio.Task(coroutine, loop=self)
+        return asyncio.Task(coroutine, loop=self._loop)
 
     async def wait(self, waiting: list[Callable[[], None]], until: float) -> bool:
         """Wait until somebody calls what is put into `waiting`; False when `until` came first."""
-        future: asyncio.Future[None] = asyncio.Future(loop=self)
+        future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
 
         def wake() -> None:
             if not future.done():
@@ -167,10 +168,10 @@ class TaskLoop(Timeline, asyncio.AbstractEventLoop):
         return self.now
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=self._loop)
 
     def create_task(self, coro: Any, **options: Any) -> Any:
-        return asyncio.Task(coro, loop=self, **options)
+        return asyncio.Task(coro, loop=self._loop, **options)
 
     def is_running(self) -> bool:
         return self._running

@@ -12,7 +12,8 @@ from random import Random
 from time import process_time
 from typing import Any, Final, NamedTuple
 
-from penstock import AsyncClient, Client, PenstockError, Timeouts
+from penstock import AsyncClient, Client, Timeouts
+from penstock._flow.call import call as real_flow
 from penstock._io import run as run_module
 from penstock._policy import breaker, budget, fairqueue, limiter, retry, window
 from penstock.sim.config import Latency, Model, SimConfig
@@ -28,9 +29,9 @@ KEYS: Final = {"openai": "sk-world", "anthropic": "sk-world"}
 URLS: Final = {"openai": "http://world/v1", "anthropic": "http://world"}
 TIMEOUTS: Final = Timeouts(first_token_s=20.0, idle_s=10.0, total_s=60.0)
 PROSE: Final = (
-    "The payment service restarted twice last night because its memory limit was reached while the queue of the mail "
+    "the payment service restarted twice last night because its memory limit was reached while the queue of the mail "
     "worker grew; nobody was paged, since the alert looks at the mean and not at the worst of the pods. "
-).split()
+)
 
 
 class WorldClock:
@@ -77,7 +78,7 @@ class World:
             if scenario.colour == "tasks"
             else Fibers(schedule.seed, torn=torn, tear=SMALL_SWITCH)
         )
-        self.referee = Referee(self.timeline, schedule, run_module.call)
+        self.referee = Referee(self.timeline, schedule, real_flow)
         self.provider = Provider(self.timeline, self._server(), schedule, self.referee)
         self.clock = WorldClock(self.timeline, schedule.seed)
         self.answered = 0
@@ -261,7 +262,7 @@ class World:
 
 
 def _prompt(call: Call) -> str:
-    return f"call {call.number}: " + " ".join(islice(cycle(PROSE), call.words))
+    return f"call {call.number}: " + " ".join(islice(cycle(PROSE.split()), call.words))
 
 
 def _options(call: Call) -> Any:
