@@ -133,7 +133,7 @@ class Referee:
             self.say("an unpriced call under a cap is refused", f"call {number} was sent")
         self._check_limit(number, plan, now)
         if mishap is not None and plan.fault_label.startswith("mishap:"):
-            if mishap.told_s and not self.scenario.jumps:
+            if mishap.told_s:
                 story.not_before[model] = now + mishap.told_s
             if mishap.final:
                 story.hopeless[model] = mishap.kind

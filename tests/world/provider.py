@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from email.utils import formatdate
 from math import inf
 from typing import Final, Protocol
 
@@ -170,6 +171,8 @@ class Exchange:
             if self._provider.schedule.scenario.silent:
                 told = tuple((name, value) for name, value in told if "ratelimit" not in name)
             self.headers = dict(told)
+            if step.status >= 400:
+                self.headers["date"] = formatdate(EPOCH_S + self._timeline.now, usegmt=True)
         elif isinstance(step, Send):
             self._pieces.append(step.data)
             self._received += len(step.data)

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock import BreakerSettings, Budget
 
-from .mishaps import HONEST, MIDWAY, SICK, TOO_MANY
+from .mishaps import ALL, HONEST, MIDWAY, SICK, TOO_MANY
 from .schedule import WORDS, Scenario
 
 _STORM: Final = Scenario(
@@ -113,7 +113,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         replace(_PRESSED, name="pressed-threads", colour="threads", calls=500, minutes=0.8),
         _STORM,
         replace(_STORM, name="storm-threads", colour="threads", calls=800, minutes=8),
-        replace(_STORM, name="jumps", calls=800, jumps=6, budget=Budget(daily="0.30")),
+        replace(_STORM, name="jumps", calls=800, kinds=(*ALL, "429", "429", "429"), jumps=6, budget=Budget(daily="0.30")),
         replace(_STORM, name="impatience", calls=300, kinds=("patience", "429"), deadlines=0.7, outages=0),
         _TORN,
         replace(_TORN, name="torn-budget", calls=40, bunches=1, budget=Budget(total="0.001"), concurrency=None),
