@@ -20,6 +20,8 @@ OURS_ANTHROPIC: Final = "penstock_anthropic"
 PEERS: Final = ("openai", "anthropic", "any_llm", "litellm")
 PEERS_EVERY: Final = 3
 """Peers take part in every third round: they are slow, and what they are compared for is a factor, not a share."""
+WARM_UP: Final = 20
+"""Calls before the measured ones: connections are open then, and the interpreter has adapted to the code."""
 APART: Final = ("any_llm", "litellm")
 
 
@@ -101,19 +103,24 @@ def spread(numbers: Iterable[float]) -> Spread | None:
 
 
 class Field:
-    """All contestants of a run, each in its own process; those that fail are out, with their reason."""
+    """All contestants of a run, each in its own process; those that fail are out, with their reason.
 
-    def __init__(self, stack: ExitStack, url: str) -> None:
+    Every round has processes of its own: where the system happens to put a program in memory makes it up to a third
+    slower or faster for as long as it lives.
+    """
+
+    def __init__(self, url: str) -> None:
         self.out: dict[str, str] = {}
         self.versions: dict[str, str] = {}
-        self._stack = stack
         self._url = url
         self._workers: dict[tuple[str, str], Worker] = {}
 
-    def enter(self, family: str, colour: str) -> None:
-        """Start a contestant, or note why it cannot take part."""
+    def enter(self, stack: ExitStack, family: str, colour: str) -> None:
+        """Start a contestant, to be stopped with the stack, or note why it cannot take part."""
+        if f"{family} {colour}" in self.out:
+            return
         try:
-            worker = self._stack.enter_context(Worker(python_of(family), family, colour, self._url))
+            worker = stack.enter_context(Worker(python_of(family), family, colour, self._url))
         except Failed as failure:
             self.out[f"{family} {colour}"] = str(failure)
         else:
@@ -127,7 +134,8 @@ class Field:
             return None
         count = scenario.count if family in (*BARE.values(), OURS) else scenario.count_peers
         try:
-            figures = worker.turn(scenario.kind, count, scenario.concurrency, warm_up=scenario.concurrency)
+            warm_up = max(scenario.concurrency, WARM_UP)
+            figures = worker.turn(scenario.kind, count, scenario.concurrency, warm_up=warm_up)
         except Failed as failure:
             self.out[f"{family} {scenario.colour}"] = f"in {scenario.name}: {failure}"
             del self._workers[family, scenario.colour]
@@ -151,21 +159,19 @@ def order(scenario: Scenario, number: int, chosen: frozenset[str]) -> Iterator[s
 
 
 def play(
-    field_: Field, todo: list[Scenario], rounds: int, chosen: frozenset[str], progress: Callable[[str], None]
-) -> Samples:
+    url: str, todo: list[Scenario], rounds: int, chosen: frozenset[str], progress: Callable[[str], None]
+) -> tuple[Samples, Field]:
     """Run all scenarios in rounds."""
-    samples = Samples()
-    for colour in COLOURS:
-        wanted = {family for each in todo if each.colour == colour for family in each.contestants}
-        for family in (BARE[colour], OURS, OURS_ANTHROPIC, *PEERS):
-            if family in wanted and (family in chosen or family in (BARE[colour], OURS)):
-                progress(f"starting {family}, {colour}")
-                field_.enter(family, colour)
+    samples, field_ = Samples(), Field(url)
     for number in range(rounds):
-        for scenario in todo:
-            progress(f"round {number + 1} of {rounds}: {scenario.name}")
-            for family in order(scenario, number, chosen):
+        with ExitStack() as stack:
+            plan = [(scenario, family) for scenario in todo for family in order(scenario, number, chosen)]
+            for colour, family in dict.fromkeys((scenario.colour, family) for scenario, family in plan):
+                progress(f"round {number + 1} of {rounds}: starting {family}, {colour}")
+                field_.enter(stack, family, colour)
+            for scenario, family in plan:
+                progress(f"round {number + 1} of {rounds}: {scenario.name}")
                 cost = field_.turn(scenario, family)
                 if cost is not None:
                     samples.add(scenario, family, number, cost)
-    return samples
+    return samples, field_

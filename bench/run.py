@@ -78,9 +78,8 @@ def measure(
     with ExitStack() as stack:
         server = stack.enter_context(Server())
         if plan.scenarios:
-            field = rounds.Field(stack, server.url)
             count = ROUNDS_QUICK if plan.quick else ROUNDS
-            samples = rounds.play(field, plan.scenarios, count, plan.chosen, progress)
+            samples, field = rounds.play(server.url, plan.scenarios, count, plan.chosen, progress)
             figures += promises.of_scenarios(samples, plan.scenarios, plan.chosen)
             out.update(field.out)
             versions.update(field.versions)

@@ -1,39 +1,24 @@
-"""Run the tests that prove guarantees, print the table, write build/prove.json.
+"""Run the tests that prove guarantees, print the table, write build/prove.json and docs/guarantees.md.
 
-A test proves line 15 of docs/guarantees.md by `@pytest.mark.prove(15)` and adds a figure by
-`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`.
-
-The page says of each guarantee whether it is held (all of it is proved), held partly (what is not shown stands there)
-or not held yet (nothing is proved). The first two are true only when every test that carries the number passes, and at
-least one does. Exits with 1 when a test fails, or when the page claims what no test proves.
+A test proves line 15 of docs/guarantees.toml by `@pytest.mark.prove(15)` and adds a figure by
+`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`. Exits with 1 when a test fails, or when a line
+has proofs and none of them passed; the page is written only when nothing did.
 """
 
 import json
-import re
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import get_args
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "guarantees.md"
+sys.path.insert(0, str(ROOT))
 OUT = ROOT / "build" / "prove.json"
 
-State = Literal["held", "partly", "not held yet"]
-
-ROW = re.compile(r"^\| *(\d+) *\| *\*\*(.+?)\*\*.*?\| *(held|partly|not held yet) *\|", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Guarantee:
-    """One row of the page: what it promises, in the words in bold, and how far the page says that it is held."""
-
-    number: int
-    promise: str
-    claim: State
+from tools.guarantee_page import PAGE, Guarantee, State, marked_tests, proofs_of, read_guarantees, render  # noqa: E402
 
 
 @dataclass
@@ -68,25 +53,19 @@ class Collector:
                 evidence.failed.append(report.nodeid)
 
 
-def read_guarantees(page: str) -> list[Guarantee]:
-    """The rows of the guarantees page."""
-    return [Guarantee(int(number), promise, cast("State", state)) for number, promise, state in ROW.findall(page)]
-
-
-def verdict(guarantee: Guarantee, evidence: Evidence) -> str:
-    """What the page claims, unless a test failed or none proves it."""
+def verdict(state: State, evidence: Evidence) -> str:
+    """The state of a line, unless a test failed or none of its proofs passed."""
     if evidence.failed:
         return "FAILED"
-    if guarantee.claim != "not held yet" and not evidence.passed:
+    if state != "not held yet" and not evidence.passed:
         return "UNPROVED"
-    return guarantee.claim
+    return state
 
 
-def figures_of(guarantees: list[Guarantee], evidence: dict[int, Evidence]) -> dict[str, object]:
+def figures_of(verdicts: list[str], evidence: dict[int, Evidence]) -> dict[str, object]:
     """The flat map that build/prove.json holds."""
-    verdicts = [verdict(guarantee, evidence[guarantee.number]) for guarantee in guarantees]
     figures: dict[str, object] = {
-        "guarantees": len(guarantees),
+        "guarantees": len(verdicts),
         **{state.replace(" ", "_"): verdicts.count(state) for state in get_args(State)},
         "failed": verdicts.count("FAILED"),
         "unproved": verdicts.count("UNPROVED"),
@@ -97,32 +76,38 @@ def figures_of(guarantees: list[Guarantee], evidence: dict[int, Evidence]) -> di
     return figures
 
 
-def print_table(guarantees: list[Guarantee], evidence: dict[int, Evidence]) -> None:
-    """One line for each guarantee: verdict, proofs, figures, promise."""
-    for guarantee in guarantees:
+def print_table(guarantees: list[Guarantee], verdicts: list[str], evidence: dict[int, Evidence]) -> None:
+    """One line for each guarantee: verdict, proofs, figures, name."""
+    for guarantee, said in zip(guarantees, verdicts, strict=True):
         shown = evidence[guarantee.number]
         figures = "".join(f"  {name}={value}" for name, value in shown.figures.items())
-        state = f"{guarantee.number:>2}  {verdict(guarantee, shown):<12}  {shown.passed:>3} proofs"
-        print(f"{state}  {guarantee.promise.rstrip('.')}{figures}")
+        state = f"{guarantee.number:>2}  {said:<12}  {shown.passed:>3} proofs"
+        print(f"{state}  {guarantee.name}{figures}")
         for test in shown.failed:
             print(f"    failed: {test}")
 
 
 def main() -> int:
     """Prove what can be proved and say what cannot."""
-    guarantees = read_guarantees(PAGE.read_text(encoding="utf-8"))
+    guarantees, marked = read_guarantees(), marked_tests()
     collector = Collector()
     status = pytest.main(["-q", "-m", "prove", str(ROOT / "tests"), *sys.argv[1:]], plugins=[collector])
     evidence = collector.evidence
-    print_table(guarantees, evidence)
-    figures = figures_of(guarantees, evidence)
+    states = [each.state(proofs_of(each.number, marked)) for each in guarantees]
+    verdicts = [verdict(state, evidence[each.number]) for state, each in zip(states, guarantees, strict=True)]
+    print_table(guarantees, verdicts, evidence)
+    figures = figures_of(verdicts, evidence)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps({"figures": figures}, indent=2) + "\n", encoding="utf-8")
     print(
         f"Of {figures['guarantees']} guarantees {figures['held']} are held, {figures['partly']} partly,"
         f" {figures['not_held_yet']} not yet; figures in {OUT.relative_to(ROOT)}"
     )
-    return int(status != pytest.ExitCode.OK or bool(figures["failed"]) or bool(figures["unproved"]))
+    good = status == pytest.ExitCode.OK and not figures["failed"] and not figures["unproved"]
+    if good and not sys.argv[1:]:
+        shown = {number: each.figures for number, each in evidence.items()}
+        PAGE.write_text(render(guarantees, marked, shown), encoding="utf-8")
+    return int(not good)
 
 
 if __name__ == "__main__":

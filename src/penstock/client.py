@@ -179,8 +179,8 @@ class _Client(Generic[GateT, TransportT]):
         return lane
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
-        asked = request(prompt, options)
         lanes = self._route(options.get("model"), options.get("tier"))
+        asked = request(prompt, options, lanes[0].model)
         if "fallbacks" in options:
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
         now = self._clock.now()

@@ -289,7 +289,8 @@ class Usage(_Struct, frozen=True, kw_only=True):
     @property
     def prompt(self) -> int:
         """All tokens sent: input, cache reads, cache writes and audio in."""
-        return self.input + self.cache_read + self.cache_write + self.audio_in
+        writes = self.cache_write_5m + self.cache_write_30m + self.cache_write_1h + self.cache_write_12h
+        return self.input + self.cache_read + writes + self.audio_in
 
     @property
     def completion(self) -> int:

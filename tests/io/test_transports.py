@@ -238,11 +238,8 @@ def test_an_answer_that_is_cut_short_is_an_unknown_outcome(wire: Wire) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
 
-    with Loopback(handler) as server:
-        exchange = wire.send(server.url)
-        with pytest.raises(OutcomeUnknown):
-            wire.read_all(exchange)
-        wire.finish(exchange)
+    with Loopback(handler) as server, pytest.raises(OutcomeUnknown):
+        wire.read_all(wire.send(server.url))
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -351,12 +348,10 @@ def test_a_body_that_trickles_ends_at_the_total_limit(wire: Wire) -> None:
             peer.send(b" ")
 
     with Loopback(handler) as server:
-        exchange = wire.send(server.url)
         began = time.monotonic()
         with pytest.raises(Expired):
-            wire.read_all(exchange, within=0.4)
+            wire.read_all(wire.send(server.url, within=0.4), within=0.4)
         assert time.monotonic() - began < 1.5
-        wire.finish(exchange)
 
 
 @pytest.mark.prove(25)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from penstock._policy.tally import Tally
+from penstock._policy.tally import Tallies
 from penstock.types import Attempt, Usage
 
 
 def test_estimates_add_up_to_an_estimate() -> None:
     """Two cut streams and an answer: one flag, however many there were."""
-    tally = Tally()
+    tallies = Tallies()
     for estimated in (True, True, False):
         usage = Usage(input=2, output=3, estimated=estimated)
-        tally.attempt(Attempt(number=1, provider="p", model="m", outcome="ok", usage=usage, cost_nano=7))
-    totals = tally.totals()
+        attempt = Attempt(number=1, provider="p", model="m", outcome="ok", usage=usage, cost_nano=7)
+        tallies.ended({}, "p:m", (attempt,), ok=not estimated)
+    totals = tallies.totals()
     assert totals.usage == Usage(input=6, output=9, estimated=True)
-    assert (totals.attempts, totals.cost_nano) == (3, 21)
+    assert (totals.calls, totals.failed, totals.attempts, totals.cost_nano) == (3, 2, 3, 21)

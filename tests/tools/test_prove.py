@@ -3,45 +3,51 @@
 from collections import defaultdict
 
 import pytest
-from tools.prove import PAGE, Evidence, Guarantee, State, figures_of, print_table, read_guarantees, verdict
+from tools.guarantee_page import Guarantee, State, figures_of_page, read_guarantees, render
+from tools.prove import Evidence, figures_of, print_table, verdict
 
 
-def test_the_page_lists_all_guarantees_in_order() -> None:
-    """Every row of the page is read, none is malformed."""
-    assert [guarantee.number for guarantee in read_guarantees(PAGE.read_text(encoding="utf-8"))] == list(range(1, 27))
-
-
-def test_each_state_is_read() -> None:
-    """A row whose state is none of the three is no row."""
-    rows = "".join(
-        f"| {n} | **p.** x | {state} | y |\n" for n, state in enumerate(("held", "partly", "not held yet", "?"))
-    )
-    assert [guarantee.claim for guarantee in read_guarantees(rows)] == ["held", "partly", "not held yet"]
+def test_all_guarantees_are_read_in_order() -> None:
+    """None is left out, none is malformed."""
+    assert [guarantee.number for guarantee in read_guarantees()] == list(range(1, 27))
 
 
 @pytest.mark.parametrize("claim", ["held", "partly"])
 def test_a_claim_needs_a_passing_proof(claim: State) -> None:
-    """What the page calls held, or held partly, is unproved without a test and failed with a failing one."""
-    claimed = Guarantee(1, "limits", claim)
-    assert verdict(claimed, Evidence()) == "UNPROVED"
-    assert verdict(claimed, Evidence(passed=3)) == claim
-    assert verdict(claimed, Evidence(passed=3, failed=["tests/test_x.py::test_y"])) == "FAILED"
+    """What has proofs is unproved when none of them passed, and failed with a failing one."""
+    assert verdict(claim, Evidence()) == "UNPROVED"
+    assert verdict(claim, Evidence(passed=3)) == claim
+    assert verdict(claim, Evidence(passed=3, failed=["tests/test_x.py::test_y"])) == "FAILED"
 
 
-def test_a_passing_proof_alone_claims_nothing() -> None:
-    """A guarantee that the page does not claim is not held, whatever passes."""
-    unclaimed = Guarantee(2, "tokens", "not held yet")
-    assert verdict(unclaimed, Evidence()) == "not held yet"
-    assert verdict(unclaimed, Evidence(passed=1)) == "not held yet"
-    assert verdict(unclaimed, Evidence(failed=["tests/test_x.py::test_y"])) == "FAILED"
+def test_a_line_is_held_by_its_proofs_and_by_what_is_missing() -> None:
+    """Held: proofs and nothing missing. Partly: both. Not yet: no proof."""
+    whole, partial = Guarantee(1, "a", "b"), Guarantee(2, "a", "b", missing="much")
+    assert [whole.state(["test_x"]), partial.state(["test_x"]), whole.state([]), partial.state([])] == [
+        "held",
+        "partly",
+        "not held yet",
+        "not held yet",
+    ]
+
+
+def test_the_page_shows_what_it_was_given_and_its_figures_can_be_read_back() -> None:
+    """State, figures, peers, proofs and what is missing, and the count below the table."""
+    guarantees = [
+        Guarantee(1, "Limits", "Kept.", peers="storms", missing="much", shown=("test_s",)),
+        Guarantee(2, "Tokens", "Counted."),
+    ]
+    page = render(guarantees, {"test_a": {1}, "test_b": {1, 3}, "test_s": set()}, {1: {"used": 0.98, "n": "3 | 4"}})
+    assert "| 1 | **Limits.** Kept. | partly | `used=0.98` `n=3 / 4` | storms | **Proved**: `test_a` `test_b`." in page
+    assert "**Shown**: `test_s`. **Missing**: much |" in page
+    assert "Of the 2 lines 0 are held, 1 partly and 1 not yet." in page
+    assert figures_of_page(page) == {1: {"used": "0.98", "n": "3 / 4"}, 2: {}}
 
 
 def test_figures_are_flat_and_named_by_guarantee() -> None:
     """Each figure stands under the number of its guarantee, beside the counts."""
     evidence = defaultdict(Evidence, {15: Evidence(passed=2, figures={"overshoot_usd": 0}), 16: Evidence(passed=1)})
-    states: list[State] = ["held", "partly", "not held yet", "partly"]
-    figures = figures_of([Guarantee(15 + at, "promise", state) for at, state in enumerate(states)], evidence)
-    assert figures == {
+    assert figures_of(["held", "partly", "not held yet", "UNPROVED"], evidence) == {
         "guarantees": 4,
         "held": 1,
         "partly": 1,
@@ -54,10 +60,10 @@ def test_figures_are_flat_and_named_by_guarantee() -> None:
 
 
 def test_the_table_has_a_line_for_each_and_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    """State, number of proofs, promise, figures."""
+    """State, number of proofs, name, figures."""
     evidence = defaultdict(Evidence, {1: Evidence(passed=2, figures={"late_s": 0}), 2: Evidence(failed=["test_y"])})
-    print_table([Guarantee(1, "limits.", "partly"), Guarantee(2, "tokens.", "held")], evidence)
+    print_table([Guarantee(1, "Limits", "x"), Guarantee(2, "Tokens", "y")], ["partly", "FAILED"], evidence)
     first, second, failed = capsys.readouterr().out.splitlines()
-    assert first.split() == ["1", "partly", "2", "proofs", "limits", "late_s=0"]
-    assert second.split() == ["2", "FAILED", "0", "proofs", "tokens"]
+    assert first.split() == ["1", "partly", "2", "proofs", "Limits", "late_s=0"]
+    assert second.split() == ["2", "FAILED", "0", "proofs", "Tokens"]
     assert failed.strip() == "failed: test_y"

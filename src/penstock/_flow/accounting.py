@@ -40,7 +40,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     """Return the request for this lane and the record of the attempt, with what it may use at worst."""
-    request = msgspec.structs.replace(order.request, model=lane.model)
+    request = order.request
+    if request.model != lane.model:
+        request = msgspec.structs.replace(request, model=lane.model)
     if order.capped and request.max_tokens is None:
         request = msgspec.structs.replace(request, max_tokens=MAX_TOKENS_UNDER_BUDGET)
     ticket = Ticket(

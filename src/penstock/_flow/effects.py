@@ -27,7 +27,7 @@ from .._policy.budget import Hold
 from .._policy.limiter import Ticket
 from .._policy.retry import GiveUp, Retry
 from .._wire.protocol import Outbound, Provider, Wire
-from ..types import Chunk, LimitSeen, Response, Usage
+from ..types import Chunk, Response, Usage
 
 T = TypeVar("T")
 
@@ -74,8 +74,8 @@ class Record(msgspec.Struct, eq=False):
     sent: bool = False
     emitted: bool = False
     status: int | None = None
+    head: Head | None = None
     request_id: str | None = None
-    limits_seen: tuple[LimitSeen, ...] = ()
     first_output_at: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None

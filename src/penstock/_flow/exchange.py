@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from .._wire.assembly import Assembly
 from .._wire.classify import classify
-from .._wire.headers import limits_seen
 from .._wire.protocol import Decoder, Reply
 from ..errors import CallError, FirstTokenTimeout, IdleTimeout, OutcomeUnknown, StreamInterrupted, TotalTimeout
 from ..types import Chunk, Request, Response, Usage
@@ -61,10 +60,10 @@ def _note(record: Record, head: Head) -> None:
     record.status = head.status
     headers = head.headers
     for name in REQUEST_ID_HEADERS:
-        if name in headers:
-            record.request_id = headers[name]
+        record.request_id = headers.get(name)
+        if record.request_id is not None:
             break
-    record.limits_seen = limits_seen(headers, record.lane.provider, wall_s=head.wall_s)
+    record.head = head
 
 
 def _whole(order: Order, record: Record, body: bytes) -> None:

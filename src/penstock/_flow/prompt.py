@@ -110,8 +110,8 @@ _OWN_NAMES = {
 _INTEGERS = frozenset({"max_tokens", "top_k", "seed", "n", "top_logprobs"})
 
 
-def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
-    """Build the request that every lane of the call is asked; its model is filled in for each lane.
+def request(prompt: Prompt, options: Mapping[str, Any], model: str = "") -> Request:
+    """Build the request of a call to `model`; other lanes are asked the same with their own model.
 
     Raises: ConfigError for a parameter that does not exist or has the wrong type, InputError for a prompt that cannot
     be read.
@@ -128,8 +128,9 @@ def request(prompt: Prompt, options: Mapping[str, Any]) -> Request:
         messages = (Message("system", options["system"]), *messages)
     if fields:
         _shape(fields)
-        _check_extra(fields.get("extra") or {})
-    return Request(model="", messages=messages, **fields)
+        if "extra" in fields:
+            _check_extra(fields["extra"])
+    return Request(model=model, messages=messages, **fields)
 
 
 def _check_option(name: str, value: Any) -> None:
@@ -165,7 +166,7 @@ def _shape(fields: dict[str, Any]) -> None:
     form = fields.get("response_format")
     if form is not None and isinstance(form, Mapping):
         fields["response_format"] = _response_format(form)
-    if isinstance(fields.get("tools"), Sequence):
+    if "tools" in fields and isinstance(fields["tools"], Sequence):
         fields["tools"] = [_openai_tool(tool) if isinstance(tool, Mapping) else tool for tool in fields["tools"]]
     for name, value in fields.items():
         if type(value) is int and name in _INTEGERS:

@@ -34,28 +34,33 @@ class Trail:
         self.last = record
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
-        self._unknowns += error is not None and phase(error) == "unknown"
-        self._limited += isinstance(error, RateLimited)
-        self._retry_cost = settled.decision.cost if isinstance(settled.decision, Retry) else 0
+        if error is not None:
+            self._failed(error, settled)
         self.attempts.append(
             Attempt(
                 number=record.past.attempts + 1,
                 provider=record.lane.provider.name,
                 model=record.lane.model,
-                outcome=outcome_of(error),
+                outcome="ok" if error is None else outcome_of(error),
                 sent=record.sent,
                 started_s=began - self.order.started,
                 wait_s=admission.wait_s if admission else 0.0,
                 latency_s=settled.now - began,
                 status=record.status,
                 request_id=record.request_id,
-                retry_after_s=getattr(error, "retry_after_s", None),
+                retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,
             )
         )
-        if isinstance(error, PenstockError) and isinstance(settled.decision, GiveUp) and error.retriable:
-            error.gave_up = settled.decision.reason
+
+    def _failed(self, error: BaseException, settled: Settled) -> None:
+        decision = settled.decision
+        self._unknowns += phase(error) == "unknown"
+        self._limited += isinstance(error, RateLimited)
+        self._retry_cost = decision.cost if isinstance(decision, Retry) else 0
+        if isinstance(error, PenstockError) and isinstance(decision, GiveUp) and error.retriable:
+            error.gave_up = decision.reason
 
     def past(self) -> Past:
         """Return what the next attempt must know of those before it."""
@@ -105,10 +110,8 @@ class Trail:
         )
 
 
-def outcome_of(error: BaseException | None) -> str:
-    """Name how an attempt ended: ok, the code of an error class, cancelled, or bug."""
-    if error is None:
-        return "ok"
+def outcome_of(error: BaseException) -> str:
+    """Name how a failed attempt ended: the code of an error class, cancelled, or bug."""
     if isinstance(error, PenstockError):
         return error.code
     return "bug" if isinstance(error, Exception) else "cancelled"

@@ -10,15 +10,14 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, health
 from .._policy.budget import BudgetBook
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import RetryBudget, RetryPolicy, decide
-from .._policy.tally import Tally, Totals
+from .._policy.tally import Tallies, Totals
+from .._wire.headers import limits_seen
 from ..errors import (
     BreakerOpen,
     CallError,
@@ -82,8 +81,7 @@ class Gate:
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
-        self._by_model: dict[tuple[str, str], Tally] = {}
-        self._by_tag: dict[tuple[str, str], Tally] = {}
+        self._tallies = Tallies()
 
     def state(self, lane: Lane) -> LaneState:
         """Return the state of a lane, made at its first use."""
@@ -195,7 +193,11 @@ class Gate:
             return limiter.cancel(now, ticket)
         error = record.error
         # What the headers tell comes first, so that the room which this attempt leaves is given away by true limits.
-        woken = limiter.adopt(now, record.limits_seen, admission.now) if record.limits_seen else []
+        woken: list[Ticket] = []
+        head = record.head
+        if head is not None and (now >= limiter.hears_at or error is not None):
+            seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
+            woken = limiter.adopt(now, seen, admission.now)
         if isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
@@ -242,32 +244,12 @@ class Gate:
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
-            tags = [self._tally(tag, self._by_tag) for tag in order.tags.items()] if order.tags else ()
-            model = None
-            for attempt in attempts:
-                model = self._tally((attempt.provider, attempt.model), self._by_model)
-                if attempt.sent:
-                    for tally in (model, *tags):
-                        tally.attempt(attempt)
-            if model is None:
-                lane = order.lanes[0]
-                model = self._tally((lane.provider.name, lane.model), self._by_model)
-            for tally in (model, *tags):
-                tally.call(ok)
-
-    @staticmethod
-    def _tally(name: tuple[str, str], tallies: dict[tuple[str, str], Tally]) -> Tally:
-        found = tallies.get(name)
-        if found is None:
-            found = tallies[name] = Tally()
-        return found
+            self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
 
     def usage(self) -> Totals:
         """Return the totals so far."""
         with self._lock:
-            by_model = {":".join(name): tally.totals() for name, tally in self._by_model.items()}
-            by_tag = {"=".join(tag): tally.totals() for tag, tally in self._by_tag.items()}
-        return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
+            return self._tallies.totals()
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""

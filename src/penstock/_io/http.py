@@ -56,7 +56,7 @@ class SyncTransport(Protocol):
     """Sends requests and waits for answers, from any thread."""
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> SyncExchange:
-        """Send and wait for status and headers."""
+        """Send and wait for status and headers; a whole answer (`stream` False) may be waited for here already."""
         ...
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class AsyncTransport(Protocol):
     """Sends requests and waits for answers inside the running event loop."""
 
     async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> AsyncExchange:
-        """Send and wait for status and headers."""
+        """Send and wait for status and headers; a whole answer (`stream` False) may be waited for here already."""
         ...
 
     async def close(self) -> None:

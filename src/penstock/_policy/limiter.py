@@ -34,6 +34,7 @@ RAMP_S = 1.0
 GUESS_MARK_S = 0.5
 GUESS_MARKS = 10  # a limit that nobody stated is guessed from the sends of the last 5 s that were let in
 GUESS_LEAST = 10  # sends; fewer say nothing of a rate
+NO_NEWS_S = 0.01  # after headers that tell nothing new, those of the next answers tell nothing either
 UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
 
 
@@ -152,6 +153,7 @@ class Limiter:
         self.name = name
         self.counting: Counting = counting
         self.next_at: float | None = None
+        self.hears_at = -inf  # the headers of answers before this instant need not be read
         self._limits = limits or Limits()
         self._dimensions: list[Dimension] = []
         self._known: dict[tuple[str, float], Dimension] = {}
@@ -292,10 +294,12 @@ class Limiter:
             self._start(now)
         newest = asked_at >= self._told_at
         self._told_at = max(self._told_at, asked_at)
+        self.hears_at = now + NO_NEWS_S
         for limit in seen:
             known = self._known.get((limit.dimension, limit.period_s))
             if known is None or not known.agrees(limit.limit, limit.remaining):
                 self._adopt_one(now, limit, asked_at, newest, known)
+                self.hears_at = now
         return self._pump(now) if self._queue.size else []
 
     def snapshot(self, now: float | None = None) -> LimiterState:

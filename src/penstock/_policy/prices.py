@@ -114,22 +114,23 @@ _BUCKETS: Final = attrgetter(*_SAME_NAME)
 class _Tariff:
     """One row, ready for arithmetic: `rates[k]` holds when exactly k of `above` are less than the prompt."""
 
-    __slots__ = ("above", "other_in", "other_out", "per_request", "rates")
+    __slots__ = ("above", "columns", "other_in", "other_out", "per_request", "rates")
 
     def __init__(self, row: _Row) -> None:
         starts = {int(start) for bands in row.values() if isinstance(bands, list) for start in bands[1::2]}
         self.above = sorted(starts)
         self.rates = [_rates_at(row, prompt) for prompt in (0, *(start + 1 for start in self.above))]
+        self.columns = [(*_BUCKETS(rates), rates.cache_write) for rates in self.rates]
         self.per_request = _yocto(row.get("q"), 0, per=1_000) or 0
         self.other_in = _yocto(row.get("x"), 0) or 0
         self.other_out = _yocto(row.get("y"), 0) or 0
 
     def cost(self, usage: Usage) -> int | None:
         """Bill a usage in nano-dollars; None when it has tokens in a bucket without a price."""
-        rates = self.rates[bisect_left(self.above, usage.prompt) if self.above else 0]
+        rates = self.columns[bisect_left(self.above, usage.prompt) if self.above else 0]
         total = self.per_request
         writes = usage.cache_write_5m + usage.cache_write_30m + usage.cache_write_12h
-        for tokens, rate in zip((*_BUCKETS(usage), writes), (*_BUCKETS(rates), rates.cache_write), strict=True):
+        for tokens, rate in zip((*_BUCKETS(usage), writes), rates, strict=True):
             if tokens:
                 if rate is None:
                     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -13,6 +13,9 @@ from ..types import Attempt, Usage, to_usd
 
 _BUCKETS = Usage.__struct_fields__
 """What a usage counts, in its order; `estimated` adds up to whether any part was."""
+
+FOLD_AT: Final = 64
+"""Calls that are taken down before they are added up: one after the other they cost half of one by one."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +53,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
         return to_usd(self.cost_nano)
 
 
-class Tally:
+class _Tally:
     """The mutable side of `Totals`. One attempt costs a few additions; the sums are built when asked for."""
 
     __slots__ = (
@@ -106,3 +109,46 @@ class Tally:
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
         )
+
+
+class Tallies:
+    """The running totals of a client, by model and by tag. Its owner calls it from one thread at a time."""
+
+    __slots__ = ("_by_model", "_by_tag", "_ended")
+
+    def __init__(self) -> None:
+        self._ended: list[tuple[dict[str, str], str, tuple[Attempt, ...], bool]] = []
+        self._by_model: dict[str, _Tally] = {}
+        self._by_tag: dict[str, _Tally] = {}
+
+    def ended(self, tags: dict[str, str], model: str, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
+        """Count a call that ended; `model` ('provider:model') is charged with it when no attempt was made."""
+        self._ended.append((tags, model, attempts, ok))
+        if len(self._ended) >= FOLD_AT:
+            self._fold()
+
+    def totals(self) -> Totals:
+        """Return the sums as a frozen value."""
+        self._fold()
+        by_model = {name: tally.totals() for name, tally in self._by_model.items()}
+        by_tag = {name: tally.totals() for name, tally in self._by_tag.items()}
+        return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
+
+    def _fold(self) -> None:
+        for tags, model, attempts, ok in self._ended:
+            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else []
+            for attempt in attempts:
+                model = f"{attempt.provider}:{attempt.model}"
+                if attempt.sent:
+                    for tally in (_of(model, self._by_model), *of_tags):
+                        tally.attempt(attempt)
+            for tally in (_of(model, self._by_model), *of_tags):
+                tally.call(ok)
+        self._ended.clear()
+
+
+def _of(name: str, tallies: dict[str, _Tally]) -> _Tally:
+    found = tallies.get(name)
+    if found is None:
+        found = tallies[name] = _Tally()
+    return found

@@ -152,7 +152,7 @@ def limits_seen(headers: Mapping[str, str], provider: Provider, *, wall_s: float
     kind = provider.limits
     rows = _NAMES.get(kind)
     if rows is not None:
-        found = [_named(headers, row, wall_s) for row in rows if row[1] in headers or row[2] in headers]
+        found = [_named(headers, row, wall_s) for row in rows]
     elif kind == "mistral":
         found = [_mistral(headers, *row) for row in _MISTRAL_NAMES]
     elif kind == "none":
@@ -169,6 +169,8 @@ def _named(headers: Mapping[str, str], row: _Row, wall_s: float) -> LimitSeen | 
         limit = int(told)  # by far the most common form, read without the detours below
         if limit:
             return LimitSeen(dimension=dimension, limit=limit, remaining=int(left), period_s=period_s)
+    if told is None and left is None:
+        return None
     limited, remaining = _count(told), _count(left)
     # The reset is only of interest where nothing is left: OpenAI tells the time to a full bucket on every answer.
     reset_s = wait_s(headers.get(reset_name, ""), wall_s) if remaining == 0 and reset_name else None

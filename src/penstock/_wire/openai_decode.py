@@ -375,7 +375,7 @@ def _outside_completion(reasoning: int, completion: int, excess: int, provider: 
 
 def reported_cost(wire: WireUsage | None) -> int | None:
     """Return the cost that the provider itself reports, in nano-dollars (OpenRouter, Vercel, Perplexity, xAI)."""
-    if wire is None:
+    if wire is None or (wire.cost is None and wire.cost_in_usd_ticks is None):
         return None
     if wire.cost_in_usd_ticks is not None:
         ticks = count(wire.cost_in_usd_ticks)

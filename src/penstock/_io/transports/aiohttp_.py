@@ -59,7 +59,7 @@ class AiohttpTransport:
         return self._open
 
     async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> AiohttpExchange:
-        """Send and wait for status and headers.
+        """Send and wait for status and headers, and unless it is a stream for the whole body: one wait is cheaper.
 
         Raises: ConnectionFailed, OutcomeUnknown, Expired.
         """
@@ -71,11 +71,9 @@ class AiohttpTransport:
         if stream:
             # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
             headers = {**headers, "Accept-Encoding": "identity"}
-        sending = self._session().request(
-            outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
-        )
+        session = self._session()
         try:
-            response = await self._watchdog.wait(sending, until)
+            response = await self._watchdog.wait(_ask(session, outbound, url, headers, stream), until)
         except aiohttp.ConnectionTimeoutError as error:
             raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
@@ -93,6 +91,15 @@ class AiohttpTransport:
             await session.close()
         else:
             session.detach()
+
+
+async def _ask(
+    session: aiohttp.ClientSession, outbound: Outbound, url: URL, headers: Mapping[str, str], stream: bool
+) -> aiohttp.ClientResponse:
+    response = await session.request(outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False)
+    if not stream:
+        await response.read()  # aiohttp keeps it, and closes the connection when it fails
+    return response
 
 
 class AiohttpExchange:
@@ -132,6 +139,8 @@ class AiohttpExchange:
         Raises: OutcomeUnknown, Expired.
         """
         try:
+            if self._response.content.at_eof():
+                return await self._response.read()  # it is all here
             return await self._watchdog.wait(self._response.read(), until)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
