@@ -191,7 +191,7 @@ def minimise(case: Case, rule: str) -> Case:
 
     cut = case.cut
     numbers: Sequence[int] = cut.calls or range(SCENARIOS[case.scenario].calls)
-    cut = cut._replace(calls=_fewer(tuple(numbers), lambda kept: breaks(cut._replace(calls=kept))))
+    cut = cut._replace(calls=fewer(tuple(numbers), lambda kept: breaks(cut._replace(calls=kept))))
     for shrunk in (_with_happenings, _with_faults):
         cut = next((smaller for smaller in map(partial(shrunk, cut), FEWER) if breaks(smaller)), cut)
     return case._replace(cut=cut)
@@ -205,7 +205,7 @@ def _with_faults(cut: Cut, most: int) -> Cut:
     return cut._replace(faults=most)
 
 
-def _fewer(numbers: tuple[int, ...], breaks: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
+def fewer(numbers: tuple[int, ...], breaks: Callable[[tuple[int, ...]], bool]) -> tuple[int, ...]:
     """Delta debugging: leave out ever smaller parts as long as it still breaks.
 
     Source: Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002.

@@ -83,7 +83,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(name="shared", calls=4000, minutes=1, rpm=600, processes=2, cancels=0.05),
         Scenario(name="tokens", calls=1500, minutes=2, tpm=60_000, words=WORDS, unbounded=0.1),
         Scenario(name="twice", calls=3500, minutes=0.5, rpm=600, told=2.0),
-        Scenario(name="silent", calls=7000, minutes=1, rpm=600, told=2.0, silent=True),
+        Scenario(name="silent", calls=10_000, minutes=1, rpm=1200, told=2.0, silent=True),
         Scenario(name="unknown", calls=3500, minutes=0.5, rpm=600, told=None),
         Scenario(name="turns", calls=2500, minutes=4, rpm=600, turns=3),
         Scenario(name="throttled", calls=1000, minutes=4, faults=0.3, kinds=TOO_MANY, rpm=1200),
@@ -113,7 +113,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         replace(_PRESSED, name="pressed-threads", colour="threads", calls=500, minutes=0.8),
         _STORM,
         replace(_STORM, name="storm-threads", colour="threads", calls=800, minutes=8),
-        replace(_STORM, name="jumps", calls=800, kinds=(*ALL, "429", "429", "429"), jumps=6, budget=Budget(daily="0.30")),
+        replace(
+            _STORM, name="jumps", calls=800, kinds=(*ALL, "429", "429", "429"), jumps=6, budget=Budget(daily="0.30")
+        ),
         replace(_STORM, name="impatience", calls=300, kinds=("patience", "429"), deadlines=0.7, outages=0),
         _TORN,
         replace(_TORN, name="torn-budget", calls=40, bunches=1, budget=Budget(total="0.001"), concurrency=None),

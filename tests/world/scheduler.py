@@ -20,7 +20,7 @@ from typing import Any, Final
 
 START_S: Final = 1_000.0
 TICK_S: Final = 1e-7  # time passes with every timer: a remainder of a float must not keep a timer at "now" for ever
-SPIN_STEPS: Final = 500_000  # so many steps in one instant are a loop that never waits
+SPIN_STEPS: Final = 200_000  # so many steps in one instant are a loop that never waits
 
 
 class Stuck(Exception):
