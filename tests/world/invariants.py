@@ -45,8 +45,7 @@ class Violation(NamedTuple):
 class Side:
     """One client as the referee sees it. A dead one crashed: what it still does counts for nobody."""
 
-    def __init__(self, name: str, client: Client | AsyncClient, net: Net) -> None:
-        self.name = name
+    def __init__(self, client: Client | AsyncClient, net: Net) -> None:
         self.client = client
         self.net = net
         self.dead = False
@@ -108,11 +107,11 @@ class Referee:
 
     # --- the server's side ---------------------------------------------------------------------------------------
 
-    def opened(self, number: int, client: str) -> None:
+    def opened(self, number: int) -> None:
         self.stories[number].opened += 1
         self.reached += 1
 
-    def arrived(self, number: int, client: str, plan: Plan, mishap: Mishap | None) -> None:
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
         now, story, model = self.timeline.now, self.stories[number], plan.model
         self.arrivals += 1
         visits = story.visits[model]
@@ -131,7 +130,8 @@ class Referee:
             self.say("retries are bounded", f"call {number} was sent {len(visits)} times: {visits}")
         if self.scenario.budget is not None and f"openai:{model}" == UNPRICED:
             self.say("an unpriced call under a cap is refused", f"call {number} was sent")
-        self._check_limit(number, plan, now)
+        if not left:  # a cancelled request may be overtaken by the one that took its place
+            self._check_limit(number, plan, now)
         if mishap is not None and plan.fault_label.startswith("mishap:"):
             if mishap.told_s:
                 story.not_before[model] = now + mishap.told_s
@@ -156,7 +156,7 @@ class Referee:
                 if limit is not None and window is not None and window.used(plan.arrived) > limit:
                     self.say("the limit holds in any 60 s", f"{window.used(plan.arrived)} {dimension} of {limit}")
 
-    def charged(self, number: int, client: str, attempt: Attempt, mishap: Mishap | None) -> None:
+    def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         side = self.stories[number].side
         side.billed_nano += attempt.billed_nano
         honest = mishap is None or mishap.honest
@@ -278,6 +278,8 @@ class Referee:
                 self.say("late results change nothing", f"{before} became {after}")
             elif said_nothing and (after.state, after.failures) != (before.state, before.failures):
                 self.say("429s and cancels say nothing of health", f"{before} became {after}")
+            elif said_nothing and admission.permit.probe and after.probes_out != before.probes_out - 1:
+                self.say("a permit comes back", f"{before} became {after}")
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -31,15 +31,15 @@ _NUMBER: Final = re.compile(rb"call (\d+):")
 
 
 class Witness(Protocol):
-    """Who watches the server. Calls are told apart by the number in their prompt, clients by their name."""
+    """Who watches the server. Calls are told apart by the number in their prompt."""
 
-    def opened(self, number: int, client: str) -> None:
+    def opened(self, number: int) -> None:
         """A client asks for a connection."""
 
-    def arrived(self, number: int, client: str, plan: Plan, mishap: Mishap | None) -> None:
-        """A request reached the server, which decided what to do with it."""
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
+        """A request reached the server, which decided what to do with it; the client may have left already."""
 
-    def charged(self, number: int, client: str, attempt: Attempt, mishap: Mishap | None) -> None:
+    def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         """An exchange is over and stands on the bill."""
 
 
@@ -109,7 +109,7 @@ class Exchange:
         self.status = 0
         self.headers: dict[str, str] = {}
         net.open += 1
-        provider.witness.opened(self._number, net.name)
+        provider.witness.opened(self._number)
         self._mishap = provider.schedule.mishap(self._number, self._timeline.now)
         self._nobody = self._mishap is UNREACHABLE
         arrive = self._refuse if self._nobody else self._arrive
@@ -128,7 +128,7 @@ class Exchange:
         asked = SimRequest(outbound.method, self._net.path(self._target, path), headers, outbound.body)
         self._provider.faults.next = self._mishap.rule if self._mishap else None
         self._plan = self._provider.simulator.begin(asked, EPOCH_S + now)
-        self._provider.witness.arrived(self._number, self._net.name, self._plan, self._mishap)
+        self._provider.witness.arrived(self._number, self._plan, self._mishap, left=self._closed)
         self._due = now
         if self._closed:
             self._finish(aborted=True)
@@ -191,7 +191,7 @@ class Exchange:
         if isinstance(step, Wait) and 0 < step.seconds < inf:
             share = (now - self._begun) / step.seconds
         attempt = self._provider.simulator.finish(plan, EPOCH_S + now, aborted=aborted, within=step, share=share)
-        self._provider.witness.charged(self._number, self._net.name, attempt, self._mishap)
+        self._provider.witness.charged(self._number, attempt, self._mishap)
 
     def _wake(self) -> None:
         for wake in self._waiting[:]:
@@ -305,9 +305,8 @@ class FiberExchange(Exchange):
 class Net:
     """A client's way to the provider; `open` counts exchanges that were not closed."""
 
-    def __init__(self, provider: Provider, name: str) -> None:
+    def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self.name = name
         self.open = 0
 
     @staticmethod

@@ -95,7 +95,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             kinds=SICK,
             outages=6,
             outage_s=60,
-            cancels=0.05,
+            cancels=0.2,
             concurrency=5,
         ),
         Scenario(name="cuts", streams=1.0, calls=2000, minutes=10, faults=0.3, kinds=MIDWAY, abandons=0.4),

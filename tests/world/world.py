@@ -102,7 +102,7 @@ class World:
         """Play the world out and say what became of it."""
         began = process_time()
         with self._in_virtual_time():
-            self.referee.sides = [self._side(number) for number in range(self.scenario.processes)]
+            self.referee.sides = [self._side() for _ in range(self.scenario.processes)]
             for call in self.schedule.calls:
                 self.timeline.at(call.at, self._start, call)
             for happening in self.schedule.happenings:
@@ -157,14 +157,13 @@ class World:
             if collecting:
                 gc.enable()
 
-    def _side(self, number: int, carried_nano: int = 0) -> Side:
+    def _side(self, carried_nano: int = 0) -> Side:
         net: Any
         made: type[Client] | type[AsyncClient]
-        name = f"p{number}"
         if isinstance(self.timeline, TaskLoop):
-            net, made = TaskNet(self.provider, name), AsyncClient
+            net, made = TaskNet(self.provider), AsyncClient
         else:
-            net, made = FiberNet(self.provider, name), Client
+            net, made = FiberNet(self.provider), Client
         client = made(
             transport=net,
             clock=self.clock,
@@ -178,7 +177,7 @@ class World:
             timeouts=TIMEOUTS,
         )
         client.carry_spent(carried_nano)
-        return Side(name, client, net)
+        return Side(client, net)
 
     # --- what happens --------------------------------------------------------------------------------------------
 
@@ -195,7 +194,7 @@ class World:
         old = self.referee.sides[number]
         old.dead = True
         total = old.client.budget().scopes[0]
-        fresh = self._side(number, total.spent_nano + total.held_nano)
+        fresh = self._side(total.spent_nano + total.held_nano)
         fresh.billed_nano = old.billed_nano
         self.referee.sides[number] = fresh
         for story_number, running in list(self._under_way.items()):
