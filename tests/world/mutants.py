@@ -1,13 +1,11 @@
 """Planted faults, and whether a world notices each of them: a checker that cannot fail proves nothing.
 
-    python -m tests.world.mutants              plants all of mutants.toml, each in a copy of the package of its own
-    python -m tests.world.mutants <name> ...   only these
-
-Exits with 1 when one survives.
+`python -m tests.world.mutants` plants all of mutants.toml, each in a copy of the package of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -94,12 +92,18 @@ def figures(killers: dict[str, str | None]) -> dict[str, object]:
 
 
 def main() -> int:
-    """Exit with 1 when a mutant survives; the last line has the figures."""
-    wanted = sys.argv[1:]
-    killers = run(mutant for mutant in table() if not wanted or mutant.name in wanted)
+    """Exit with 1 when a mutant survives."""
+    parser = argparse.ArgumentParser(prog="python -m tests.world.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="plant only these")
+    parser.add_argument("--json", type=Path, help="write the figures into this file")
+    options = parser.parse_args()
+    killers = run(mutant for mutant in table() if not options.names or mutant.name in options.names)
     for name, found in killers.items():
         print(f"{'killed  ' if found else 'SURVIVES'}  {name}: {found or 'no world notices'}"[:160])
-    print(json.dumps(figures(killers)))
+    for name, value in figures(killers).items():
+        print(f"{name} = {value}")
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures(killers)), encoding="utf-8")
     return int(None in killers.values())
 
 
