@@ -28,8 +28,8 @@ fix: .venv/.dev ## format, and mend what ruff can mend
 	@.venv/bin/ruff check --fix --quiet || true
 	@.venv/bin/ruff format
 
-prove: .venv/.dev ## the guarantees of docs/guarantees.md, each with its figure, to build/prove.json
-	@$(RUN) tools/prove.py $(ARGS)
+prove: .venv/.dev ## the guarantees, the simulated world (HOURS=50) and its mutants, with figures, to build/prove.json
+	@$(RUN) tools/prove.py $(if $(HOURS),--hours=$(HOURS)) $(ARGS)
 
 recorded: .venv/.dev ## recorded real traffic through both drivers, to build/recorded.json
 	@$(RUN) tools/recorded.py $(ARGS)

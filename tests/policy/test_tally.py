@@ -1,4 +1,4 @@
-"""Running totals: what is added up is told as it was given."""
+"""Running totals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from penstock._policy.tally import Tallies
 from penstock.types import Attempt, Usage
 
 
-def test_two_estimated_usages_are_one_estimated_sum() -> None:
-    """Whether a part was estimated is no number."""
+def test_estimates_add_up_to_an_estimate() -> None:
+    """Two cut streams and an answer: one flag, however many there were."""
     tallies = Tallies()
-    for _ in range(2):
-        usage = Usage(input=3, output=2, estimated=True)
-        attempt = Attempt(number=1, provider="p", model="m", outcome="ok", usage=usage, cost_nano=5)
-        tallies.ended({}, "p:m", (attempt,), ok=True)
-    assert tallies.totals().usage == Usage(input=6, output=4, estimated=True)
-    assert tallies.totals().cost_nano == 10
+    for estimated in (True, True, False):
+        usage = Usage(input=2, output=3, estimated=estimated)
+        attempt = Attempt(number=1, provider="p", model="m", outcome="ok", usage=usage, cost_nano=7)
+        tallies.ended({}, "p:m", (attempt,), ok=not estimated)
+    totals = tallies.totals()
+    assert totals.usage == Usage(input=6, output=9, estimated=True)
+    assert (totals.calls, totals.failed, totals.attempts, totals.cost_nano) == (3, 2, 3, 21)

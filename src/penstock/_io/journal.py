@@ -372,6 +372,7 @@ class _Lock:
                 os.close(fd)
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)  # the look inside went to the end of what a killed run left
             os.write(self._fd, bytes(_reserve(self._fd)))
 
     def free_reserve(self) -> None:

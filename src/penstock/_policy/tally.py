@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from operator import add
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -97,15 +97,15 @@ class _Tally:
 
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
-        used = dict(zip(_BUCKETS, self._used, strict=True))
-        used["estimated"] = bool(used["estimated"])
+        used: dict[str, Any] = dict(zip(_BUCKETS, self._used, strict=True))
+        used["estimated"] = used["estimated"] > 0
         return Totals(
             calls=self.calls,
             failed=self.failed,
             attempts=self.attempts,
             retries=self.retries,
             rate_limited=self.rate_limited,
-            usage=msgspec.convert(used, Usage),
+            usage=Usage(**used),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
         )
