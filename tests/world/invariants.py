@@ -16,7 +16,7 @@ from penstock._flow.effects import Admission, Emit, Flow, Permit, Record, Reserv
 from penstock._flow.trail import Trail
 from penstock._policy.limiter import Ticket
 from penstock._policy.retry import Retry
-from penstock.errors import AuthenticationFailed, PermissionDenied, QuotaExhausted, RateLimited
+from penstock.errors import AuthenticationFailed, BreakerOpen, PermissionDenied, QuotaExhausted, RateLimited
 from penstock.sim.bill import Attempt
 from penstock.sim.simulator import Plan
 from penstock.types import Response
@@ -208,7 +208,9 @@ class Referee:
             self._check_turn(story, effect.record, answer)
         elif isinstance(effect, Settle):
             self._check_settled(story.side, effect.record, before)
-            told_s = getattr(effect.record.error, "retry_after_s", None)
+            told_s = None  # by the provider: an open breaker's time is our own
+            if not isinstance(effect.record.error, BreakerOpen):
+                told_s = getattr(effect.record.error, "retry_after_s", None)
             decision = getattr(answer, "decision", None)
             if told_s and isinstance(decision, Retry) and decision.after_s < told_s:
                 self.say("never earlier than Retry-After", f"{decision.after_s:.3f} s for {told_s:.3f} s")

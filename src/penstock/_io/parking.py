@@ -123,7 +123,7 @@ class AsyncGate(Gate):
 
     def close(self) -> None:
         """Refuse new attempts and wake all that wait."""
-        self.closed = True
+        super().close()
         for turn in tuple(self._waiting):
             loop = turn.turn.get_loop()
             if not loop.is_closed():
@@ -205,7 +205,7 @@ class ThreadGate(Gate):
 
     def close(self) -> None:
         """Refuse new attempts and wake all that wait."""
-        self.closed = True
+        super().close()
         with self._lock:
             beds = [*self._sleeping, *[bed for state in self._lanes.values() for bed in state.parked.values()]]
         for bed in beds:
