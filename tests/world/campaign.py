@@ -39,6 +39,7 @@ ROUND: Final[dict[str, int]] = {  # how often each scenario is played per round
     "turns": 1,
     "bunches": 1,
     "sparse": 1,
+    "slow": 1,
     "sparse-threads": 2,
     "unknown-money": 2,
     "torn-budget": 4,

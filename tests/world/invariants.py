@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from penstock import AsyncClient, Client, PenstockError
+from penstock import AsyncClient, Client, PenstockError, Timeouts
 from penstock._flow.accounting import Order
 from penstock._flow.effects import Admission, Emit, Flow, Permit, Record, Reserve, Settle
 from penstock._flow.trail import Trail
@@ -26,6 +26,9 @@ from .provider import Net
 from .schedule import UNPRICED, Call, Schedule
 from .scheduler import Timeline
 
+FIRST_TOKEN_S: Final = 20.0
+TIMEOUTS: Final = Timeouts(first_token_s=FIRST_TOKEN_S, idle_s=10.0, total_s=60.0)
+PUNCTUAL: Final = 0.05  # of a clock
 LATE_S: Final = 0.05
 WINDOW_S: Final = 60.0
 EXACT_S: Final = 1e-6
@@ -298,6 +301,8 @@ class Referee:
             )
         if error is not None and not cancelled and not isinstance(error, PenstockError):
             self.say("only our errors surface", f"call {call.number}: {error!r}")
+        if error is not None and self.scenario.peaceful:
+            self.say("nothing fails without a reason", f"call {call.number}: {error!r}")
         if trail is None:
             return
         side.calls += 1
@@ -310,6 +315,8 @@ class Referee:
         if any(unknown.count(model) > 2 for model in unknown):
             self.say("an unknown outcome is repeated once", f"call {call.number}: {unknown}")
         for attempt in sent:
+            if attempt.outcome == "first_token_timeout" and abs(attempt.latency_s / FIRST_TOKEN_S - 1) > PUNCTUAL:
+                self.say("silence is noticed on time", f"call {call.number}: after {attempt.latency_s:.3f} s")
             if attempt.request_id and attempt.cost_nano is not None:
                 estimated = attempt.usage is not None and attempt.usage.estimated
                 self._told.append((attempt.request_id, attempt.cost_nano, estimated))
