@@ -19,7 +19,7 @@ from penstock._policy.retry import Retry
 from penstock.errors import AuthenticationFailed, PermissionDenied, QuotaExhausted, RateLimited
 from penstock.sim.bill import Attempt
 from penstock.sim.simulator import Plan
-from penstock.types import Response
+from penstock.types import Chunk, Response
 
 from .mishaps import Mishap
 from .provider import Net
@@ -52,6 +52,7 @@ class Side:
         self.client = client
         self.net = net
         self.dead = False
+        self.heir: Side | None = None  # the client that was started in its place, and has its bills to answer for
         self.calls = 0
         self.failed = 0
         self.sent = 0
@@ -161,11 +162,12 @@ class Referee:
 
     def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         side = self.stories[number].side
+        while side.heir is not None:
+            side = side.heir
         side.billed_nano += attempt.billed_nano
         honest = mishap is None or mishap.honest
         self._billed[attempt.request_id] = (attempt.billed_nano, honest)
-        if not side.dead:
-            self._check_money(side)
+        self._check_money(side)
 
     # --- the flow's side -----------------------------------------------------------------------------------------
 
@@ -285,6 +287,12 @@ class Referee:
                 self.say("a permit comes back", f"{before} became {after}")
 
     # --- the end -------------------------------------------------------------------------------------------------
+
+    def shown(self, call: Call, chunks: list[Chunk], response: Response) -> None:
+        """A stream was read to its end: what its reader saw is the answer, whole and once."""
+        text = "".join(chunk.text or "" for chunk in chunks if chunk.kind == "text")
+        if text != response.text:
+            self.say("what is shown is the answer", f"call {call.number}: {text!r} for {response.text!r}")
 
     def ended(self, call: Call, error: BaseException | None, *, cancelled: bool = False) -> None:
         """A call is over, with an answer, an error, or because its caller left."""

@@ -18,6 +18,7 @@ from penstock._io import run as run_module
 from penstock._policy import breaker, budget, fairqueue, limiter, retry, window
 from penstock.sim.config import Latency, Model, SimConfig
 from penstock.sim.config import Limits as SimLimits
+from penstock.types import Chunk
 
 from .invariants import TIMEOUTS, Referee, Side, Violation
 from .provider import EPOCH_S, FiberNet, Provider, TaskNet
@@ -199,6 +200,7 @@ class World:
         total = old.client.budget().scopes[0]
         fresh = self._side(total.spent_nano + total.held_nano)
         fresh.billed_nano = old.billed_nano
+        old.heir = fresh
         self.referee.sides[number] = fresh
         for story_number, running in list(self._under_way.items()):
             if self.referee.stories[story_number].side is old:
@@ -221,13 +223,15 @@ class World:
         try:
             if call.stream:
                 stream = client.stream(_prompt(call), **_options(call))
-                shown = []
+                shown: list[Chunk] = []
                 async for chunk in stream:
-                    shown.append(chunk.text)
+                    shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
-                del stream
+                else:
+                    self.referee.shown(call, shown, stream.response)
+                del stream  # a stream that is dropped settles by itself
             else:
                 await client.complete(_prompt(call), **_options(call))
         except asyncio.CancelledError:
@@ -242,12 +246,14 @@ class World:
         try:
             if call.stream:
                 stream = client.stream(_prompt(call), **_options(call))
-                shown = []
+                shown: list[Chunk] = []
                 for chunk in stream:
-                    shown.append(chunk.text)
+                    shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
+                else:
+                    self.referee.shown(call, shown, stream.response)
                 stream.close()
             else:
                 client.complete(_prompt(call), **_options(call))
