@@ -29,7 +29,7 @@ from .scheduler import Timeline
 FIRST_TOKEN_S: Final = 20.0
 TIMEOUTS: Final = Timeouts(first_token_s=FIRST_TOKEN_S, idle_s=10.0, total_s=60.0)
 PUNCTUAL: Final = 0.05  # of a clock
-ESTIMATED: Final = 1.005  # of a limit in tokens: client and server estimate a prompt each by its own rule
+ESTIMATED: Final = 1.01  # of a limit in tokens: client and server estimate a prompt each by its own rule
 LATE_S: Final = 0.05
 WINDOW_S: Final = 60.0
 EXACT_S: Final = 1e-6
