@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from penstock import AsyncClient, Client, PenstockError
+from penstock import AsyncClient, Client, PenstockError, Timeouts
 from penstock._flow.accounting import Order
 from penstock._flow.effects import Admission, Emit, Flow, Permit, Record, Reserve, Settle
 from penstock._flow.trail import Trail
@@ -19,13 +19,17 @@ from penstock._policy.retry import Retry
 from penstock.errors import AuthenticationFailed, BreakerOpen, PermissionDenied, QuotaExhausted, RateLimited
 from penstock.sim.bill import Attempt
 from penstock.sim.simulator import Plan
-from penstock.types import Response
+from penstock.types import Chunk, Response
 
 from .mishaps import Mishap
 from .provider import Net
 from .schedule import UNPRICED, Call, Schedule
 from .scheduler import Timeline
 
+FIRST_TOKEN_S: Final = 20.0
+TIMEOUTS: Final = Timeouts(first_token_s=FIRST_TOKEN_S, idle_s=10.0, total_s=60.0)
+PUNCTUAL: Final = 0.05  # of a clock
+ESTIMATED: Final = 1.01  # of a limit in tokens: client and server estimate a prompt each by its own rule
 LATE_S: Final = 0.05
 WINDOW_S: Final = 60.0
 EXACT_S: Final = 1e-6
@@ -49,6 +53,7 @@ class Side:
         self.client = client
         self.net = net
         self.dead = False
+        self.heir: Side | None = None  # the client that was started in its place, and has its bills to answer for
         self.calls = 0
         self.failed = 0
         self.sent = 0
@@ -150,19 +155,20 @@ class Referee:
             self.say("no 429 of our own making", f"call {number} met {plan.fault_label}")
         lane = plan.lane
         if lane is not None and plan.admitted:
-            most = {"requests": self.scenario.rpm, "tokens": self.scenario.tpm}
-            for dimension, limit in most.items():
+            limits = {"requests": (self.scenario.rpm, 1.0), "tokens": (self.scenario.tpm, ESTIMATED)}
+            for dimension, (limit, share) in limits.items():
                 window = lane.windows.get(dimension)
-                if limit is not None and window is not None and window.used(plan.arrived) > limit:
+                if limit is not None and window is not None and window.used(plan.arrived) > share * limit:
                     self.say("the limit holds in any 60 s", f"{window.used(plan.arrived)} {dimension} of {limit}")
 
     def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         side = self.stories[number].side
+        while side.heir is not None:
+            side = side.heir
         side.billed_nano += attempt.billed_nano
         honest = mishap is None or mishap.honest
         self._billed[attempt.request_id] = (attempt.billed_nano, honest)
-        if not side.dead:
-            self._check_money(side)
+        self._check_money(side)
 
     # --- the flow's side -----------------------------------------------------------------------------------------
 
@@ -285,6 +291,12 @@ class Referee:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
+    def shown(self, call: Call, chunks: list[Chunk], response: Response) -> None:
+        """A stream was read to its end: what its reader saw is the answer, whole and once."""
+        text = "".join(chunk.text or "" for chunk in chunks if chunk.kind == "text")
+        if text != response.text:
+            self.say("what is shown is the answer", f"call {call.number}: {text!r} for {response.text!r}")
+
     def ended(self, call: Call, error: BaseException | None, *, cancelled: bool = False) -> None:
         """A call is over, with an answer, an error, or because its caller left."""
         story = self.stories[call.number]
@@ -300,6 +312,8 @@ class Referee:
             )
         if error is not None and not cancelled and not isinstance(error, PenstockError):
             self.say("only our errors surface", f"call {call.number}: {error!r}")
+        if error is not None and self.scenario.peaceful:
+            self.say("nothing fails without a reason", f"call {call.number}: {error!r}")
         if trail is None:
             return
         side.calls += 1
@@ -312,6 +326,8 @@ class Referee:
         if any(unknown.count(model) > 2 for model in unknown):
             self.say("an unknown outcome is repeated once", f"call {call.number}: {unknown}")
         for attempt in sent:
+            if attempt.outcome == "first_token_timeout" and abs(attempt.latency_s / FIRST_TOKEN_S - 1) > PUNCTUAL:
+                self.say("silence is noticed on time", f"call {call.number}: after {attempt.latency_s:.3f} s")
             if attempt.request_id and attempt.cost_nano is not None:
                 estimated = attempt.usage is not None and attempt.usage.estimated
                 self._told.append((attempt.request_id, attempt.cost_nano, estimated))

@@ -79,6 +79,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(name="crowd", calls=5000, minutes=0.01, concurrency=200, streams=0.2),
         Scenario(name="sparse", calls=60, minutes=10, rpm=8, bunches=20),
         Scenario(name="sparse-threads", colour="threads", calls=60, minutes=10, rpm=8, bunches=20, cancels=0.2),
+        Scenario(name="slow", calls=40, minutes=1, streams=1.0, tokens_per_s=0.3, chunk_tokens=1),
         Scenario(name="bunches", calls=1200, minutes=8, rpm=600, bunches=5),
         Scenario(name="shared", calls=4000, minutes=1, rpm=600, processes=2, cancels=0.05),
         Scenario(name="tokens", calls=1500, minutes=2, tpm=60_000, words=WORDS, unbounded=0.1),

@@ -63,6 +63,8 @@ class Scenario:
     jumps: int = 0
     crashes: int = 0
     latency_s: float = 0.5
+    tokens_per_s: float = 100.0
+    chunk_tokens: int = 8
     breaker: BreakerSettings | None = None
     most_per_call: float | None = None
 
@@ -75,6 +77,12 @@ class Scenario:
             None if limit is None else max(1, int(limit * share)) for limit in (self.rpm, self.tpm, self.concurrency)
         )
         return Limits(rpm=rpm, tpm=tpm, concurrency=concurrency)
+
+    @property
+    def peaceful(self) -> bool:
+        """Whether nothing is in the way of any call, so that each of them is answered."""
+        trouble = self.faults or self.cancels or self.abandons or self.deadlines or self.outages or self.crashes
+        return not trouble and self.budget is None
 
     @property
     def true_limits(self) -> bool:

@@ -102,6 +102,14 @@ def test_a_total_outage_costs_at_most_1_2_attempts_per_call(name: str, record_pr
     record_property(f"world_{name}_attempts_per_call", round(outcome.attempts / outcome.calls, 3))
 
 
+@pytest.mark.prove(10)
+def test_a_healthy_stream_of_many_minutes_is_never_cut() -> None:
+    """A token every three seconds, for as long as answers are."""
+    outcome = whole("slow")
+    assert outcome.answered == outcome.calls
+    assert outcome.hours > 1 / 7
+
+
 @pytest.mark.slow
 @pytest.mark.prove(12)
 def test_cut_and_abandoned_streams_are_booked(record_property: Any) -> None:

@@ -12,14 +12,15 @@ from random import Random
 from time import process_time
 from typing import Any, Final, NamedTuple
 
-from penstock import AsyncClient, Client, Timeouts
+from penstock import AsyncClient, Client
 from penstock._flow.call import call as real_flow
 from penstock._io import run as run_module
 from penstock._policy import breaker, budget, fairqueue, limiter, retry, window
 from penstock.sim.config import Latency, Model, SimConfig
 from penstock.sim.config import Limits as SimLimits
+from penstock.types import Chunk
 
-from .invariants import Referee, Side, Violation
+from .invariants import TIMEOUTS, Referee, Side, Violation
 from .provider import EPOCH_S, FiberNet, Provider, TaskNet
 from .schedule import UNPRICED, Call, Happening, Schedule
 from .scheduler import START_S, Fibers, FiberThreading, FiberTime, Stuck, TaskLoop
@@ -27,7 +28,6 @@ from .scheduler import START_S, Fibers, FiberThreading, FiberTime, Stuck, TaskLo
 SMALL_SWITCH: Final = 0.05  # chance that a thread loses its turn before a line, in a torn world
 KEYS: Final = {"openai": "sk-world", "anthropic": "sk-world"}
 URLS: Final = {"openai": "http://world/v1", "anthropic": "http://world"}
-TIMEOUTS: Final = Timeouts(first_token_s=20.0, idle_s=10.0, total_s=60.0)
 PROSE: Final = (
     "the payment service restarted twice last night because its memory limit was reached while the queue of the mail "
     "worker grew; nobody was paged, since the alert looks at the mean and not at the worst of the pods. "
@@ -89,7 +89,11 @@ class World:
         openai = SimLimits(rpm=scenario.rpm, tpm=scenario.tpm, concurrency=scenario.concurrency)
         anthropic = SimLimits(rpm=scenario.rpm, concurrency=scenario.concurrency)
         slow = Latency(
-            first_token_s=scenario.latency_s, first_token_sigma=0.5, tokens_per_s=100, speed_sigma=0.3, chunk_tokens=8
+            first_token_s=scenario.latency_s,
+            first_token_sigma=0.5,
+            tokens_per_s=scenario.tokens_per_s,
+            speed_sigma=0.3,
+            chunk_tokens=scenario.chunk_tokens,
         )
         return SimConfig(
             seed=self.schedule.seed,
@@ -196,6 +200,7 @@ class World:
         total = old.client.budget().scopes[0]
         fresh = self._side(total.spent_nano + total.held_nano)
         fresh.billed_nano = old.billed_nano
+        old.heir = fresh
         self.referee.sides[number] = fresh
         for story_number, running in list(self._under_way.items()):
             if self.referee.stories[story_number].side is old:
@@ -218,13 +223,15 @@ class World:
         try:
             if call.stream:
                 stream = client.stream(_prompt(call), **_options(call))
-                shown = []
+                shown: list[Chunk] = []
                 async for chunk in stream:
-                    shown.append(chunk.text)
+                    shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
-                del stream
+                else:
+                    self.referee.shown(call, shown, stream.response)
+                del stream  # a stream that is dropped settles by itself
             else:
                 await client.complete(_prompt(call), **_options(call))
         except asyncio.CancelledError:
@@ -239,12 +246,14 @@ class World:
         try:
             if call.stream:
                 stream = client.stream(_prompt(call), **_options(call))
-                shown = []
+                shown: list[Chunk] = []
                 for chunk in stream:
-                    shown.append(chunk.text)
+                    shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
+                else:
+                    self.referee.shown(call, shown, stream.response)
                 stream.close()
             else:
                 client.complete(_prompt(call), **_options(call))
