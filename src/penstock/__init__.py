@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget
+    from ._policy.cache import Cache
     from ._policy.limiter import Limits
     from ._policy.retry import RetryPolicy
     from ._policy.tally import Totals
@@ -53,6 +54,7 @@ _HOMES = {
     "AsyncStream": "client",
     "Limits": "_policy.limiter",
     "Budget": "_policy.budget",
+    "Cache": "_policy.cache",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -86,6 +88,7 @@ __all__ = [  # noqa: RUF022
     "AsyncStream",
     "Limits",
     "Budget",
+    "Cache",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",

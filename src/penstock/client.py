@@ -23,6 +23,7 @@ from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
 from ._policy.budget import Budget, BudgetBook, BudgetState
+from ._policy.cache import Cache, CacheState, Use, use
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
 from ._policy.routing import Router
@@ -70,6 +71,7 @@ class _Client(Generic[GateT, TransportT]):
         breaker: BreakerSettings | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
+        cache: Cache | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -82,7 +84,8 @@ class _Client(Generic[GateT, TransportT]):
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
         are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `keys` and
-        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
+        `base_urls` are by provider name. `cache`
+        keeps answers. `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -93,6 +96,7 @@ class _Client(Generic[GateT, TransportT]):
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
+            ("cache", cache, Cache),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -121,6 +125,11 @@ class _Client(Generic[GateT, TransportT]):
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        cache = cache or file.cache
+        if cache is not None:
+            from ._io.answers import Answers
+
+            self._gate.answers = Answers(cache, self._clock, self._gate.place)
         self._lanes: dict[str, Lane] = {}
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
@@ -200,7 +209,11 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
         )
+
+    def _use(self, asked: Request, options: Options) -> Use | None:
+        return use(asked, options.get("cache"), configured=self._gate.answers is not None)
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
         """Read a call as `complete` would, and send nothing.
@@ -228,6 +241,15 @@ class _Client(Generic[GateT, TransportT]):
     def budget(self) -> BudgetState:
         """Return what is spent, held and left in every budget."""
         return self._gate.budget.snapshot(self._clock.wall())
+
+    def cache(self) -> CacheState | None:
+        """Return what the cache holds, and why it does not work if it does not; None for a client without one."""
+        return None if self._gate.answers is None else self._gate.answers.snapshot()
+
+    def _close(self) -> None:
+        self._gate.closed = True
+        if self._gate.answers is not None:
+            self._gate.answers.close()
 
     def __repr__(self) -> str:
         totals = self.usage()
@@ -288,7 +310,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
 
     def close(self) -> None:
         """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        self._close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -338,7 +360,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
 
     async def close(self) -> None:
         """Close all connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        self._close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from .._policy.cache import Use
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.prices import Prices
@@ -23,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    `cache` is None where the call has nothing to do with one.
     """
 
     request: Request
@@ -36,6 +38,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     wall_s: float
     deadline: float | None
+    cache: Use | None = None
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:

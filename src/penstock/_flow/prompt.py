@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
+from .._policy.cache import CacheMode
 from .._policy.fairqueue import Priority
 from ..errors import ConfigError, InputError
 from ..types import (
@@ -80,7 +81,7 @@ class Options(Parameters, total=False):
 
     `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
-    `priority` decides who goes first at the limit.
+    `priority` decides who goes first at the limit. `cache` says what the call may do with the client's cache.
     """
 
     model: str | None
@@ -90,6 +91,7 @@ class Options(Parameters, total=False):
     deadline_s: float | None
     tags: Mapping[str, str]
     priority: Priority
+    cache: CacheMode
 
 
 PARAMETERS = frozenset(Parameters.__annotations__)
@@ -99,6 +101,7 @@ _STRINGS: dict[str, tuple[str, ...]] = {
     "system": (),
     "tier": get_args(Tier),
     "priority": get_args(Priority),
+    "cache": get_args(CacheMode),
 }
 _OWN_NAMES = {
     "max_completion_tokens": "max_tokens",

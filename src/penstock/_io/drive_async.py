@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Follow, Lookup, Permit, Read, Reserve, Send, Settle, Share, Sleep
 from ..types import Chunk, Response
 from .http import AsyncTransport
 from .parking import AsyncGate
@@ -58,14 +58,25 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         )
         return data
 
-    async def _wait(self, effect: Send | Sleep) -> Any:
+    async def _wait(self, effect: Send | Sleep | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else await sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        await asyncio.sleep(effect.seconds)
-        return None
+        if isinstance(effect, Sleep):
+            await asyncio.sleep(effect.seconds)
+            return None
+        return await self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
+
+    async def _follow(self, effect: Follow) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        news, place, seconds = answers.look(effect)
+        while news is None:
+            await place.sleep(seconds)
+            news, place, seconds = answers.look(effect)
+        return news
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

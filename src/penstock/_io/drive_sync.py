@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .._flow.effects import Emit, Permit, Read, Reserve, Send, Settle, Sleep
+from .._flow.effects import Emit, Follow, Lookup, Permit, Read, Reserve, Send, Settle, Share, Sleep
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
@@ -55,14 +55,25 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         data: bytes = exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
         return data
 
-    def _wait(self, effect: Send | Sleep) -> Any:
+    def _wait(self, effect: Send | Sleep | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
-        time.sleep(effect.seconds)
-        return None
+        if isinstance(effect, Sleep):
+            time.sleep(effect.seconds)
+            return None
+        return self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
+
+    def _follow(self, effect: Follow) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        news, place, seconds = answers.look(effect)
+        while news is None:
+            place.sleep(seconds)
+            news, place, seconds = answers.look(effect)
+        return news
 
     def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -31,8 +31,13 @@ from ..errors import (
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt
+from ..types import Attempt, Response
 from .clock import Clock
+
+if TYPE_CHECKING:
+    from .answers import Answers  # loaded with the first cache
+
+CLOSED = "this client is closed; make a new one"
 
 CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
@@ -78,6 +83,7 @@ class Gate:
         self.budget = budget
         self.retry = retry
         self.closed = False
+        self.answers: Answers | None = None
         self._limits = limits
         self._breaker = breaker
         self._lock = threading.Lock()
@@ -117,7 +123,7 @@ class Gate:
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         if self.closed:
-            raise ConfigError("this client is closed; make a new one")
+            raise ConfigError(CLOSED)
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
@@ -254,6 +260,13 @@ class Gate:
                 model = self._tally((lane.provider.name, lane.model), self._by_model)
             for tally in (model, *tags):
                 tally.call(ok)
+
+    def saved(self, order: Order, response: Response) -> None:
+        """Count a call that the cache answered."""
+        with self._lock:
+            self._tally((response.provider, response.model), self._by_model).hit(response.saved_nano)
+            for tag in order.tags.items():
+                self._tally(tag, self._by_tag).hit(response.saved_nano)
 
     @staticmethod
     def _tally(name: tuple[str, str], tallies: dict[tuple[str, str], Tally]) -> Tally:

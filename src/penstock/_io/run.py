@@ -6,10 +6,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
-from .._flow.effects import Settle, Settled
+from .._flow.effects import Effect, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
+from ..errors import ConfigError
 from ..types import Response
-from .gate import Gate
+from .gate import CLOSED, Gate
 from .http import Target
 
 GateT = TypeVar("GateT", bound=Gate)
@@ -36,7 +37,7 @@ class Run(Generic[GateT, TransportT]):
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        self._flow = call(order, self.trail)
+        self._flow = call(order, self.trail) if order.cache is None else _cached(order, self.trail)
         self._gate = gate
         self._transport = transport
         self._targets = targets
@@ -55,10 +56,26 @@ class Run(Generic[GateT, TransportT]):
         try:
             effect = self._flow.throw(Abandoned())
             while True:
-                effect = self._flow.send(self._settle(effect) if isinstance(effect, Settle) else None)
+                effect = self._flow.send(self._last(effect))
         except (Abandoned, StopIteration):
             pass
         self._end(None)
+
+    def _last(self, effect: Effect) -> Any:
+        """Perform what a flow still asks on its way out; nothing that waits."""
+        if isinstance(effect, Settle):
+            return self._settle(effect)
+        return self._consult(effect) if isinstance(effect, Share) else None
+
+    def _consult(self, effect: Lookup | Share) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        if isinstance(effect, Share):
+            answers.share(effect)
+            return None
+        if self._gate.closed:
+            raise ConfigError(CLOSED)
+        return answers.lookup(effect)
 
     def _settle(self, effect: Settle) -> Settled:
         exchange, self._open = self._open, None
@@ -70,3 +87,11 @@ class Run(Generic[GateT, TransportT]):
         self.ended = True
         self.response = response
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
+        if response is not None and response.cached:
+            self._gate.saved(self._order, response)
+
+
+def _cached(order: Order, trail: Trail) -> Flow[Response]:
+    from .._flow.cached import cached
+
+    return cached(order, trail)

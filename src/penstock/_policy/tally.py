@@ -18,6 +18,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What was used. `cost_nano` sums the attempts whose price is known; `unpriced` counts those whose price is not.
 
     `attempts` counts HTTP exchanges, `retries` those beyond the first of a call, `rate_limited` answers of 429.
+    `cached` counts calls answered by the cache, which cost nothing, and `saved_nano` sums what those answers had cost.
     """
 
     calls: int = 0
@@ -28,6 +29,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_nano: int = 0
     unpriced: int = 0
+    cached: int = 0
+    saved_nano: int = 0
     by_model: dict[str, Totals] = {}
     by_tag: dict[str, Totals] = {}
 
@@ -41,6 +44,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
             usage=self.usage + other.usage,
             cost_nano=self.cost_nano + other.cost_nano,
             unpriced=self.unpriced + other.unpriced,
+            cached=self.cached + other.cached,
+            saved_nano=self.saved_nano + other.saved_nano,
         )
 
     @property
@@ -55,11 +60,13 @@ class Tally:
     __slots__ = (
         "_used",
         "attempts",
+        "cached",
         "calls",
         "cost_nano",
         "failed",
         "rate_limited",
         "retries",
+        "saved_nano",
         "unpriced",
     )
 
@@ -72,6 +79,8 @@ class Tally:
         self._used: list[int] = [0] * len(_BUCKETS)
         self.cost_nano = 0
         self.unpriced = 0
+        self.cached = 0
+        self.saved_nano = 0
 
     def attempt(self, attempt: Attempt) -> None:
         """Count one HTTP exchange."""
@@ -91,6 +100,11 @@ class Tally:
         self.calls += 1
         self.failed += not ok
 
+    def hit(self, saved_nano: int | None) -> None:
+        """Count a call that the cache answered."""
+        self.cached += 1
+        self.saved_nano += saved_nano or 0
+
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
         return Totals(
@@ -102,4 +116,6 @@ class Tally:
             usage=msgspec.convert(dict(zip(_BUCKETS, self._used, strict=True)), Usage, strict=False),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
+            cached=self.cached,
+            saved_nano=self.saved_nano,
         )

@@ -1,0 +1,1 @@
+"""Where policies keep what outlives the process."""
