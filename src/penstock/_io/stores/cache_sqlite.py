@@ -4,7 +4,7 @@ A cache must never be worse than none. Whatever is wrong with the file, the call
 
     locked by another process       tried for BUSY_S, then a miss; tried again at the next call
     read-only, or the disk is full  what is there is read, nothing is added
-    not ours, corrupt, no folder    not touched again by this client
+    not ours, corrupt, no folder …  not touched again by this client
     power cut                       an answer that does not match its digest is a miss
 """
 
