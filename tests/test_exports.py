@@ -15,6 +15,7 @@ PROMISE = [
     "Audio",
     "BreakerSettings",
     "Budget",
+    "Cache",
     "Choice",
     "Chunk",
     "Client",
