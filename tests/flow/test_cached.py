@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import math
-from concurrent.futures import Future
+import random
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -261,6 +264,18 @@ def test_the_answer_of_a_fallback_is_not_that_of_the_model_asked(colour: str) ->
     assert one.ask(fallbacks=["anthropic:claude-haiku-4-5"]).text == "own"
 
 
+@pytest.mark.prove(19)
+@both
+def test_a_call_that_may_fall_back_and_one_that_may_not_fly_apart(colour: str) -> None:
+    """The second must not be given what another model said."""
+    answers = [openai_reply("own"), openai_reply("own")]
+    with crowd(colour, answers) as some:
+        calls = [some.ask(fallbacks=["anthropic:claude-haiku-4-5"]), some.ask()]
+        some.asked(2)
+        some.let(2)
+        assert [call.result(10).cached for call in calls] == [False, False]
+
+
 @both
 def test_what_cannot_be_written_fails_as_it_would_without_a_cache(colour: str) -> None:
     """With the attempt that was refused before it was sent."""
@@ -357,6 +372,7 @@ def test_an_error_is_shared_once_and_not_stored(colour: str) -> None:
         errors = [call.exception(10) for call in calls]
         assert all(isinstance(error, Overloaded) for error in errors)
         assert len({id(error) for error in errors}) == 10
+        assert sum(bool(getattr(error, "attempts", ())) for error in errors) == 1
         original = next(error for error in errors if isinstance(error, PenstockError) and error.attempts)
         for error in errors:
             assert isinstance(error, Overloaded)
@@ -488,6 +504,25 @@ def test_a_stream_whose_second_answer_is_another_one_is_interrupted(colour: str)
 
 
 @pytest.mark.prove(19)
+@both
+def test_a_leader_that_waits_for_its_provider_is_not_overtaken(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader asked for more, so the silence is not the reader's."""
+    for module in ("_policy.flights", "_io.answers"):
+        monkeypatch.setattr(f"penstock.{module}.PATIENCE_S", 0.01)
+    with crowd(colour, [Scripted(body=openai_events("a", "b"))]) as some:
+        seen: list[Chunk] = []
+        leader = some.stream(seen)
+        some.asked(1)
+        some.let(3)
+        until(lambda: texts(seen) == ["a"])
+        until(lambda: next(iter(some.client._gate.answers._flights._flights.values())).shown_at is None)
+        assert isinstance(some.ask(deadline_s=0.1).exception(10), DeadlineExceeded)
+        some.let(100)
+        assert leader.result(10).text == "ab"
+    assert some.transport.asked == 1
+
+
+@pytest.mark.prove(19)
 def test_a_thread_that_holds_a_stream_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own reader leads, so an identical call of the same thread takes over after a moment."""
     for module in ("_policy.flights", "_io.answers"):
@@ -538,3 +573,94 @@ def test_a_replay_left_early_tells_what_was_shown() -> None:
     assert stream.partial.text == "ab"
     assert stream.partial.cost_nano == 0
     assert one.client.usage().attempts == 1
+
+
+class Random(AsyncScriptedTransport):
+    """A provider that takes up to a millisecond and fails one time in ten."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__(self._answers_of(dice))
+        self.dice = dice
+
+    @staticmethod
+    def _answers_of(dice: random.Random) -> Iterator[Scripted]:
+        while True:
+            yield openai_error(400) if dice.random() < 0.1 else Scripted(body=openai_events("a", "b", "c"))
+
+    async def send(self, target: Any, outbound: Any, until: float, *, stream: bool) -> Any:
+        """Take a moment."""
+        await asyncio.sleep(self.dice.random() / 1000)
+        exchange = await super().send(target, outbound, until, stream=stream)
+        read = exchange.read
+
+        async def slow(until: float, idle_s: float | None) -> bytes:
+            await asyncio.sleep(self.dice.random() / 1000)
+            return await read(until, idle_s)
+
+        exchange.read = slow  # type: ignore[method-assign]
+        return exchange
+
+
+@pytest.mark.prove(19, 23)
+@pytest.mark.parametrize("seed", range(4))
+def test_streams_and_calls_that_come_and_go_at_random_leave_nobody_behind(seed: int) -> None:
+    """Of 200 calls of five questions half are cancelled at any moment: the others end, and nothing is left."""
+    dice = random.Random(seed)
+
+    async def main() -> None:
+        settings: dict[str, Any] = {"keys": KEYS, "config": False, "env": {}, "cache": Cache(), "retry": QUICK}
+        client = AsyncClient(transport=Random(dice), **settings)
+        loop = asyncio.get_running_loop()
+
+        async def call(number: int) -> str:
+            await asyncio.sleep(dice.random() / 50)
+            prompt, mode = f"question {number % 5}", dice.choice([None, "read", "write", "refresh", "force"])
+            options: Any = {"model": "openai:gpt-4o-mini", "temperature": 0, **({"cache": mode} if mode else {})}
+            if dice.random() < 0.3:
+                return (await client.complete(prompt, **options)).text
+            async with client.stream(prompt, **options) as stream:
+                return "".join([text async for text in stream.text])
+
+        calls = [asyncio.create_task(call(number)) for number in range(200)]
+        for each in dice.sample(calls, 100):
+            loop.call_later(dice.random() / 30, each.cancel)
+        async with asyncio.timeout(10):
+            ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert {str(one) for one in ended if isinstance(one, str)} == {"abc"}
+        wrong = [one for one in ended if not isinstance(one, str | asyncio.CancelledError | InvalidRequest)]
+        assert wrong == []
+        assert sum(isinstance(one, str) for one in ended) > 50
+        state = client.cache()
+        assert state is not None
+        assert state.flights == 0
+        assert client.lanes()[0].limiter.in_flight == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+@pytest.mark.prove(19, 23)
+@pytest.mark.parametrize("seed", range(2))
+def test_threads_whose_leaders_die_at_random_leave_nobody_behind(seed: int) -> None:
+    """Sixteen threads ask three questions; every fifth request kills the thread's call."""
+    dice = random.Random(seed)
+
+    def answer(_: int) -> Scripted:
+        return Scripted(error=KeyboardInterrupt()) if dice.random() < 0.2 else openai_reply("fine")
+
+    script = map(answer, itertools.count())
+    client = Client(transport=ScriptedTransport(script), keys=KEYS, config=False, env={}, cache=Cache(), retry=QUICK)
+
+    def ask(number: int) -> str:
+        try:
+            options: Any = {"model": "openai:gpt-4o-mini", "temperature": 0, "cache": "refresh"}
+            return client.complete(f"question {number % 3}", **options).text
+        except KeyboardInterrupt:
+            return "killed"
+
+    with ThreadPoolExecutor(16) as pool:
+        ended = list(pool.map(ask, range(600), timeout=20))
+    assert set(ended) <= {"fine", "killed"}
+    assert ended.count("fine") > 300
+    assert client.cache().flights == 0  # type: ignore[union-attr]
+    assert client.lanes()[0].limiter.in_flight == 0

@@ -159,12 +159,13 @@ def test_the_users_own_words_are_never_taken_for_marks() -> None:
 def test_another_place_is_another_question() -> None:
     """Provider, model, address, version of the protocol and whose key it is."""
     plain = {"model": "openai:gpt-4o-mini"}
+    shared = {"base_urls": {"openrouter": "https://api.openai.com/v1"}, "keys": {"openrouter": "k"}}
     elsewhere = {"client": {"base_urls": {"openai": "http://127.0.0.1:1/v1"}}}
     somebody = {"client": {"keys": {"openai": CANARY, "anthropic": CANARY}}}
     keys = [
         key(**plain),
         key(model="openai:gpt-4o"),
-        key(model="openrouter:gpt-4o-mini", client={"keys": {"openrouter": "k"}}),
+        key(model="openrouter:gpt-4o-mini", client=shared),
         key(**plain, **elsewhere),
         key(**plain, **somebody),
     ]

@@ -172,6 +172,8 @@ class FlightMachine(RuleBasedStateMachine):
                 caller.state = "waits" if caller.state != "new" else "called"
             case Told(chunks=chunks, again=again):
                 caller.heard = ([] if again else caller.heard) + [chunk.text for chunk in chunks]
+                assert caller.seat.flight is not None
+                assert caller.heard == [chunk.text for chunk in caller.seat.flight.chunks]
                 caller.state = "called"
             case AskAgain():
                 assert not caller.seat.stream
@@ -190,8 +192,7 @@ class FlightMachine(RuleBasedStateMachine):
         self._call()
 
     def _call(self) -> None:
-        while self.book.woken:
-            called = self.book.woken.pop()
+        for called in self.book.called():
             if called.state == "waits":
                 called.state = "called"
 
@@ -266,7 +267,7 @@ def test_a_lead_passes_to_one_and_the_others_are_not_woken() -> None:
     for number, seat in enumerate(followers):
         assert book.look(0.0, seat, number) is None
     book.leave(leader)
-    assert book.woken == [0]
+    assert book.called() == [0]
     assert isinstance(book.look(0.0, followers[0], 0), Lead)
     assert book.look(0.0, followers[1], 1) is None
 
@@ -279,7 +280,7 @@ def test_an_heir_that_is_gone_before_it_looks_passes_the_lead_on() -> None:
         book.look(0.0, seat, number)
     book.leave(leader)
     book.leave(followers[0])
-    assert book.woken == [0, 1]
+    assert book.called() == [0, 1]
     assert isinstance(book.look(0.0, followers[1], 1), Lead)
 
 
@@ -303,9 +304,83 @@ def test_those_who_wait_without_a_clock_get_one_when_a_stream_takes_the_lead() -
     assert book.look(0.0, stream, "stream") is None
     assert book.look(0.0, plain, "plain") is None
     book.leave(leader)
-    assert book.woken.pop() == "stream"
+    assert book.called() == ["stream"]
     assert isinstance(book.look(0.0, stream, "stream"), Lead)
-    assert book.woken == ["plain"]
+    assert book.called() == ["plain"]
+
+
+def test_a_new_leader_tells_the_answer_from_its_start() -> None:
+    """Also to a follower that looked before there was anything of it; what the old one still says is not heard."""
+    book = Flights(Memory(Cache()))
+    old, new, follower = seats(book, True, True, True)
+    book.tell(0.0, old, [Chunk(kind="text", text="a")])
+    assert book.look(0.0, follower, "f") == Told((Chunk(kind="text", text="a"),), again=False)
+    assert book.look(0.0, follower, "f") is None
+    assert isinstance(book.look(PATIENCE_S, new, "n"), Lead)
+    assert book.called() == ["f"]
+    assert book.look(PATIENCE_S, follower, "f") is None
+    book.tell(PATIENCE_S, old, [Chunk(kind="text", text="old")])
+    assert book.look(PATIENCE_S, follower, "f") is None
+    book.tell(PATIENCE_S, new, [Chunk(kind="text", text="b")])
+    assert book.called() == ["f"]
+    assert book.look(PATIENCE_S, follower, "f") == Told((Chunk(kind="text", text="b"),), again=True)
+    book.land(0.0, old, None, ServerFault("of the old one"))
+    new.read_on()
+    assert book.look(PATIENCE_S, follower, "f") is None
+
+
+def test_a_stream_that_broke_is_no_error_of_a_call_that_does_not_stream() -> None:
+    """It begins from the start, while those who streamed along saw what the leader saw."""
+    book = Flights(Memory(Cache()))
+    leader, plain, stream = seats(book, True, False, True)
+    book.tell(0.0, leader, [Chunk(kind="text", text="a")])
+    error = StreamInterrupted("cut", partial=answer())
+    book.land(0.0, leader, None, error)
+    assert book.look(0.0, plain, "p") == AskAgain()
+    assert book.look(0.0, stream, "s") == Landed(None, error, (Chunk(kind="text", text="a"),))
+
+
+@pytest.mark.parametrize(
+    ("leads", "follows", "stop", "stored"),
+    [
+        ("read", "read", "stop", False),
+        ("read", None, "stop", True),
+        ("read", "force", "length", True),
+        (None, None, "length", False),
+        (None, "force", "length", True),
+        ("force", "read", "length", True),
+    ],
+)
+def test_an_answer_is_stored_when_anybody_aboard_may_store_it(
+    leads: Any, follows: Any, stop: Any, stored: bool
+) -> None:
+    """Whoever happens to lead."""
+    memory = Memory(Cache())
+    book = Flights(memory)
+    leader, follower = (Seat(b"k", b"k", USES[mode], stream=False) for mode in (leads, follows))
+    assert isinstance(book.ask(0.0, leader), Lead)
+    assert book.ask(0.0, follower) is None
+    response = answer("x", stop)
+    book.land(0.0, leader, Entry(response, grade(response)), None)
+    assert (memory.get(0.0, b"k") is not None) == stored
+
+
+def test_a_call_that_only_writes_shares_nothing() -> None:
+    """It makes its own request beside a flight, and leads none."""
+    book = Flights(Memory(Cache()))
+    (leader,) = seats(book, False)
+    alone = [Seat(b"k", b"k", USES["write"], stream=False) for _ in range(2)]
+    assert [book.ask(0.0, seat) for seat in alone] == [Lead(), Lead()]
+    book.leave(leader)
+    assert len(book) == 0
+
+
+def test_an_entry_from_the_future_is_too_old() -> None:
+    """The clock was set back, and nobody knows how old it is."""
+    memory = Memory(Cache(ttl_s=TTL_S))
+    memory.put(100.0, b"k", b"kept")
+    assert memory.get(99.0, b"k") is None
+    assert memory.size() == (0, 0)
 
 
 @pytest.mark.prove(18)

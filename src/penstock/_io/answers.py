@@ -33,10 +33,7 @@ class Answers:
 
     def lookup(self, effect: Lookup) -> News | None:
         """Look for an answer, or take a seat."""
-        if os.getpid() != self._process:
-            # In a forked child nobody flies what flew in the parent, and the lock may be held by a thread left behind.
-            self._start(self._flights.store)
-        with self._lock:
+        with self._here():
             return self._heard(self._flights.ask(self._clock.wall(), effect.seat))
 
     def look(self, effect: Follow) -> tuple[News | None, Any, float | None]:
@@ -46,10 +43,11 @@ class Answers:
         """
         seat, now = effect.seat, self._clock.now()
         place = self._place()
-        with self._lock:
+        with self._here():
             news = self._heard(self._flights.look(now, seat, place))
             patient = seat.flight is not None and not seat.flight.streams
-        self._wake()
+            woken = self._flights.called()
+        _call(woken)
         if news is not None:
             return news, place, None
         if effect.deadline is not None and now >= effect.deadline:
@@ -64,33 +62,42 @@ class Answers:
     def share(self, effect: Share) -> None:
         """Pass on what a leader has, or let somebody leave. Never raises."""
         seat = effect.seat
-        with self._lock:
+        with self._here():
             if effect.chunks is not None:
                 self._flights.tell(self._clock.now(), seat, effect.chunks)
             elif effect.entry is not None or effect.error is not None:
                 self._flights.land(self._clock.wall(), seat, effect.entry, effect.error)
             else:
                 self._flights.leave(seat)
-        self._wake()
+            woken = self._flights.called()
+        _call(woken)
 
     def snapshot(self) -> CacheState:
         """Return what is held."""
-        with self._lock:
+        with self._here():
             store = self._flights.store
             entries, size = store.size()
             return CacheState(self._settings.path, entries, size, len(self._flights), store.trouble)
 
     def close(self) -> None:
         """Close the file, if there is one."""
-        with self._lock:
+        with self._here():
             self._flights.store.close()
 
     def _heard(self, news: News | None) -> News | None:
         return msgspec.structs.replace(news, now=self._clock.now()) if isinstance(news, Landed) else news
 
-    def _wake(self) -> None:
-        while self._flights.woken:
-            self._flights.woken.pop().come()
+    def _here(self) -> threading.RLock:
+        """Return the lock of this process."""
+        if os.getpid() != self._process:
+            # In a forked child nobody flies what flew in the parent, and the lock may be held by a thread left behind.
+            self._start(self._flights.store)
+        return self._lock
+
+
+def _call(places: list[Any]) -> None:
+    for place in places:
+        place.come()
 
 
 def _store(settings: Cache) -> Store:

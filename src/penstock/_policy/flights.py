@@ -90,15 +90,20 @@ class Flight:
 
 
 class Flights:
-    """The book of flights in front of a store. `woken` takes the places of those who should look again."""
+    """The book of flights in front of a store. After each step, `called` has the places of those who should look."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.woken: list[Any] = []
+        self._called: list[Any] = []
         self._flights: dict[bytes, Flight] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
+
+    def called(self) -> list[Any]:
+        """Return the places of those who should look, once."""
+        called, self._called = self._called, []
+        return called
 
     def ask(self, wall_s: float, seat: Seat) -> News | None:
         """Look for a stored answer, else take a seat in the flight of this question; None means to follow it."""
@@ -132,12 +137,10 @@ class Flights:
             return Lead()
         if seat.stream:
             again = seat.generation != flight.generation
-            if again:
-                seat.generation, seat.seen = flight.generation, 0
-            if len(flight.chunks) > seat.seen:
-                chunks = tuple(flight.chunks[seat.seen :])
-                seat.seen = len(flight.chunks)
-                return Told(chunks, again)
+            seen = 0 if again else seat.seen
+            if len(flight.chunks) > seen:
+                seat.generation, seat.seen = flight.generation, len(flight.chunks)
+                return Told(tuple(flight.chunks[seen:]), again)
         flight.parked[seat] = place
         return None
 
@@ -149,7 +152,7 @@ class Flights:
         flight.chunks += chunks
         flight.shown_at = now
         for parked in [parked for parked in flight.parked if parked.stream]:
-            self.woken.append(flight.parked.pop(parked))
+            self._called.append(flight.parked.pop(parked))
 
     def land(self, wall_s: float, seat: Seat, entry: Entry | None, error: PenstockError | None) -> None:
         """The leader has the answer or an error for everybody: keep it if it may be kept, and let all go."""
@@ -160,7 +163,7 @@ class Flights:
         if flight is not None and leads:
             flight.landed = Landed(entry, error, tuple(flight.chunks) if entry is None else ())
             self._forget(seat, flight)
-            self.woken += flight.parked.values()
+            self._called += flight.parked.values()
             flight.parked.clear()
 
     def leave(self, seat: Seat) -> None:
@@ -174,7 +177,7 @@ class Flights:
         if flight.leader is None:
             heir = next(iter(flight.parked), None)
             if heir is not None:
-                self.woken.append(flight.parked.pop(heir))
+                self._called.append(flight.parked.pop(heir))
             else:
                 self._forget(seat, flight)
 
@@ -192,7 +195,7 @@ class Flights:
         self._flights.setdefault(seat.flight_key, flight)
         if seat.stream:
             # Those who wait without a clock, because nothing could hold their leader up, need one from now on.
-            self.woken += flight.parked.values()
+            self._called += flight.parked.values()
             flight.parked.clear()
 
     @staticmethod

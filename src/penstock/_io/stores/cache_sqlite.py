@@ -104,7 +104,8 @@ class SqliteStore:
             return 0, 0
 
     def close(self) -> None:
-        """Close the file; it opens again when it is used."""
+        """Close the file for good."""
+        self._given_up = True
         db, self._db = self._db, None
         if db is not None and self._process == os.getpid():
             with contextlib.suppress(sqlite3.Error):
@@ -166,8 +167,7 @@ class SqliteStore:
             return
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         passes = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL)
-        self._given_up = not passes
-        if self._given_up:
+        if not passes:
             self.close()
         first = self.trouble is None
         self.trouble = f"the cache {self._path} cannot be used: {error}"
