@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import warnings
 from hashlib import blake2b
 from typing import Final
@@ -125,9 +124,8 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         # The answers are for nobody else; SQLite gives its other files the mode of this one.
-        with contextlib.suppress(PermissionError), contextlib.closing(_File(self._path)) as file:
-            if not stat.S_ISREG(os.fstat(file.number).st_mode):
-                raise _Unusable("it is no regular file")
+        with contextlib.suppress(PermissionError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600))
         db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA synchronous = OFF")  # what a power cut takes is asked again
@@ -175,16 +173,6 @@ class SqliteStore:
             # Never as an exception, also where warnings are made ones: the call goes on without the cache.
             with contextlib.suppress(Warning):
                 warnings.warn(f"{self.trouble}; calls go on without it", RuntimeWarning, stacklevel=2)
-
-
-class _File:
-    """A file made or opened without waiting, to look at what it is."""
-
-    def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
-
-    def close(self) -> None:
-        os.close(self.number)
 
 
 def _digest(kept: bytes) -> bytes:
