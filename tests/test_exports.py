@@ -16,6 +16,7 @@ PROMISE = [
     "BreakerSettings",
     "Budget",
     "BudgetAlert",
+    "Cache",
     "Choice",
     "Chunk",
     "Client",

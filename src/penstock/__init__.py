@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
+    from ._policy.cache import Cache
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
     from ._policy.retry import RetryPolicy
@@ -57,6 +58,7 @@ _HOMES = {
     "Limits": "_policy.limiter",
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.budget",
+    "Cache": "_policy.cache",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -93,6 +95,7 @@ __all__ = [  # noqa: RUF022
     "Limits",
     "Budget",
     "BudgetAlert",
+    "Cache",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",

@@ -25,6 +25,7 @@ from ._io.stores import book_of
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
 from ._policy.budget import Budget, BudgetState
+from ._policy.cache import Cache, CacheState, Use, use
 from ._policy.hedge import Hedge
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
@@ -78,6 +79,7 @@ class _Client(Generic[GateT, TransportT]):
         hedge: Hedge | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
+        cache: Cache | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -90,8 +92,8 @@ class _Client(Generic[GateT, TransportT]):
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
         are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
-        sends a second attempt beside a late one. `keys` and `base_urls` are by provider name. `config` is a settings
-        file, False for none; `env` stands for the environment.
+        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
+        `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -103,6 +105,7 @@ class _Client(Generic[GateT, TransportT]):
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
             ("hedge", hedge, Hedge),
+            ("cache", cache, Cache),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -133,6 +136,7 @@ class _Client(Generic[GateT, TransportT]):
         )
         self._hedge = hedge
         self._gauges: dict[str, Gauges] = {}
+        self._gate.keep_answers(cache or file.cache)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
@@ -218,6 +222,7 @@ class _Client(Generic[GateT, TransportT]):
             deadline=None if within is None else now + within,
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
+            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
         )
         if self._hedge is not None or "hedge" in options or "continuations" in options:
             return self._with_extras(order, options)
@@ -239,6 +244,9 @@ class _Client(Generic[GateT, TransportT]):
 
     def _check_hedge(self) -> None:
         """Refuse to hedge where the loser could not be ended."""
+
+    def _use(self, asked: Request, options: Options) -> Use | None:
+        return use(asked, options.get("cache"), configured=self._gate.answers is not None)
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
         """Read a call as `complete` would, and send nothing.
@@ -272,6 +280,10 @@ class _Client(Generic[GateT, TransportT]):
         Raises: BudgetUnavailable when the file of the budget cannot be read.
         """
         return self._gate.budget_state()
+
+    def cache(self) -> CacheState | None:
+        """Return what the cache holds, and why it does not work if it does not; None for a client without one."""
+        return None if self._gate.answers is None else self._gate.answers.snapshot()
 
     def __repr__(self) -> str:
         totals = self.usage()

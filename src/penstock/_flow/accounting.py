@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from .._policy.budget import Elastic, Hold
+from .._policy.cache import Use
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.prices import Prices
@@ -30,7 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
-    `gauges`: by lane, what was learned of its token counts.
+    `gauges`: by lane, what was learned of its token counts. `cache` is None where the call has nothing to do with one.
     `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     """
@@ -47,6 +48,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     deadline: float | None
     idempotency_key: str = ""
+    cache: Use | None = None
     continuations: int = 0
     received: str = ""
     hedge_after_s: float | None = None

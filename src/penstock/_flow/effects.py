@@ -1,4 +1,4 @@
-"""What a flow can ask of its driver: nine effects, and what each is answered with.
+"""What a flow can ask of its driver: twelve effects, and what each is answered with.
 
 A flow yields one of these and is sent the answer, or has an exception thrown into it. It never waits by itself: the
 sync and the async driver perform the same effects, so there is one logic in two colours.
@@ -13,23 +13,31 @@ sync and the async driver perform the same effects, so there is one logic in two
     SpendRetry int (0 = refused)
     Parallel  tuple[End, ...]   what a flow of it raises that is no PenstockError
     Settle    Settled           never
+    Lookup    News or None      ConfigError             only with a cache, as the two below
+    Follow    News              DeadlineExceeded
+    Share     None              never
 
-A driver throws every BaseException into the flow and never closes it, so that `finally: yield Settle` runs.
+A driver throws every BaseException into the flow and never closes it, so that `finally: yield Settle` runs, and Share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from .._policy.breaker import Pass
 from .._policy.budget import Elastic, Hold
+from .._policy.cache import Entry
 from .._policy.limiter import Ticket
 from .._policy.retry import GiveUp, Retry
 from .._wire.protocol import Outbound, Provider, Wire
+from ..errors import PenstockError
 from ..types import Chunk, Response, Usage
+
+if TYPE_CHECKING:
+    from .._policy.flights import Seat  # loaded with the first cache
 
 T = TypeVar("T")
 
@@ -174,6 +182,28 @@ class Settle(msgspec.Struct, frozen=True):
     deadline: float | None
 
 
+class Lookup(msgspec.Struct, frozen=True):
+    """Look for a stored answer, else take a seat among those who ask the same; None: follow the one who leads."""
+
+    seat: Seat
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Wait until the leader has news, or until the deadline."""
+
+    seat: Seat
+    deadline: float | None
+
+
+class Share(msgspec.Struct, frozen=True):
+    """Tell those who follow: `chunks` as they are shown, or the end, an answer or an error; nothing means to leave."""
+
+    seat: Seat
+    entry: Entry | None = None
+    error: PenstockError | None = None
+    chunks: list[Chunk] | None = None
+
+
 class Admission(msgspec.Struct, frozen=True):
     """The attempt may go: since when, how long it waited for that, and the passes of its lane and its credential."""
 
@@ -213,5 +243,5 @@ class Expired(Exception):
         self.idle = idle
 
 
-Effect = Reserve | Permit | Send | Read | Emit | Sleep | SpendRetry | Parallel | Settle
+Effect = Reserve | Permit | Send | Read | Emit | Sleep | SpendRetry | Parallel | Settle | Lookup | Follow | Share
 Flow = Generator[Effect, Any, T]

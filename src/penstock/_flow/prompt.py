@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
+from .._policy.cache import CacheMode
 from .._policy.fairqueue import Priority
 from .._policy.hedge import Hedge
 from ..errors import ConfigError, InputError
@@ -82,6 +83,7 @@ class Options(Parameters, total=False):
     `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
     `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
+    `cache` says what the call may do with the client's cache.
     """
 
     model: str | None
@@ -92,6 +94,7 @@ class Options(Parameters, total=False):
     tags: Mapping[str, str]
     priority: Priority
     hedge: Hedge | None
+    cache: CacheMode
 
 
 class StreamOptions(Options, total=False):
@@ -107,6 +110,7 @@ _STRINGS: dict[str, tuple[str, ...]] = {
     "system": (),
     "tier": get_args(Tier),
     "priority": get_args(Priority),
+    "cache": get_args(CacheMode),
 }
 _OWN_NAMES = {
     "max_completion_tokens": "max_tokens",

@@ -15,7 +15,10 @@ _FIRST_ALONE = Past()
 
 
 class Trail:
-    """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated."""
+    """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated.
+
+    `left` is what came of somebody else's answer, from the cache, before its reader left.
+    """
 
     hedged = False
     joint: Joint | None = None
@@ -29,6 +32,7 @@ class Trail:
         self._shut = 0
         self._retry_cost = 0
         self.last: Record | None = None
+        self.left: Response | None = None
         self.ended = order.started
 
     def add(self, record: Record, settled: Settled) -> None:
@@ -113,7 +117,7 @@ class Trail:
 
     def partial(self) -> Response | None:
         """Return what came of an answer that did not end well, None when nothing came."""
-        return self._told(self.last.response if self.last else None)
+        return self._told(self.last.response if self.last else None) or self.left
 
     def surface(self, error: PenstockError, first: PenstockError | None) -> PenstockError:
         """Return the error that the caller sees, with the log of attempts; an earlier lane's error is its cause."""

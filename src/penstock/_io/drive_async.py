@@ -5,7 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .._flow.effects import Emit, End, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
+from .._flow.effects import (
+    Emit,
+    End,
+    Follow,
+    Lookup,
+    Parallel,
+    Permit,
+    Read,
+    Reserve,
+    Send,
+    Settle,
+    Share,
+    Sleep,
+    SpendRetry,
+)
 from ..types import Chunk, Response
 from .http import AsyncTransport
 from .parking import AsyncGate
@@ -60,7 +74,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         )
         return data
 
-    async def _wait(self, effect: Send | Sleep | SpendRetry | Parallel) -> Any:
+    async def _wait(self, effect: Send | Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
@@ -71,7 +85,9 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
             return None
         if isinstance(effect, SpendRetry):
             return self._gate.spend_retry(effect.lane)
-        return await self._race(effect)
+        if isinstance(effect, Parallel):
+            return await self._race(effect)
+        return await self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
 
     async def _race(self, effect: Parallel) -> tuple[End, ...]:
         runs = [self.branch(flow) for flow in effect.flows]
@@ -101,6 +117,15 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         if task.cancelled() or task.exception() is not None or task.result() is not None:
             return True
         return effect.enough is not None and effect.enough(run.response)
+
+    async def _follow(self, effect: Follow) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        news, place, seconds = answers.look(effect)
+        while news is None:
+            await place.sleep(seconds)
+            news, place, seconds = answers.look(effect)
+        return news
 
     async def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -5,7 +5,21 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from .._flow.effects import Emit, End, Parallel, Permit, Read, Reserve, Send, Settle, Sleep, SpendRetry
+from .._flow.effects import (
+    Emit,
+    End,
+    Follow,
+    Lookup,
+    Parallel,
+    Permit,
+    Read,
+    Reserve,
+    Send,
+    Settle,
+    Share,
+    Sleep,
+    SpendRetry,
+)
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
@@ -56,7 +70,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         data: bytes = exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
         return data
 
-    def _wait(self, effect: Send | Sleep | SpendRetry | Parallel) -> Any:
+    def _wait(self, effect: Send | Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
             self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
@@ -67,7 +81,9 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
             return None
         if isinstance(effect, SpendRetry):
             return self._gate.spend_retry(effect.lane)
-        return self._race(effect)
+        if isinstance(effect, Parallel):
+            return self._race(effect)
+        return self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
 
     def _race(self, effect: Parallel) -> tuple[End, ...]:
         transport: Any = self._transport
@@ -86,6 +102,15 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                 run.abandon()
             raise
         return self._ends(shown)
+
+    def _follow(self, effect: Follow) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        news, place, seconds = answers.look(effect)
+        while news is None:
+            place.sleep(seconds)
+            news, place, seconds = answers.look(effect)
+        return news
 
     def finish(self) -> Response:
         """Run to the end and return the answer."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
 from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import Book, BudgetState, Hold
+from .._policy.cache import Cache
 from .._policy.hedge import Latencies
 from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
@@ -35,8 +36,13 @@ from ..errors import (
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt
+from ..types import Attempt, Response
 from .clock import Clock
+
+if TYPE_CHECKING:
+    from .answers import Answers  # loaded with the first cache
+
+CLOSED = "this client is closed; make a new one"
 
 CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
@@ -93,6 +99,7 @@ class Gate:
         self.budget = budget
         self.retry = retry
         self.closed = False
+        self.answers: Answers | None = None
         self._limits = limits
         self._breaker = breaker
         self._lock = threading.Lock()
@@ -170,6 +177,8 @@ class Gate:
             self.budget.close()
         if self.budget.due:
             self._tell()
+        if self.answers is not None:
+            self.answers.close()
 
     def budget_state(self) -> BudgetState:
         """Return what is spent, held and left in every budget.
@@ -197,6 +206,13 @@ class Gate:
         with self._lock:
             return state.latencies.setdefault(stream, Latencies()).percentile(percent)
 
+    def keep_answers(self, cache: Cache | None) -> None:
+        """Put a cache before the gate, where there is one."""
+        if cache is not None:
+            from .answers import Answers
+
+            self.answers = Answers(cache, self.clock, self.place)
+
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
         with self._lock:
@@ -210,7 +226,7 @@ class Gate:
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         if self.closed:
-            raise ClientClosed("this client is closed; make a new one")
+            raise ClientClosed(CLOSED)
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
@@ -389,6 +405,11 @@ class Gate:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
+
+    def saved(self, order: Order, response: Response) -> None:
+        """Count a call that the cache answered."""
+        with self._lock:
+            self._tallies.hit(order.tags, f"{response.provider}:{response.model}", response.saved_nano)
 
     def usage(self) -> Totals:
         """Return the totals so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import Any
@@ -33,6 +34,11 @@ class _Turn:
     def come(self) -> None:
         if not self.turn.done():
             self.turn.set_result(None)
+
+    async def sleep(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.turn
 
 
 class _Bed:

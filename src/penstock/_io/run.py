@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
 from .._flow.continuation import continued
-from .._flow.effects import Abandoned, Emit, End, Settle, Settled
+from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
+from ..errors import ClientClosed
 from ..types import Chunk, Response
-from .gate import Gate
+from .gate import CLOSED, Gate
 from .http import Target
 
 GateT = TypeVar("GateT", bound=Gate)
@@ -37,7 +39,8 @@ class Run(Generic[GateT, TransportT]):
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        self._flow = (continued if order.continuations else call)(order, self.trail)
+        flow = continued if order.continuations else call
+        self._flow = flow(order, self.trail) if order.cache is None else _cached(order, self.trail, flow)
         self._gate = gate
         self._transport = transport
         self._targets = targets
@@ -56,10 +59,26 @@ class Run(Generic[GateT, TransportT]):
         try:
             effect = self._flow.throw(Abandoned())
             while True:
-                effect = self._flow.send(self._settle(effect) if isinstance(effect, Settle) else None)
+                effect = self._flow.send(self._last(effect))
         except (Abandoned, StopIteration):
             pass
         self._end(None)
+
+    def _last(self, effect: Effect) -> Any:
+        """Perform what a flow still asks on its way out; nothing that waits."""
+        if isinstance(effect, Settle):
+            return self._settle(effect)
+        return self._consult(effect) if isinstance(effect, Share) else None
+
+    def _consult(self, effect: Lookup | Share) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        if isinstance(effect, Share):
+            answers.share(effect)
+            return None
+        if self._gate.closed:
+            raise ClientClosed(CLOSED)
+        return answers.lookup(effect)
 
     def branch(self, flow: Any) -> Self:
         """Return a run of a flow (anything with `send` and `throw`) that this one performs side by side with others."""
@@ -98,3 +117,11 @@ class Run(Generic[GateT, TransportT]):
         if self._beside:
             return
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
+        if response is not None and response.cached:
+            self._gate.saved(self._order, response)
+
+
+def _cached(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]]) -> Flow[Response]:
+    from .._flow.cached import cached  # loaded with the first cache
+
+    return cached(order, trail, make)
