@@ -51,10 +51,10 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                         answer = await self._read(effect)
                     elif isinstance(effect, Settle):
                         answer = self._settle(effect)
-                    elif isinstance(effect, Reserve):
-                        answer = gate.reserve(effect) or await gate.reserve_later(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or await gate.park(effect.record)
+                    elif isinstance(effect, Reserve):
+                        answer = gate.reserve(effect) or await gate.reserve_later(effect)
                     else:
                         answer = await self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was

@@ -49,10 +49,10 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                         answer = self._read(effect)
                     elif isinstance(effect, Settle):
                         answer = self._settle(effect)
-                    elif isinstance(effect, Reserve):
-                        answer = gate.reserve(effect) or gate.reserve_later(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or gate.park(effect.record)
+                    elif isinstance(effect, Reserve):
+                        answer = gate.reserve(effect) or gate.reserve_later(effect)
                     else:
                         answer = self._wait(effect)
                 except BaseException as error:  # noqa: BLE001 - the flow decides, and settles whatever it was

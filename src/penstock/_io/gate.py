@@ -17,7 +17,7 @@ from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
 from .._policy.budget import Book, BudgetState, Hold
 from .._policy.cache import Cache
 from .._policy.hedge import Latencies
-from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
+from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._wire.headers import limits_seen
@@ -237,9 +237,9 @@ class Gate:
             if shut:
                 self._look(state, record, now)
             answer = state.limiter.ask(now, ticket)
-            if isinstance(answer, Refuse):
-                raise self._refused(state, answer, ticket, now)
-            if isinstance(answer, Wait):
+            if answer is not GRANT:
+                if isinstance(answer, Refuse):
+                    raise self._refused(state, answer, ticket, now)
                 ticket.tag = self.place()
                 return None
             if shut:
@@ -306,7 +306,11 @@ class Gate:
             self._settle_budget(record)
             decision = None
             error = record.error
-            if isinstance(error, PenstockError):
+            if error is None:
+                state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
+                if state.latencies:
+                    self._time(state, record, now)
+            elif isinstance(error, PenstockError):
                 decision = decide(
                     self.retry,
                     state.retries,
@@ -321,10 +325,6 @@ class Gate:
                     deadline=effect.deadline,
                     u=self.clock.chance(),
                 )
-            elif error is None:
-                state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
-                if state.latencies:
-                    self._time(state, record, now)
         self.wake(state, woken)
         if self.budget.due:
             self._tell()
@@ -348,13 +348,14 @@ class Gate:
         if head is not None and (now >= limiter.hears_at or error is not None):
             seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
             woken = limiter.adopt(now, seen, ticket.granted_at)
-        if isinstance(error, RateLimited):
+        if error is None:
+            woken += limiter.settle(now, ticket, usage=record.usage)
+        elif isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
             woken += limiter.cancel(now, ticket)
         else:
-            failed = error is not None and health(error) == "failure"
-            woken += limiter.settle(now, ticket, usage=record.usage, failed=failed)
+            woken += limiter.settle(now, ticket, usage=record.usage, failed=health(error) == "failure")
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
         return woken
@@ -364,10 +365,10 @@ class Gate:
         if admission is None:
             return
         outcome = "ok" if error is None else health(error)
-        first_s = None if record.first_output_at is None else record.first_output_at - admission.now
-        u = self.clock.chance()
-        state.breaker.settle(now, admission.permit, outcome, now - admission.now, u, first_s=first_s)
-        account = state.account
+        first_at, began = record.first_output_at, admission.now
+        u, account = self.clock.chance(), state.account
+        first_s = None if first_at is None else first_at - began
+        state.breaker.settle(now, admission.permit, outcome, now - began, u, first_s=first_s)
         if error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
             account.trip(now, admission.account, _account_fault(error), u)
         elif account.state != "closed":

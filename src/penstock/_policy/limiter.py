@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -80,6 +80,7 @@ class Ticket(msgspec.Struct, eq=False):
 
     `input_tokens` is the estimate of the prompt, `output_tokens` the attempt's max_tokens. `deadline` is a time, not a
     duration. `returned` says that the provider sent an earlier attempt of the call back: it goes before new ones.
+    `least` is what the server counts of its tokens at the start, for certain; the limiter works it out.
     """
 
     input_tokens: int = 0
@@ -91,6 +92,7 @@ class Ticket(msgspec.Struct, eq=False):
     state: TicketState = "new"
     asked_at: float = 0.0
     granted_at: float = 0.0
+    least: int = 0
     holds: tuple[tuple[Dimension, Slot, float], ...] = ()
 
     def __repr__(self) -> str:
@@ -131,7 +133,7 @@ class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: tuple[DimensionState, ...]
 
 
-_GRANT = Grant()
+GRANT: Final = Grant()
 
 
 class Limiter:
@@ -177,6 +179,8 @@ class Limiter:
             self._start(now)
         self._now = now
         ticket.asked_at = now
+        least, most = ticket.input_tokens, ticket.output_tokens
+        ticket.least = most if most is not None and most > least and self.counting == "prompt+max" else least
         if self._sized or ticket.deadline is not None:
             refusal = self._refusal(now, ticket)
             if refusal is not None:
@@ -185,7 +189,7 @@ class Limiter:
         if not self._queue.size:
             at = self._try(now, ticket)
             if at <= now:
-                return _GRANT
+                return GRANT
             self._enqueue(ticket)
             self.next_at = at if at < inf else None
             return Wait(self.next_at)
@@ -194,7 +198,7 @@ class Limiter:
             at = self._try(now, ticket)
             if at <= now:
                 self._queue.pop(ticket, now, self._share(ticket))
-                return _GRANT
+                return GRANT
             self.next_at = at if at < inf else None
         return Wait(self.next_at)
 
@@ -375,7 +379,7 @@ class Limiter:
 
     def _refusal(self, now: float, ticket: Ticket) -> Refuse | None:
         for dimension in self._sized:
-            least = self._least(ticket, dimension.kind)
+            least = ticket.least if dimension.kind == TOKENS else ticket.input_tokens
             if least > dimension.limit:
                 what = f"{least:,} {dimension.name.replace('_', ' ')}"
                 per = "minute" if dimension.period_s == 60 else f"{dimension.period_s:g} s"
@@ -389,13 +393,6 @@ class Limiter:
             )
         return None
 
-    def _least(self, ticket: Ticket, kind: int) -> int:
-        """What the server counts of the ticket's tokens at the start, for certain."""
-        tokens, most = ticket.input_tokens, ticket.output_tokens
-        if kind == TOKENS and most is not None and most > tokens and self.counting == "prompt+max":
-            return most
-        return tokens
-
     def _amount(self, ticket: Ticket, dimension: Dimension) -> float:
         """What to reserve of tokens: what the server counts, and what the answer is expected to add."""
         kind = dimension.kind
@@ -405,8 +402,10 @@ class Limiter:
         if ticket.output_tokens is not None and ticket.output_tokens < expected:
             expected = float(ticket.output_tokens)
         if kind == TOKENS:
-            expected = max(expected + ticket.input_tokens, self._least(ticket, TOKENS))
-        return min(expected, float(dimension.limit))
+            expected += ticket.input_tokens
+            if expected < ticket.least:
+                expected = float(ticket.least)
+        return expected if expected < dimension.limit else float(dimension.limit)
 
     def _try(self, now: float, ticket: Ticket) -> float:
         """Grant the ticket and return `now`, or return when to try again (inf: when something is given back)."""
@@ -490,7 +489,7 @@ class Limiter:
             if kind == TOKENS:
                 used += usage.completion
         else:
-            used = max(usage.total, self._least(ticket, TOKENS))
+            used = max(usage.total, ticket.least)
         if used != held:
             dimension.correct(slot, used - held)
         return used

@@ -157,15 +157,20 @@ class Tallies:
         return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
 
     def _fold(self) -> None:
+        by_model = self._by_model
         for tags, model, attempts, ok in self._ended:
-            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else []
+            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else ()
+            tally = None
             for attempt in attempts:
                 model = f"{attempt.provider}:{attempt.model}"
+                tally = by_model.get(model) or _of(model, by_model)
                 if attempt.sent:
-                    for tally in (_of(model, self._by_model), *of_tags):
-                        tally.attempt(attempt)
-            for tally in (_of(model, self._by_model), *of_tags):
-                tally.call(ok)
+                    tally.attempt(attempt)
+                    for each in of_tags:
+                        each.attempt(attempt)
+            (tally or _of(model, by_model)).call(ok)
+            for each in of_tags:
+                each.call(ok)
         self._ended.clear()
 
 
