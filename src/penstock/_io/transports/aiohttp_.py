@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +10,6 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
@@ -35,25 +32,23 @@ class AiohttpTransport:
 
     def __init__(self, *, connect_s: float) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
-        self.watchdog = Watchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: aiohttp.ClientSession | None = None
-        self._pid = 0
         self._closed = False
         self.streams: set[AiohttpExchange] = set()
         self._urls: dict[tuple[str, str], URL] = {}
         self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
-        if self._open is None or self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
+        loop = asyncio.get_running_loop()
+        if self._open is None or self._loop is not loop:
             if self._closed:
                 raise ConnectionFailed("the transport is closed; nothing was sent")
-            # A session belongs to its loop and process: the next asyncio.run() and a forked child get their own.
+            # A session belongs to its loop: the next asyncio.run(), also that of a forked child, gets its own.
             if self._open is not None:
                 self._open.detach()
-            self._pid = os.getpid()
-            self._loop = asyncio.get_running_loop()
-            self.watchdog = Watchdog()
+            self._loop = loop
+            self.watchdog = Watchdog(loop)
             self._open = aiohttp.ClientSession(
                 connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -77,8 +72,14 @@ class AiohttpTransport:
             # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
             headers = {**headers, "Accept-Encoding": "identity"}
         session = self._session()
+        seconds, _ = window(until)
         try:
-            response = await self.watchdog.wait(_ask(session, outbound, url, headers, stream), until)
+            with self.watchdog.watch(seconds):
+                response = await session.request(
+                    outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
+                )
+                if not stream:
+                    await response.read()  # aiohttp keeps it, and closes the connection when it fails
         except aiohttp.ConnectionTimeoutError as error:
             raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
@@ -98,19 +99,10 @@ class AiohttpTransport:
         session, self._open = self._open, None
         if session is None:
             return
-        if self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
+        if self._loop is asyncio.get_running_loop():
             await session.close()
         else:
             session.detach()
-
-
-async def _ask(
-    session: aiohttp.ClientSession, outbound: Outbound, url: URL, headers: Mapping[str, str], stream: bool
-) -> aiohttp.ClientResponse:
-    response = await session.request(outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False)
-    if not stream:
-        await response.read()  # aiohttp keeps it, and closes the connection when it fails
-    return response
 
 
 class AiohttpExchange:
@@ -136,11 +128,9 @@ class AiohttpExchange:
             if ready or content.at_eof():
                 return ready
             seconds, idle = window(until, idle_s)
-            async with asyncio.timeout(seconds):
+            with self._transport.watchdog.watch(seconds, idle=idle):
                 data: bytes = await content.readany()
                 return data
-        except TimeoutError:
-            raise Expired(time.monotonic(), idle=idle) from None
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
@@ -152,7 +142,9 @@ class AiohttpExchange:
         try:
             if self._response.content.at_eof():
                 return await self._response.read()  # it is all here
-            return await self._transport.watchdog.wait(self._response.read(), until)
+            seconds, _ = window(until)
+            with self._transport.watchdog.watch(seconds):
+                return await self._response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
