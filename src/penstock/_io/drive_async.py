@@ -9,6 +9,7 @@ from .._flow.effects import (
     Emit,
     End,
     Follow,
+    Head,
     Lookup,
     Parallel,
     Permit,
@@ -53,6 +54,8 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                         answer = self._settle(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or await gate.park(effect.record)
+                    elif isinstance(effect, Send):
+                        answer = await self._send(effect)
                     elif isinstance(effect, Reserve):
                         answer = gate.reserve(effect) or await gate.reserve_later(effect)
                     else:
@@ -74,12 +77,13 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         )
         return data
 
-    async def _wait(self, effect: Send | Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
-        if isinstance(effect, Send):
-            target = self._targets[effect.lane.id]
-            self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
-            body = b"" if effect.stream else await sent.read_all(effect.until)
-            return self._gate.head(sent.status, sent.headers, body)
+    async def _send(self, effect: Send) -> Head:
+        target = self._targets[effect.lane.id]
+        self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
+        body = b"" if effect.stream else await sent.read_all(effect.until)
+        return self._gate.head(sent.status, sent.headers, body)
+
+    async def _wait(self, effect: Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Sleep):
             await self._gate.sleep(effect.seconds)
             return None

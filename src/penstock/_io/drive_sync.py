@@ -9,6 +9,7 @@ from .._flow.effects import (
     Emit,
     End,
     Follow,
+    Head,
     Lookup,
     Parallel,
     Permit,
@@ -51,6 +52,8 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
                         answer = self._settle(effect)
                     elif isinstance(effect, Permit):
                         answer = gate.enter(effect.record) or gate.park(effect.record)
+                    elif isinstance(effect, Send):
+                        answer = self._send(effect)
                     elif isinstance(effect, Reserve):
                         answer = gate.reserve(effect) or gate.reserve_later(effect)
                     else:
@@ -70,12 +73,13 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         data: bytes = exchange.read_all(effect.until) if effect.whole else exchange.read(effect.until, effect.idle_s)
         return data
 
-    def _wait(self, effect: Send | Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
-        if isinstance(effect, Send):
-            target = self._targets[effect.lane.id]
-            self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
-            body = b"" if effect.stream else sent.read_all(effect.until)
-            return self._gate.head(sent.status, sent.headers, body)
+    def _send(self, effect: Send) -> Head:
+        target = self._targets[effect.lane.id]
+        self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
+        body = b"" if effect.stream else sent.read_all(effect.until)
+        return self._gate.head(sent.status, sent.headers, body)
+
+    def _wait(self, effect: Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Sleep):
             self._gate.sleep(effect.seconds)
             return None

@@ -75,6 +75,7 @@ class Dimension:
         "_blocked_until",
         "_burst_s",
         "_keep_s",
+        "_oldest",
         "_slots",
         "_trimmed_at",
         "_width_s",
@@ -119,6 +120,7 @@ class Dimension:
         self._keep_s = period_s * (1 + GUARD)
         self._width_s = self._keep_s / SLOTS
         self._slots: deque[Slot] = deque()
+        self._oldest = inf  # when the first of them leaves the window
         self._trimmed_at = -inf
         self._blocked_need = inf
         self._blocked_until = -inf
@@ -149,13 +151,20 @@ class Dimension:
             if self.trim < 1.0 or self.guessed:
                 self._grow(now)
             self.at = now
+        if now >= self._oldest:
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
         slots = self._slots
         while slots and slots[0].expires <= now:
             gone = slots.popleft()
             self.used -= gone.amount
             gone.expires = -inf
-        if not slots:
+        if slots:
+            self._oldest = slots[0].expires
+        else:
             self.used = 0.0
+            self._oldest = inf
 
     def ready_at(self, now: float, amount: float) -> float:
         """The earliest time at which `amount` may go if nothing else happens; `now` when it may go at once.
@@ -199,6 +208,8 @@ class Dimension:
                 last.amount += amount
                 return last
         slot = Slot(now, now + self._width_s, now + self._keep_s, amount)
+        if not self._slots:
+            self._oldest = slot.expires
         self._slots.append(slot)
         return slot
 
@@ -276,6 +287,7 @@ class Dimension:
         """Follow a clock that was put back."""
         self.at -= back_s
         self._trimmed_at -= back_s
+        self._oldest -= back_s
         self._blocked_need = inf
         for slot in self._slots:
             slot.opens -= back_s

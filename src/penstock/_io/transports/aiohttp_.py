@@ -78,15 +78,14 @@ class AiohttpTransport:
                 response = await session.request(
                     outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
                 )
-                if not stream:
-                    await response.read()  # aiohttp keeps it, and closes the connection when it fails
+                body = None if stream else await response.read()
         except aiohttp.ConnectionTimeoutError as error:
             raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
             raise not_sent(target, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(target, error) from error
-        exchange = AiohttpExchange(target, response, self)
+        exchange = AiohttpExchange(target, response, self, body)
         if stream:
             self.streams.add(exchange)
         return exchange
@@ -106,11 +105,14 @@ class AiohttpTransport:
 
 
 class AiohttpExchange:
-    """The answer to one request."""
+    """The answer to one request; `body` is all of it where it came whole."""
 
-    __slots__ = ("_response", "_target", "_transport", "headers", "status")
+    __slots__ = ("_body", "_response", "_target", "_transport", "headers", "status")
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, transport: AiohttpTransport) -> None:
+    def __init__(
+        self, target: Target, response: aiohttp.ClientResponse, transport: AiohttpTransport, body: bytes | None
+    ) -> None:
+        self._body = body
         self._target = target
         self._transport = transport
         self._response = response
@@ -139,9 +141,9 @@ class AiohttpExchange:
 
         Raises: OutcomeUnknown, Expired.
         """
+        if self._body is not None:
+            return self._body
         try:
-            if self._response.content.at_eof():
-                return await self._response.read()  # it is all here
             seconds, _ = window(until)
             with self._transport.watchdog.watch(seconds):
                 return await self._response.read()
