@@ -83,8 +83,8 @@ class Secret:
         raise TypeError("a Secret cannot be pickled; pass the name of its environment variable instead")
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    pass
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A value made of values: it is in no cycle, so the collector need not look at it."""
 
 
 class Text(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
@@ -179,7 +179,7 @@ class Opaque(_Struct, frozen=True, kw_only=True, tag_field="type", tag="opaque")
 Part = Text | Image | Document | Audio | ToolCall | ToolResult | Reasoning | Refusal | Opaque
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One turn of a conversation."""
 
     role: Role

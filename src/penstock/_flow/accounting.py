@@ -27,7 +27,7 @@ MAX_TOKENS_LEAST: Final = 256
 """What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.

@@ -119,7 +119,7 @@ class Permit(msgspec.Struct, frozen=True):
     record: Record
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send the request and wait for the answer until `until`: for the head of a stream, else for all of it."""
 
     lane: Lane
@@ -213,7 +213,7 @@ class Admission(msgspec.Struct, frozen=True):
     account: Pass
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Status and headers (asked for in lower case) of an answer, when they came, and the body if it came whole."""
 
     status: int

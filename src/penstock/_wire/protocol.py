@@ -65,7 +65,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         return {self.auth: key.reveal()}
 
 
-class Outbound(msgspec.Struct, frozen=True, kw_only=True):
+class Outbound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own."""
 
     path: str
@@ -74,7 +74,7 @@ class Outbound(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A whole answer, decoded. `usage` and `cost_nano` are None where the provider reported none."""
 
     choices: tuple[Choice, ...]
