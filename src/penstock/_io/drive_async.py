@@ -13,7 +13,9 @@ from .run import Run
 
 
 class AsyncRun(Run[AsyncGate, AsyncTransport]):
-    """One call under way in the running event loop."""
+    """One call under way in the running event loop. Once `drained` it begins no further attempt: it is cancelled."""
+
+    drained = False
 
     async def step(self) -> list[Chunk] | None:
         """Perform effects until the flow shows chunks; None means that it ended and `response` is set.
@@ -37,7 +39,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                         answer = self._settle(effect)
                     elif isinstance(effect, Reserve):
                         answer = gate.reserve(effect)
-                    elif isinstance(effect, Permit):
+                    elif isinstance(effect, Permit) and not self.drained:
                         answer = gate.enter(effect.record) or await gate.park(effect.record)
                     else:
                         answer = await self._wait(effect)
@@ -58,12 +60,15 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         )
         return data
 
-    async def _wait(self, effect: Send | Sleep) -> Any:
+    async def _wait(self, effect: Send | Sleep | Permit) -> Any:
         if isinstance(effect, Send):
             target = self._targets[effect.lane.id]
+            self.under_way = True
             self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
             body = b"" if effect.stream else await sent.read_all(effect.until)
             return self._gate.head(sent.status, sent.headers, body)
+        if self.drained or isinstance(effect, Permit):
+            raise asyncio.CancelledError
         await asyncio.sleep(effect.seconds)
         return None
 

@@ -29,7 +29,12 @@ class Abandoned(BaseException):
 
 
 class Run(Generic[GateT, TransportT]):
-    """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one."""
+    """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one.
+
+    `under_way`: an attempt of it is at the provider.
+    """
+
+    under_way = False
 
     def __init__(self, order: Order, gate: GateT, transport: TransportT, targets: dict[str, Target]) -> None:
         self.trail = Trail(order)
@@ -62,6 +67,7 @@ class Run(Generic[GateT, TransportT]):
 
     def _settle(self, effect: Settle) -> Settled:
         exchange, self._open = self._open, None
+        self.under_way = False
         if exchange is not None:
             exchange.close()
         return self._gate.settle(effect)

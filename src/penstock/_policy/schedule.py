@@ -28,7 +28,8 @@ FATAL_MAX: Final = 3
 """Fatal failures in a row that close a lane."""
 
 SAME_MAX: Final = 20
-"""Rows that may fail in the same way before the first answer; then the run stops instead of burning all rows."""
+"""Rows that may fail in the same way before the first answer, and in a row for the key, the account or the name of the
+model that they name themselves; then the run stops instead of burning all rows."""
 
 OUTAGE_S: Final = 300.0
 """How long all lanes may be shut by their breakers before the run gives up; it can be resumed later."""
@@ -69,7 +70,17 @@ class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Lane:
-    __slots__ = ("answered", "closed", "failed", "fatal", "in_flight", "model", "paused_until", "shut_since")
+    __slots__ = (
+        "answered",
+        "closed",
+        "failed",
+        "fatal",
+        "fatal_code",
+        "in_flight",
+        "model",
+        "paused_until",
+        "shut_since",
+    )
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -77,6 +88,7 @@ class _Lane:
         self.answered = 0
         self.failed = 0
         self.fatal = 0
+        self.fatal_code = ""
         self.closed = False
         self.paused_until = 0.0
         self.shut_since: float | None = None
@@ -172,6 +184,10 @@ class Planner:
         lane = self._leave(model)
         self._credit += 1 if self._starved else 0
         match error:
+            case BudgetExceeded(scope="per_call") if error.needed_nano is not None:
+                # The row alone is too dear, and the others may be cheap: it is its result.
+                lane.failed += 1
+                return "record"
             case BudgetExceeded():
                 return self._over_budget(error)
             case BreakerOpen():
@@ -184,8 +200,8 @@ class Planner:
                 self.stop("refused", error)
                 return "leave"
         lane.failed += 1
-        if error.code in FATAL and not own:
-            return self._fatal(lane, error, tried)
+        if error.code in FATAL:
+            return self._fatal_own(lane, error) if own else self._fatal(lane, error, tried)
         if error.retriable:
             self._same = ("", 0)
             return "record"
@@ -225,6 +241,13 @@ class Planner:
                 self.stop("failed", error)
         others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
         return "again" if others and self.reason is None else "record"
+
+    def _fatal_own(self, lane: _Lane, error: PenstockError) -> Verdict:
+        lane.fatal = lane.fatal + 1 if error.code == lane.fatal_code else 1
+        lane.fatal_code = error.code
+        if lane.fatal >= SAME_MAX:
+            self.stop("failed", error)
+        return "record"
 
     def _same_again(self, error: PenstockError) -> Verdict:
         code, count = self._same

@@ -85,7 +85,7 @@ def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, 
         if why := explain(report):
             note(f"penstock: {why}")
         with printing(f"the run has ended and {output} is written, but its summary is lost"):
-            write_json(_figures(report, output))
+            write_json({"output": output, **report.figures()})
         raise click.exceptions.Exit(exit_code(report))
     finish(report, output, quiet=quiet, cap=options["budget"])
 
@@ -146,27 +146,3 @@ def _spooled(name: str, folder: Path) -> Path:
         what = "stdin" if name == "-" else name
         raise InputError(f"cannot copy {what} to {folder}: {error.strerror or error}") from error
     return path
-
-
-def _figures(report: BatchReport, output: str) -> dict[str, Any]:
-    return {
-        "output": output,
-        "rows": report.rows,
-        "answered": report.answered,
-        "failed": report.failed,
-        "before": report.before,
-        "left": report.left,
-        "attempts": report.attempts,
-        "retries": report.retries,
-        "rate_limited": report.rate_limited,
-        "tokens": {"prompt": report.usage.prompt, "completion": report.usage.completion},
-        "cost": report.cost,
-        "cost_before": report.cost_before,
-        "unpriced": report.unpriced,
-        "cut": report.cut,
-        "elapsed_s": round(report.elapsed_s, 3),
-        "failures": {code: number for code, number in report.failures.items() if number},
-        "models": {lane.model: lane.answered for lane in report.lanes},
-        "stopped": report.stopped,
-        "error": None if report.cause is None else {"code": report.cause.code, "message": str(report.cause)},
-    }
