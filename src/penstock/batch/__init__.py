@@ -13,18 +13,28 @@ from .._io.rowfile import Checked, OnBadRow, RowFile
 from .._io.rows import Row
 from .._io.template import Template
 from .job import CONCURRENCY, Batch, Order, Rows, run_batch
+from .jobfile import JobFile, JobState, journal_of
+from .projection import Projection
 from .report import BatchReport
+from .standing import Failures, Standing, standing
 
 __all__ = [
     "CONCURRENCY",
     "Batch",
     "BatchReport",
     "Checked",
+    "Failures",
+    "JobFile",
+    "JobState",
     "OnBadRow",
     "Order",
+    "Projection",
     "Row",
     "RowFile",
     "Rows",
+    "Standing",
     "Template",
+    "journal_of",
     "run_batch",
+    "standing",
 ]

@@ -9,7 +9,7 @@ import asyncio
 import difflib
 import os
 import time
-from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -26,6 +26,7 @@ from ..errors import ConfigError, InputError, OutputError, PenstockError, all_er
 from ..types import Response
 from .jobfile import JobFile, JobState, journal_of
 from .outputs import check_columns, check_place, failed_path, is_table, pick_columns, write_failed
+from .projection import Projection, Sample
 from .question import Questions, Task
 from .report import BatchReport, Counts
 from .table import write_table
@@ -101,6 +102,7 @@ class Batch:
         count_earlier: whether what the output records as spent on these questions counts against the client's total
             budget; for a client that began with this run.
         command: how the command line was called, for `penstock batch resume`.
+        approve: is shown what the rest may cost before the first call, and says whether to go on.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Batch:
         retry_failed: bool | Collection[str] = False,
         count_earlier: bool = False,
         command: Sequence[str] = (),
+        approve: Callable[[Projection], bool] | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigError(f"concurrency is {concurrency}; expected at least 1")
@@ -131,7 +134,7 @@ class Batch:
         self._recipe = Recipe(template)
         self._spool: Spool | None = None
         self._client = client
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._order: Order = order
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
@@ -146,6 +149,9 @@ class Batch:
         self._counts = Counts()
         self._unwritten: list[_Result] = []
         self._checked = Checked(rows=0, bad=0, problems=())
+        self._sample = Sample()
+        self._approve = approve
+        self.begun = asyncio.Event()
         self._mended = Mended(0, 0)
         self._started = 0.0
         self._ended: float | None = None
@@ -156,6 +162,13 @@ class Batch:
         Raises: InputError naming the lines that are bad, ConfigError for models and parameters that no row could use.
         """
         self._questions.check_job()
+        self._questions.sample = self._sample = Sample()
+        try:
+            return self._check()
+        finally:
+            self._questions.sample = None
+
+    def _check(self) -> Checked:
         given = self._given
         check_place(self._output, given.path if isinstance(given, RowFile) else None)
         if isinstance(given, RowFile):
@@ -278,6 +291,8 @@ class Batch:
         ticking = asyncio.create_task(self._tick(journal, job, began))
         try:
             await self._take_stock(journal)
+            self._ask_leave()
+            self.begun.set()
             for again in range(PASSES):
                 if self._planner.reason is None and (not again or self._counts.may_mend):
                     await self._pass(journal, again=bool(again))
@@ -312,7 +327,7 @@ class Batch:
             pid=os.getpid(),
             started=began,
             updated=time.time(),
-            concurrency=self._concurrency,
+            concurrency=self.concurrency,
             command=self._command,
             cwd=os.getcwd(),
             stopped=report.stopped,
@@ -337,6 +352,14 @@ class Batch:
         if self._count_earlier:
             self._client.carry_spent(self._counts.cost_before_nano)
 
+    def _ask_leave(self) -> None:
+        """Show what the rest may cost to whoever wants to see it first."""
+        left = self.report.left
+        if self._approve is None or not left or self._planner.reason is not None:
+            return
+        if not self._approve(self._sample.project(left, self._client.settings.prices)):
+            self._planner.stop("interrupted")
+
     def _keeps(self, journal: Journal, task: Task) -> bool:
         """Whether the row failed before and is not among those to be asked again."""
         if self._only is None or not self._only:
@@ -346,7 +369,7 @@ class Batch:
 
     async def _pass(self, journal: Journal, *, again: bool) -> None:
         pending = self._pending(journal, again=again)
-        workers = max(1, min(self._concurrency, self._checked.rows - self._counts.before))
+        workers = max(1, min(self.concurrency, self._checked.rows - self._counts.before))
         self._tasks = [asyncio.create_task(self._work(pending, journal)) for _ in range(workers)]
         try:
             await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them

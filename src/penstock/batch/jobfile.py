@@ -77,8 +77,7 @@ class JobFile:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a process writes the journal now."""
         return is_held(lock_path(self.journal))
 

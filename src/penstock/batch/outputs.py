@@ -90,7 +90,8 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def failed_path(output: Path) -> Path:
     """Return where the failed rows of an output go."""
-    return output.with_name(f"{output.stem}.failed.jsonl")
+    real = Path(os.path.realpath(output))
+    return real.with_name(f"{real.stem}.failed.jsonl")
 
 
 def write_failed(path: Path, rows: Callable[[], Iterable[Row]], journal: Journal) -> None:

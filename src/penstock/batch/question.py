@@ -13,6 +13,7 @@ from .._io.rows import HALF_A_CHARACTER, Row, check_row
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
 from ..types import Request
+from .projection import Sample
 
 
 class Task(NamedTuple):
@@ -35,7 +36,7 @@ class Task(NamedTuple):
 class Questions:
     """Reads rows as the client would for a call, with nothing sent.
 
-    `params` are options of every row, `models` the pool where rows go that name none.
+    `params` are options of every row, `models` the pool where rows go that name none. `sample` is shown what is asked.
     """
 
     def __init__(self, client: AsyncClient, models: Sequence[str], params: Mapping[str, Any]) -> None:
@@ -44,6 +45,7 @@ class Questions:
         self._params = params
         self._pool: tuple[tuple[str, str], ...] = ()
         self._homeless: ConfigError | None = None
+        self.sample: Sample | None = None
 
     def check_job(self) -> None:
         """Look at what all rows share, so that an error after this is a row's own.
@@ -86,6 +88,8 @@ class Questions:
         if not own and self._homeless is not None:
             raise self._homeless
         seen = self._preview(row, None if own else next(iter(self._models), None))
+        if self.sample is not None:
+            self.sample.see(seen)
         shaped = seen.request.response_format not in (None, "text")
         if own:
             return Task(row, _key_of(seen.lanes[:1], seen.request), seen.lanes[0][0], shaped)

@@ -22,9 +22,9 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     earlier ones and are not to be asked again, `left` have no result. `attempts` are those that went out, `retries`
     those beyond the first of their row. `cost_nano` sums the attempts of this run whose cost is known, `unpriced`
     counts those whose cost is not, and `cost_before_nano` is what the journal records of earlier calls for the same
-    questions. `cut` are calls that were under way when the run was cancelled: they went out, may have been paid, and are in
-    `attempts` and `unpriced` as well. `stopped` says why it ended early, `cause` is the error behind it. `failures`
-    counts error codes.
+    questions. `cut` are calls that were under way when the run was cancelled: they went out, may have been paid, and
+    are in `attempts` and `unpriced` as well. `stopped` says why it ended early, `cause` is the error behind it.
+    `failures` counts error codes.
     """
 
     rows: int = 0
