@@ -65,6 +65,7 @@ class Lock:
                 os.close(fd)
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)  # reading it moved the place where it is written
             os.write(self._fd, bytes(_reserve(self._fd)))
 
     def free_reserve(self) -> None:

@@ -45,7 +45,10 @@ GRACE_S: Final = 10.0
 """After a stop, calls under way have this long to bring their answers home; they are paid already."""
 
 TICK_S: Final = 1.0
-"""How often a run says how far it is, is asked whether to stop, and has its answers put on the disk itself."""
+"""How often a run says how far it is, and has its answers put on the disk itself."""
+
+HEAR_S: Final = 0.2
+"""How often it looks whether another process asks it to stop."""
 
 
 async def run_batch(
@@ -304,12 +307,15 @@ class Batch:
             self._say(job, began)
 
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
-        """Say how far the run is, hear whether it is to stop, and put answers on the disk itself, once a second."""
+        """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""
         job.forget_stop()
+        due = time.monotonic()
         while True:
-            self._say(job, began)
-            await asyncio.sleep(TICK_S)
-            await asyncio.to_thread(journal.sync)
+            if time.monotonic() >= due:
+                self._say(job, began)
+                await asyncio.to_thread(journal.sync)
+                due = time.monotonic() + TICK_S
+            await asyncio.sleep(HEAR_S)
             if asked := job.asked():
                 job.forget_stop()
                 self.stop()

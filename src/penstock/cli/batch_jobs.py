@@ -77,7 +77,10 @@ def cancel(output: str, now: bool, wait_s: int) -> None:
             note(f"{output}: asked to stop; it is still finishing calls under way")
             raise click.exceptions.Exit(EXIT_TEMPFAIL)
         time.sleep(LOOK_EVERY_S)
-    note(f"{output}: stopped. To go on:\n  penstock batch resume {output}")
+    if job.read() is None:
+        note(f"{output}: it was done before it could stop")
+    else:
+        note(f"{output}: stopped. To go on:\n  penstock batch resume {output}")
 
 
 def _job(output: str) -> tuple[JobFile, JobState | None]:
