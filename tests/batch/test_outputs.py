@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from penstock import RetryPolicy
 from penstock.batch import BatchReport, Row, RowFile
 from penstock.errors import ConfigError, InputError, OutputError
 from penstock.sim import SimServer
@@ -175,6 +176,22 @@ def test_only_failures_of_some_kinds_are_asked_again(tmp_path: Path) -> None:
         assert (report.before, report.answered, report.kept, report.left) == (5, 1, 0, 2)
         with pytest.raises(ConfigError, match="did you mean 'rate_limited'"):
             go(sim, some(8), tmp_path / "out", retry_failed=["rate_limit"])
+
+
+def test_the_second_try_of_a_run_leaves_failures_of_other_kinds_alone(tmp_path: Path) -> None:
+    """Only rows that failed in this run are asked once more at its end."""
+    busy = '\n[[rule]]\nmatch = { contains = "case 4" }\nfault = { kind = "status", status = 529 }'
+    once: dict[str, Any] = {"retry": RetryPolicy(attempts=1)}
+    with SimServer() as sim:
+        sim.play(FAIL_3.replace("400", "500") + busy)
+        go(sim, some(6), tmp_path / "out", **once)
+        codes = {row["id"]: row["error"]["code"] for row in lines(tmp_path / "out") if row["error"]}
+        assert codes == {"r3": "server_fault", "r4": "overloaded"}
+        sim.play(busy)
+        paid = sim.bill()["attempts"]
+        report = go(sim, some(6), tmp_path / "out", retry_failed=["overloaded"], **once)
+        assert sim.bill()["attempts"] == paid + 2, "the row that is busy, twice"
+    assert (report.attempts, report.failed, report.kept) == (2, 1, 1)
 
 
 def test_an_answer_in_a_shape_is_read(tmp_path: Path) -> None:
