@@ -107,7 +107,7 @@ def prove_size(folder: Path, rows: int) -> dict[str, float]:
         lines = (folder / "out.jsonl").read_bytes().count(b"\n")
     finally:
         program.send_signal(signal.SIGINT)
-        program.wait()
+        program.communicate()
     start = seen[0][1]
     return {
         "rows": rows,

@@ -14,6 +14,7 @@ from .._io.rows import Row
 from .._io.template import Template
 from .job import CONCURRENCY, Batch, Order, Rows, run_batch
 from .jobfile import JobFile, JobState, journal_of
+from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
 from .standing import Failures, Standing, standing
@@ -34,6 +35,7 @@ __all__ = [
     "Rows",
     "Standing",
     "Template",
+    "failed_path",
     "journal_of",
     "run_batch",
     "standing",

@@ -142,9 +142,9 @@ class Batch:
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
         self._command = list(command)
-        self._questions = Questions(
-            client, tuple(models), {name: value for name, value in (params or {}).items() if value is not None}
-        )
+        self._cwd = os.path.abspath(os.curdir) if command else ""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile))
         self._planner = Planner(tuple(models) or ("",))
         self._change = _Change()
         self._tasks: list[asyncio.Task[None]] = []
@@ -335,7 +335,7 @@ class Batch:
             updated=time.time(),
             concurrency=self.concurrency,
             command=self._command,
-            cwd=os.getcwd(),
+            cwd=self._cwd,
             stopped=report.stopped,
             cause=None if report.cause is None else str(report.cause),
             ended=self._ended is not None,

@@ -36,11 +36,15 @@ class Task(NamedTuple):
 class Questions:
     """Reads rows as the client would for a call, with nothing sent.
 
-    `params` are options of every row, `models` the pool where rows go that name none. `sample` is shown what is asked.
+    `params` are options of every row, `models` the pool where rows go that name none. With `checked` rows were looked
+    at as they were read. `sample` is shown what is asked.
     """
 
-    def __init__(self, client: AsyncClient, models: Sequence[str], params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, client: AsyncClient, models: Sequence[str], params: Mapping[str, Any], *, checked: bool = False
+    ) -> None:
         self._client = client
+        self._is_checked = checked
         self._models = models
         self._params = params
         self._pool: tuple[tuple[str, str], ...] = ()
@@ -82,7 +86,7 @@ class Questions:
 
         Raises: InputError, ConfigError for a row that cannot be asked.
         """
-        if row.problem is not None or not row.line:  # the row of a file was checked as it was read
+        if row.problem is not None or not self._is_checked:
             check_row(row)
         own = row.model is not None or row.params.get("tier") is not None
         if not own and self._homeless is not None:

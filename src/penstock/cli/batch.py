@@ -25,6 +25,7 @@ from ..batch import (
     Projection,
     RowFile,
     Template,
+    failed_path,
     journal_of,
     standing,
 )
@@ -142,14 +143,16 @@ def run_command(
             params["response_format"] = schema
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
         report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
-    classes = "" if schema is None or quiet else _classes(output, enum_fields(schema))
+    more = "" if schema is None or quiet else _classes(output, enum_fields(schema))
+    if report.failed:
+        more += f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
     if as_json:
         if why := explain(report):
             note(f"penstock: {why}")
         with printing(f"the run has ended and {output} is written, but its summary is lost"):
             write_json({"event": "end", "output": output, **report.figures()})
         raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet, cap=options["budget"], more=classes)
+    finish(report, output, quiet=quiet, cap=options["budget"], more=more)
 
 
 class _Told(NamedTuple):

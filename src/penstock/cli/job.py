@@ -159,7 +159,7 @@ def exit_code(report: BatchReport) -> int:
         return EXIT_INTERRUPTED
     if report.stopped is not None:
         return report.cause.exit_code if report.cause else EXIT_UNAVAILABLE
-    return EXIT_ROWS_FAILED if report.failed else EXIT_OK
+    return EXIT_ROWS_FAILED if report.failed or report.kept else EXIT_OK
 
 
 def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None, more: str = "") -> None:
