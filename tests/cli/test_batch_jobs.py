@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from penstock.sim import Latency, SimConfig, SimServer
@@ -210,6 +211,7 @@ def test_a_terminal_is_asked_before_much_is_spent(tmp_path: Path) -> None:
             assert b"if every answer is as long as it may be" in said
             assert sim.bill()["attempts"] == 0
             if answer is None:
+                wait_until_asleep(program.pid)  # Python cannot see a signal in the instant before it blocks
                 program.send_signal(signal.SIGINT)
             else:
                 os.write(here, answer)
@@ -217,6 +219,15 @@ def test_a_terminal_is_asked_before_much_is_spent(tmp_path: Path) -> None:
             os.close(here)
             assert program.wait(WAIT_S) == code
         assert sim.bill()["attempts"] == 300
+
+
+def wait_until_asleep(pid: int) -> None:
+    """Let a process come to rest where it waits for us."""
+    seen, until = 0, time.monotonic() + WAIT_S
+    while seen < 20:
+        assert time.monotonic() < until
+        seen = seen + 1 if psutil.Process(pid).status() == psutil.STATUS_SLEEPING else 0
+        time.sleep(0.005)
 
 
 def read_until(terminal: int, words: bytes | None) -> bytes:

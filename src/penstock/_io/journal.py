@@ -21,7 +21,7 @@ from typing import Annotated, Any, BinaryIO, Final, Self
 import msgspec
 
 from ..errors import CallError, InputError, OutputError, PenstockError
-from ..types import Attempt, Response, to_nano, to_usd
+from ..types import NANO_PER_USD, Attempt, Response, to_usd
 from .index import Index
 from .lockfile import Lock, lock_path
 from .replaced import refused, replaced
@@ -30,8 +30,8 @@ from .rows import id_digest
 LINE_MAX_BYTES: Final = 256 * 1024 * 1024
 _BEGIN: Final = b'{"id":'
 _OURS: Final = re.compile(rb'\{"id":(?:-?\d+|"(?:[^"\\]|\\.)*"),"model":')
-_ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
-_FLAG_BITS: Final = 2
+_ANSWERED, _AGAIN, _COPIED = 1, 2, 4  # the low bits of a place; the offset is above them
+_FLAG_BITS: Final = 3
 
 
 _Dollars = Annotated[float, msgspec.Meta(ge=0)]
@@ -66,7 +66,10 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Journal:
-    """One output file, held by one run. Open it with `Journal.open`, close it, or use it in a `with` block."""
+    """One output file, held by one run. Open it with `Journal.open`, close it, or use it in a `with` block.
+
+    `failures` counts rows whose newest line is an error; `spent_nano` sums what the newest lines cost at its opening.
+    """
 
     def __init__(self, path: Path, fd: int, lock: Lock) -> None:
         self.path = path
@@ -78,6 +81,7 @@ class Journal:
         self._lines = 0
         self._begun_at = 0
         self.failures = 0
+        self.spent_nano = 0
         self.mended = Mended(0, 0)
 
     @classmethod
@@ -112,6 +116,11 @@ class Journal:
         found = self._index.find(id_digest(name))
         return found is not None and found[0] == _short(key) and bool(found[1] & _ANSWERED)
 
+    def find(self, name: str | int, key: str) -> bool | None:
+        """Whether the row's newest line for exactly this question is an answer; None when it has no such line."""
+        found = self._index.find(id_digest(name))
+        return None if found is None or found[0] != _short(key) else bool(found[1] & _ANSWERED)
+
     def passing_failure(self, name: str | int, key: str) -> str | None:
         """Return the error code of the row's newest line if it was written since the opening and may be mended."""
         found = self._index.find(id_digest(name))
@@ -144,8 +153,7 @@ class Journal:
         if found is None or found[0] != _short(key):
             return 0
         record = self._read(found[1])
-        parts = (record.cost, record.cost_known, record.cost_before)
-        return sum(to_nano(cost) for cost in parts if cost is not None)
+        return _spent(record)
 
     def ids(self) -> Iterator[str | int]:
         """Yield the ids in the order of their lines; an id may come more than once."""
@@ -221,18 +229,15 @@ class Journal:
                 last = place
         return True
 
-    def _chosen(self, old: Any, ids: Iterable[str | int]) -> Iterator[bytes]:
-        placed = Index()
+    def _chosen(self, old: BinaryIO, ids: Iterable[str | int]) -> Iterator[bytes]:
         for name in ids:
             digest = id_digest(name)
             found = self._index.find(digest)
-            if found is not None and placed.find(digest) is None:
-                placed.put(digest, 0, 0)
+            if found is not None and not found[1] & _COPIED:
+                self._index.put(digest, found[0], found[1] | _COPIED)
                 old.seek(found[1] >> _FLAG_BITS)
                 yield old.readline()
-        others = array(
-            "Q", sorted(at >> _FLAG_BITS for digest, _, at in self._index.items() if not placed.find(digest))
-        )
+        others = array("Q", sorted(at >> _FLAG_BITS for _, _, at in self._index.items() if not at & _COPIED))
         for place in others:
             old.seek(place)
             yield old.readline()
@@ -274,8 +279,11 @@ class Journal:
 
     def _note(self, record: _Line, place: int) -> None:
         self._lines += 1
+        digest = id_digest(record.id)
+        before = self._index.find(digest)
+        self.spent_nano += _spent(record) - (0 if before is None else _spent(self._read(before[1])))
         flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
-        self._put(id_digest(record.id), _short(record.key), place, flags)
+        self._put(digest, _short(record.key), place, flags)
 
     def _put(self, digest: int, key: int, place: int, flags: int) -> None:
         before = self._index.find(digest) if self.failures else None
@@ -418,6 +426,12 @@ def _is_ours(torn: bytes, *, alone: bool) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return bool(_OURS.match(torn)) if alone else torn.startswith(_BEGIN[: len(torn)])
     return False  # whole, so somebody else wrote it
+
+
+def _spent(record: _Line) -> int:
+    """Sum what a line says that its question cost, in nano-dollars."""
+    parts = (record.cost, record.cost_known, record.cost_before)
+    return sum(round(cost * NANO_PER_USD) for cost in parts if cost is not None)
 
 
 def _short(key: str) -> int:

@@ -31,8 +31,8 @@ class Recipe:
         self.template = None if template is None else Template(template)
         self.system = None if system is None else Template(system, "system")
 
-    def row(self, number: int, record: dict[str, Any] | Bad) -> Row:
-        """Read a record; what is wrong with it becomes the row's problem."""
+    def row(self, number: int, record: dict[str, Any] | Bad, *, sound: bool = False) -> Row:
+        """Read a record; what is wrong with it becomes the row's problem, unless it is known to be `sound`."""
         if isinstance(record, Bad):
             return Row(line=number, id=f"line {number}", problem=str(record))
         batch_line = self.template is None and is_openai_line(record)
@@ -43,7 +43,8 @@ class Recipe:
         try:
             asked = self._asked(from_openai_line(record) if batch_line else record)
             row = Row(line=number, id=name, fields=record, **asked)
-            check_row(row)
+            if not sound:
+                check_row(row)
         except (InputError, ConfigError) as error:
             return Row(line=number, id=name, problem=error.message, fields=record)
         return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, get_args
 
@@ -77,6 +77,7 @@ class RowFile:
         self._recipe = Recipe(template, system)
         self._repeated: set[int] = set()
         self._seen: tuple[int, ...] | None = None
+        self._sound = False
 
     def check(self, verify: Callable[[Row], object] | None = None) -> Checked:
         """Read all rows once. `verify` is asked about each good one and raises for what makes it bad all the same.
@@ -87,6 +88,7 @@ class RowFile:
         rows = bad = 0
         problems: list[str] = []
         self._repeated.clear()
+        self._sound = False
         for row in self._rows(first=True):
             problem = row.problem
             digest = id_digest(row.id)
@@ -109,15 +111,27 @@ class RowFile:
             )
         if not rows:
             raise InputError(f"{self.name} has no rows; it needs {_NEEDS[self.form]}")
+        self._sound = not bad
         return found
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for row in self._rows() if row.line not in self._repeated)
+        return self.without(b"")
 
-    def _rows(self, *, first: bool = False) -> Iterator[Row]:
+    def without(self, done: Sequence[int]) -> Iterator[Row]:
+        """Iterate without the rows at whose places `done` is not 0; they are not even put together."""
+        return self._rows(done=done)
+
+    def _rows(self, *, first: bool = False, done: Sequence[int] = b"") -> Iterator[Row]:
         make, text = self._recipe.row, self.form in ("csv", "tsv")
+        at = -1
         for number, fields in itertools.islice(self._records(first=first), self.limit):
-            yield make(number, self._typed(fields) if text and not isinstance(fields, Bad) else fields)
+            if number in self._repeated:
+                continue
+            at += 1
+            if at < len(done) and done[at]:
+                continue
+            record = self._typed(fields) if text and not isinstance(fields, Bad) else fields
+            yield make(number, record, sound=self._sound)
 
     def _typed(self, fields: dict[str, Any]) -> dict[str, Any]:
         return typed(fields, columns=self._recipe.template is not None)

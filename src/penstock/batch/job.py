@@ -155,6 +155,7 @@ class Batch:
         self._sample = Sample()
         self._approve = approve
         self.begun = asyncio.Event()
+        self._done: Sequence[int] = b""
         self._mended = Mended(0, 0)
         self._started = 0.0
         self._ended: float | None = None
@@ -208,10 +209,10 @@ class Batch:
                     problems.append(f"row {row.id!r}: {task.wrong.message}")
         return Checked(rows=len(seen), bad=bad, problems=tuple(problems))
 
-    def _rows(self) -> Iterator[Row]:
-        """Read the rows from the beginning."""
+    def _rows(self, done: Sequence[int] = b"") -> Iterator[Row]:
+        """Read the rows from the beginning, where they are in a file without those that are `done`."""
         if isinstance(self._given, RowFile):
-            return iter(self._given)
+            return self._given.without(done)
         if self._spool is not None:
             return iter(self._spool)
         assert isinstance(self._given, Iterable)
@@ -346,17 +347,31 @@ class Batch:
     async def _take_stock(self, journal: Journal) -> None:
         """See what earlier runs left: which rows have their answer, and what the questions of this job cost so far."""
         if journal.mended.lines:
-            for number, row in enumerate(self._rows()):
-                task = self._questions.task(row)
-                self._counts.before += journal.is_answered(row.id, task.key)
-                self._counts.kept += self._keeps(journal, task)
-                self._counts.cost_before_nano += journal.spent(row.id, task.key)
-                if number % STOCK_ROWS == 0:
-                    await asyncio.sleep(0)
-                    if self._planner.reason is not None:
-                        return
+            await self._compare(journal)
         if self._count_earlier:
             self._client.carry_spent(self._counts.cost_before_nano)
+
+    async def _compare(self, journal: Journal) -> None:
+        done = self._done = bytearray(self._checked.rows)
+        known = 0
+        for number, row in enumerate(self._rows()):
+            task = self._questions.task(row)
+            found = journal.find(row.id, task.key)
+            known += found is not None
+            self._counts.before += found is True
+            self._counts.kept += found is False and self._keeps(journal, task)
+            if number < len(done):  # rows of a list may have become more since
+                done[number] = found is True if self._only is None else not self._is_due(journal, task)
+            if number % STOCK_ROWS == 0:
+                await asyncio.sleep(0)
+                if self._planner.reason is not None:
+                    return
+        self._counts.cost_before_nano = journal.spent_nano if known == len(journal) else self._spent_before(journal)
+
+    def _spent_before(self, journal: Journal) -> int:
+        """Sum what the questions of this job cost where the journal holds others too."""
+        tasks = map(self._questions.task, self._rows())
+        return sum(journal.spent(task.row.id, task.key) for task in tasks)
 
     def _ask_leave(self) -> None:
         """Show what the rest may cost to whoever wants to see it first."""
@@ -390,7 +405,7 @@ class Batch:
 
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
-        for row in self._rows():
+        for row in self._rows(b"" if again else self._done):
             task = self._questions.task(row)
             if again:
                 code = journal.passing_failure(row.id, task.key)

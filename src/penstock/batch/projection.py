@@ -15,13 +15,20 @@ SAMPLE_ROWS: Final = 512
 """At most so many rows are looked at; their sum is scaled to all."""
 
 
+LIKELY_TOKENS: Final = 1024
+"""What an answer without max_tokens is taken to have: more than most."""
+
+
 class Projection(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rows still to be asked may cost, in nano-dollars: `low_nano` for their prompts alone, `high_nano` with
-    answers as long as max_tokens lets them be. None where a price is unknown; `high_nano` also without max_tokens.
-    """  # noqa: D205
+    """What the rows still to be asked may cost, in nano-dollars; None where a price is unknown.
+
+    `low_nano` is that of their prompts alone, `high_nano` with answers as long as max_tokens lets them be (None without
+    max_tokens), `likely_nano` the same with answers of `LIKELY_TOKENS` where there is no max_tokens.
+    """
 
     rows: int
     low_nano: int | None
+    likely_nano: int | None
     high_nano: int | None
 
 
@@ -46,19 +53,19 @@ class Sample:
 
     def project(self, rows: int, prices: Prices) -> Projection:
         """Scale the sample to so many rows."""
-        low: int | None = 0
-        high: int | None = 0
+        low: list[int | None] = []
+        likely: list[int | None] = []
+        high: list[int | None] = []
         for lane, prompt, max_tokens, n in self._kept:
             provider, _, model = lane.partition(":")
-            least = prices.cost(provider, model, Usage(input=prompt))
-            most = (
-                None if max_tokens is None else prices.cost(provider, model, Usage(input=prompt, output=max_tokens * n))
-            )
-            low = None if low is None or least is None else low + least
-            high = None if high is None or most is None else high + most
-        of = max(1, len(self._kept))
-        return Projection(
-            rows=rows,
-            low_nano=None if low is None else low * rows // of,
-            high_nano=None if high is None else high * rows // of,
-        )
+            output = (LIKELY_TOKENS if max_tokens is None else max_tokens) * n
+            low.append(prices.cost(provider, model, Usage(input=prompt)))
+            likely.append(prices.cost(provider, model, Usage(input=prompt, output=output)))
+            high.append(None if max_tokens is None else likely[-1])
+        sums = [_scaled(costs, rows) for costs in (low, likely, high)]
+        return Projection(rows=rows, low_nano=sums[0], likely_nano=sums[1], high_nano=sums[2])
+
+
+def _scaled(costs: list[int | None], rows: int) -> int | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) * rows // len(known) if known and len(known) == len(costs) else None

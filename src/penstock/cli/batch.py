@@ -205,7 +205,7 @@ def _approve(projection: Projection, told: _Told) -> bool:
     """Tell what the rows may cost; on a terminal, ask before much is spent."""
     low, high = projection.low_nano, projection.high_nano
     cap = None if told.cap is None else to_nano(told.cap)
-    most = min((each for each in (high, cap) if each is not None), default=None)
+    most = min((each for each in (projection.likely_nano, cap) if each is not None), default=None)
     rows = count(projection.rows, "row")
     if low is None:
         words = f"{rows} to ask, at a price that is not known"
@@ -213,8 +213,8 @@ def _approve(projection: Projection, told: _Told) -> bool:
         words = f"{rows} to ask: about {usd(low)} for the prompts, and answers of any length (no --max-tokens)"
     else:
         words = f"{rows} to ask: about {usd(low)} for the prompts, {usd(high)} if every answer is as long as it may be"
-    if cap is not None:
-        words += f"; never more than {usd_cap(told.cap)}" if told.cap is not None else ""
+    if told.cap is not None:
+        words += f"; never more than {usd_cap(told.cap)}"
     if not (told.quiet or told.as_json):
         note(words)
     little = most is not None and most <= to_nano(CONFIRM_USD)
