@@ -28,8 +28,8 @@ fix: .venv/.dev ## format, and mend what ruff can mend
 	@.venv/bin/ruff check --fix --quiet || true
 	@.venv/bin/ruff format
 
-prove: .venv/.dev ## the guarantees of docs/guarantees.md, each with its figure, to build/prove.json
-	@$(RUN) tools/prove.py $(ARGS)
+prove: .venv/.dev ## the guarantees, the simulated world (HOURS=50) and its mutants, with figures, to build/prove.json
+	@$(RUN) tools/prove.py $(if $(HOURS),--hours=$(HOURS)) $(ARGS)
 
 prove-bulk: .venv/.dev ## 100 kills and a million rows, to build/prove-bulk.json (ARGS='--rows 100000 --kills 20')
 	@$(RUN) tools/prove_bulk.py $(ARGS)
@@ -37,7 +37,7 @@ prove-bulk: .venv/.dev ## 100 kills and a million rows, to build/prove-bulk.json
 recorded: .venv/.dev ## recorded real traffic through both drivers, to build/recorded.json
 	@$(RUN) tools/recorded.py $(ARGS)
 
-bench: .venv/.dev .venv-bench/.bench ## CPU, memory and import time against peers, to build/bench.json (ARGS=--quick)
+bench: .venv/.dev .venv-bench/.bench ## cost and conduct against peers, to build/bench.json (ARGS=--quick, ARGS=--peers)
 	@$(RUN) -m bench.run $(ARGS)
 
 docs: .venv/.dev ## run every code block of the README and the docs
@@ -67,5 +67,10 @@ clean: ## remove everything that make made
 
 # The peers pin older official SDKs, so they live apart; the bench says which of them it could not measure.
 .venv-bench/.bench: pyproject.toml | .venv-bench/bin/pip
-	@.venv-bench/bin/python $(PIP) install -e '.[bench]' || echo "any-llm and LiteLLM could not be installed" >&2
+	@.venv-bench/bin/python $(PIP) install -e '.[bench]' || { \
+		echo "Not all peers can be installed together; trying one after the other" >&2; \
+		.venv-bench/bin/python $(PIP) install -e .; \
+		.venv-bench/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+			print(*project['optional-dependencies']['bench'], sep='\n')" | \
+			xargs -n 1 .venv-bench/bin/python $(PIP) install || true; }
 	@touch $@

@@ -82,6 +82,10 @@ class Process:
         except BrokenPipeError:
             raise Failed(self.last_words()) from None
 
+    def end(self) -> None:
+        """Ask the process to end; whoever waits for a line of it is told that it did. Any thread may."""
+        self._child.terminate()
+
     def last_words(self) -> str:
         """The last words that the process wrote to its standard error, without the frame that groups of errors have."""
         self._errors.seek(0)

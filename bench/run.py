@@ -1,6 +1,6 @@
-"""Measure what Penstock costs beside the bare transports and its peers: `make bench`, or `python -m bench.run`.
+"""Measure what Penstock costs and does beside the bare transports and its peers: `make bench`.
 
-Prints the table of ratios with what was promised, writes build/bench.json, exits with 1 when a promise is missed.
+Prints the tables with what was promised, writes build/bench.json, exits with 1 when a promise is missed.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from bench import memory, promises, rounds, startup, table
+from bench.peers import contest, scenarios
+from bench.peers import table as peers_table
 from bench.processes import ROOT, Server
 
 OUT: Final = ROOT / "build" / "bench.json"
@@ -34,6 +36,7 @@ class Plan:
     chosen: frozenset[str]
     startup: bool
     memory: bool
+    peers: list[contest.Scenario]
 
 
 def arguments(given: list[str]) -> Plan:
@@ -44,7 +47,14 @@ def arguments(given: list[str]) -> Plan:
         "--only",
         action="append",
         metavar="NAME",
-        help="measure what has NAME in its name: call, stream, async, sync_c32 …, startup, memory; repeatable",
+        help="measure what has NAME in its name: call, stream, async, sync_c32 …, startup, memory, peers; repeatable",
+    )
+    parser.add_argument(
+        "--peers",
+        dest="only",
+        action="append_const",
+        const="peers.",
+        help="put the peers under the same faults, and measure nothing else",
     )
     parser.add_argument(
         "--against",
@@ -54,17 +64,24 @@ def arguments(given: list[str]) -> Plan:
         help="compare with these peers only; repeatable",
     )
     asked = parser.parse_args(given)
-    every = rounds.scenarios(quick=asked.quick)
+    every, faults = rounds.scenarios(quick=asked.quick), scenarios.every()
 
     def wanted(name: str) -> bool:
         return not asked.only or any(part in name for part in asked.only)
 
     peers = frozenset(asked.against or rounds.PEERS) - {"nobody"}
     chosen = peers | {rounds.OURS_ANTHROPIC} if "anthropic" in peers else peers
-    plan = Plan(asked.quick, [each for each in every if wanted(each.name)], chosen, wanted("startup"), wanted("memory"))
-    if not (plan.scenarios or plan.startup or plan.memory):
-        names = ", ".join([each.name for each in every] + ["startup", "memory"])
-        parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {names}")
+    plan = Plan(
+        asked.quick,
+        [each for each in every if wanted(each.name)],
+        chosen,
+        wanted("startup"),
+        wanted("memory"),
+        [each for each in faults if wanted(f"peers.{each.name}") and (asked.only or not asked.quick)],
+    )
+    if not (plan.scenarios or plan.startup or plan.memory or plan.peers):
+        known = [each.name for each in every] + ["startup", "memory"] + [f"peers.{each.name}" for each in faults]
+        parser.error(f"--only {' '.join(asked.only)} matches nothing; there are {', '.join(known)}")
     return plan
 
 
@@ -111,19 +128,25 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     try:
         figures, versions, out = measure(plan, show)
+        turns = list(contest.play(plan.peers, show))
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
         return 130
     finally:
         show("")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, CPython {platform.python_version()}"
+    versions.update(peers_table.versions(turns))
     print(f"{machine}; {', '.join(f'{name} {version}' for name, version in versions.items())}")
-    print("Ratios of CPU time, round by round: median (lowest..highest).")
-    print("\n".join(table.lines(figures)))
+    if figures:
+        print("Ratios of CPU time, round by round: median (lowest..highest).")
+        print("\n".join(table.lines(figures)))
+    print("\n".join(peers_table.lines(turns)))
     for name, reason in out.items():
         print(f"not measured: {name}: {reason}")
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({"figures": table.flat(figures)}, indent=2) + "\n", encoding="utf-8")
+    found = {**table.flat(figures), **peers_table.flat(turns)}
+    OUT.write_text(json.dumps({"figures": found}, indent=2) + "\n", encoding="utf-8")
+    figures += peers_table.figures(turns)
     print(f"\n{table.summary(figures)}; figures in {OUT.relative_to(ROOT)}")
     return int(any(figure.verdict in ("MISSED", "NOT MEASURED") for figure in figures))
 

@@ -1,12 +1,16 @@
 """Run the tests that prove guarantees, print the table, write build/prove.json and docs/guarantees.md.
 
 A test proves line 15 of docs/guarantees.toml by `@pytest.mark.prove(15)` and adds a figure by
-`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`. Exits with 1 when a test fails, or when a line
-has proofs and none of them passed; the page is written only when nothing did.
+`record_property("overshoot_usd", 0)`, which becomes `g15.overshoot_usd`. Then the simulated world is played for as many
+hours as `--hours` says (50 unless told) and every mutant is planted. Exits with 1 when a test fails, when a line has
+proofs and none of them passed, when a rule of the world is broken or a mutant survives; the page is written only when
+nothing did. Any other argument goes to pytest, and then only the tests are run.
 """
 
 import json
+import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,24 +91,40 @@ def print_table(guarantees: list[Guarantee], verdicts: list[str], evidence: dict
             print(f"    failed: {test}")
 
 
+def simulate(options: list[str]) -> tuple[bool, dict[str, object]]:
+    """Play the world and plant the mutants; say whether both came out well, and their figures."""
+    good = True
+    figures: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for module, more in (("tests.world", options), ("tests.world.mutants", [])):
+            out = Path(folder) / f"{module}.json"
+            command = [sys.executable, "-m", module, "--json", str(out), *more]
+            good &= subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+            figures.update(json.loads(out.read_text(encoding="utf-8")) if out.exists() else {})
+    return good, figures
+
+
 def main() -> int:
     """Prove what can be proved and say what cannot."""
     guarantees, marked = read_guarantees(), marked_tests()
     collector = Collector()
-    status = pytest.main(["-q", "-m", "prove", str(ROOT / "tests"), *sys.argv[1:]], plugins=[collector])
+    ours = [argument for argument in sys.argv[1:] if argument.startswith("--hours=")]
+    chosen = [argument for argument in sys.argv[1:] if argument not in ours]
+    status = pytest.main(["-q", "-m", "prove", str(ROOT / "tests"), *chosen], plugins=[collector])
     evidence = collector.evidence
     states = [each.state(proofs_of(each.number, marked)) for each in guarantees]
     verdicts = [verdict(state, evidence[each.number]) for state, each in zip(states, guarantees, strict=True)]
     print_table(guarantees, verdicts, evidence)
-    figures = figures_of(verdicts, evidence)
+    unbroken, simulated = (True, {}) if chosen else simulate(ours)
+    figures = {**figures_of(verdicts, evidence), **simulated}
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps({"figures": figures}, indent=2) + "\n", encoding="utf-8")
     print(
         f"Of {figures['guarantees']} guarantees {figures['held']} are held, {figures['partly']} partly,"
         f" {figures['not_held_yet']} not yet; figures in {OUT.relative_to(ROOT)}"
     )
-    good = status == pytest.ExitCode.OK and not figures["failed"] and not figures["unproved"]
-    if good and not sys.argv[1:]:
+    good = unbroken and status == pytest.ExitCode.OK and not figures["failed"] and not figures["unproved"]
+    if good and not chosen:
         shown = {number: each.figures for number, each in evidence.items()}
         PAGE.write_text(render(guarantees, marked, shown), encoding="utf-8")
     return int(not good)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
-    from ._policy.budget import Budget
+    from ._policy.budget import Budget, BudgetAlert
+    from ._policy.cache import Cache
+    from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
     from ._policy.retry import RetryPolicy
     from ._policy.tally import Totals
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Refusal,
         Request,
         Response,
+        Seam,
         Text,
         Thinking,
         Tool,
@@ -51,8 +54,11 @@ _HOMES = {
     "AsyncClient": "client",
     "Stream": "client",
     "AsyncStream": "client",
+    "Hedge": "_policy.hedge",
     "Limits": "_policy.limiter",
     "Budget": "_policy.budget",
+    "BudgetAlert": "_policy.budget",
+    "Cache": "_policy.cache",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -71,6 +77,7 @@ _HOMES = {
     "Refusal": "types",
     "Request": "types",
     "Response": "types",
+    "Seam": "types",
     "Text": "types",
     "Thinking": "types",
     "Tool": "types",
@@ -84,8 +91,11 @@ __all__ = [  # noqa: RUF022
     "AsyncClient",
     "Stream",
     "AsyncStream",
+    "Hedge",
     "Limits",
     "Budget",
+    "BudgetAlert",
+    "Cache",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",
@@ -104,6 +114,7 @@ __all__ = [  # noqa: RUF022
     "Refusal",
     "Request",
     "Response",
+    "Seam",
     "Text",
     "Thinking",
     "Tool",

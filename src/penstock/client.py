@@ -12,17 +12,21 @@ import msgspec
 
 from ._flow.accounting import Order
 from ._flow.effects import Lane
-from ._flow.prompt import Options, Prompt, check_tags, request
+from ._flow.gauge import Gauges
+from ._flow.prompt import Options, Prompt, StreamOptions, check_tags, request
 from ._io import settings as _settings
-from ._io.clock import Clock, SystemClock
+from ._io.clock import Clock, SystemClock, unique
 from ._io.drive_async import AsyncRun
 from ._io.drive_sync import SyncRun
 from ._io.gate import Gate
 from ._io.http import AsyncTransport, SyncTransport, Target
 from ._io.parking import AsyncGate, ThreadGate
+from ._io.stores import book_of
 from ._io.stream import AsyncStream, Stream
 from ._policy.breaker import BreakerSettings, BreakerState
-from ._policy.budget import Budget, BudgetBook, BudgetState
+from ._policy.budget import Budget, BudgetState
+from ._policy.cache import Cache, CacheState, Use, use
+from ._policy.hedge import Hedge
 from ._policy.limiter import Limiter, LimiterState, Limits
 from ._policy.retry import RetryPolicy
 from ._policy.routing import Router
@@ -39,11 +43,15 @@ TransportT = TypeVar("TransportT")
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
-    """The state of one lane, for people: 'provider:model', its limiter and its breaker."""
+    """The state of one lane, for people: 'provider:model', its limiter and its breaker.
+
+    `account` is the breaker that it shares with all lanes of its credential.
+    """
 
     name: str
     limiter: LimiterState
     breaker: BreakerState
+    account: BreakerState
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -68,8 +76,10 @@ class _Client(Generic[GateT, TransportT]):
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
         breaker: BreakerSettings | None = None,
+        hedge: Hedge | None = None,
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
+        cache: Cache | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -81,8 +91,9 @@ class _Client(Generic[GateT, TransportT]):
         """Read the settings; nothing is sent and no connection is made.
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
-        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `keys` and
-        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
+        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
+        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
+        `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -93,6 +104,8 @@ class _Client(Generic[GateT, TransportT]):
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
+            ("hedge", hedge, Hedge),
+            ("cache", cache, Cache),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -117,11 +130,15 @@ class _Client(Generic[GateT, TransportT]):
         self._gate = self._gate_class(
             clock=self._clock,
             limits=self._limits_of,
-            budget=BudgetBook(budget),
+            budget=book_of(budget),
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        self._hedge = hedge
+        self._gauges: dict[str, Gauges] = {}
+        self._gate.keep_answers(cache or file.cache)
         self._lanes: dict[str, Lane] = {}
+        self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
@@ -144,7 +161,9 @@ class _Client(Generic[GateT, TransportT]):
         return found
 
     def _limits_of(self, lane: Lane) -> Limits | None:
-        return self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        named = self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        # A server of one's own tells no limits and queues whatever comes.
+        return named or (Limits(concurrency="auto") if lane.provider.local else None)
 
     def _canonical(self, model: str) -> str:
         provider, name = registry.resolve(model, self.settings.providers)
@@ -176,6 +195,7 @@ class _Client(Generic[GateT, TransportT]):
             Limiter(self._limits_of(lane), counting=provider.counting)
             self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
             self._lanes[model] = lane
+            self._keyed = self._keyed or bool(provider.idempotency)
         return lane
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
@@ -188,7 +208,7 @@ class _Client(Generic[GateT, TransportT]):
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
-        return Order(
+        order = Order(
             request=asked,
             lanes=lanes,
             stream=stream,
@@ -200,7 +220,33 @@ class _Client(Generic[GateT, TransportT]):
             started=now,
             wall_s=self._clock.wall(),
             deadline=None if within is None else now + within,
+            idempotency_key=unique(self._clock) if self._keyed else "",
+            gauges=self._gauges,
+            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
         )
+        if self._hedge is not None or "hedge" in options or "continuations" in options:
+            return self._with_extras(order, options)
+        return order
+
+    def _with_extras(self, order: Order, options: Options) -> Order:
+        hedge = options.get("hedge", self._hedge)
+        return msgspec.structs.replace(
+            order,
+            hedge_after_s=None if hedge is None else self._patience(hedge, order.lanes[0], order.stream),
+            continuations=_continuations(options, order.stream),
+        )
+
+    def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
+        self._check_hedge()
+        if hedge.after_percentile is None:
+            return hedge.after_s
+        return self._gate.patience(lane, hedge.after_percentile, stream)
+
+    def _check_hedge(self) -> None:
+        """Refuse to hedge where the loser could not be ended."""
+
+    def _use(self, asked: Request, options: Options) -> Use | None:
+        return use(asked, options.get("cache"), configured=self._gate.answers is not None)
 
     def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
         """Read a call as `complete` would, and send nothing.
@@ -211,7 +257,10 @@ class _Client(Generic[GateT, TransportT]):
         return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
 
     def carry_spent(self, nano: int) -> None:
-        """Count nano-dollars that an earlier run spent against the total budget of this client."""
+        """Count nano-dollars that an earlier run spent against the total budget of this client.
+
+        A budget with a file remembers by itself: there they count against its `per_client` cap only.
+        """
         self._gate.carry_spent(nano)
 
     def usage(self) -> Totals:
@@ -221,13 +270,20 @@ class _Client(Generic[GateT, TransportT]):
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return the state of the lanes used so far."""
         return tuple(
-            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot())
+            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot(), state.account.snapshot())
             for state in self._gate.lanes()
         )
 
     def budget(self) -> BudgetState:
-        """Return what is spent, held and left in every budget."""
-        return self._gate.budget.snapshot(self._clock.wall())
+        """Return what is spent, held and left in every budget; in a file, by all who share it.
+
+        Raises: BudgetUnavailable when the file of the budget cannot be read.
+        """
+        return self._gate.budget_state()
+
+    def cache(self) -> CacheState | None:
+        """Return what the cache holds, and why it does not work if it does not; None for a client without one."""
+        return None if self._gate.answers is None else self._gate.answers.snapshot()
 
     def __repr__(self) -> str:
         totals = self.usage()
@@ -250,6 +306,17 @@ def _deadline(seconds: object) -> float | None:
     return float(seconds)
 
 
+def _continuations(options: Mapping[str, Any], stream: bool) -> int:
+    if "continuations" not in options:
+        return 0
+    times = options["continuations"]
+    if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        raise ConfigError(f"parameter 'continuations' is {times!r}; expected how often, as a whole number")
+    if not stream:
+        raise ConfigError("parameter 'continuations' is for stream(); complete() repeats a failed attempt as a whole")
+    return times
+
+
 class Client(_Client[ThreadGate, SyncTransport]):
     """The gate for threads: every method may be called from many threads at once.
 
@@ -270,6 +337,12 @@ class Client(_Client[ThreadGate, SyncTransport]):
             return Httpx2Transport(connect_s=connect_s)
         raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
 
+    def _check_hedge(self) -> None:
+        if not hasattr(self._transport, "lines"):
+            raise ConfigError(
+                "hedge: this transport cannot end what a thread waits for; use transport='urllib3', or an AsyncClient"
+            )
+
     def complete(self, prompt: Prompt, **options: Unpack[Options]) -> Response:
         """Ask once and wait for the whole answer.
 
@@ -279,7 +352,7 @@ class Client(_Client[ThreadGate, SyncTransport]):
         """
         return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> Stream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
@@ -287,8 +360,8 @@ class Client(_Client[ThreadGate, SyncTransport]):
         return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
 
     def close(self) -> None:
-        """Close all idle connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
+        self._gate.close()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -332,7 +405,7 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         order = self._order(prompt, options, stream=False)
         return AsyncRun(order, self._gate, self._transport, self._targets)
 
-    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncStream:
+    def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
 
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
@@ -341,8 +414,8 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
         return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
 
     async def close(self) -> None:
-        """Close all connections and refuse new calls; those under way end by themselves, without retries."""
-        self._gate.closed = True
+        """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
+        self._gate.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

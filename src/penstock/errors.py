@@ -4,10 +4,12 @@
     ├─ ConfigError            fix a setting or an argument        (ValueError)
     │  ├─ UnknownProvider · UnknownModel · MissingKey · MissingExtra
     ├─ InputError             fix a row or a file                 (ValueError)
+    ├─ ClientClosed           the client was closed under the call: make a new one
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
     │  ├─ BudgetExceeded      raise the budget or wait for its period
+    │  ├─ BudgetUnavailable   the file that keeps the budget cannot be used: mend it
     │  ├─ LimitExceeded       the call is larger than the limit: it can never pass
     │  ├─ BreakerOpen         the lane is unhealthy: wait or use another
     │  └─ DeadlineExceeded    the answer cannot come in time      (TimeoutError)
@@ -119,6 +121,14 @@ class InputError(PenstockError, ValueError):
     exit_code = EXIT_DATA
 
 
+class ClientClosed(PenstockError):
+    """The client was closed before the call was over, or before it began; what was sent may have been paid."""
+
+    code = "client_closed"
+    fault = "caller"
+    exit_code = EXIT_TEMPFAIL
+
+
 class OutputError(PenstockError):
     """The output cannot be written; what was written before stays."""
 
@@ -173,6 +183,19 @@ class BudgetExceeded(Refused):
         self.spent_nano = spent_nano
         self.held_nano = held_nano
         self.needed_nano = needed_nano
+
+
+class BudgetUnavailable(Refused):
+    """The file that keeps a shared budget cannot be read or written; without it nothing is sent.
+
+    `busy`: another process kept it locked for longer than this one waits; asking again may help.
+    """
+
+    code = "budget_unavailable"
+
+    def __init__(self, message: str, *, busy: bool = False) -> None:
+        super().__init__(message)
+        self.busy = busy
 
 
 class LimitExceeded(Refused):

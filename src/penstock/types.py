@@ -318,7 +318,7 @@ class Usage(_Struct, frozen=True, kw_only=True):
         )
 
 
-ChunkKind = Literal["text", "reasoning", "refusal", "tool_call", "part", "usage", "stop"]
+ChunkKind = Literal["text", "reasoning", "refusal", "tool_call", "part", "usage", "stop", "seam"]
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -326,7 +326,9 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     kind text, reasoning, refusal: `text` is the next piece of it. tool_call: `text` is the next piece of the JSON
     arguments of the call at `index`, with `id` and `name` on its first piece. part: `part` is a whole content part.
-    usage: `usage` is the newest total (the last one counts). stop: `stop_reason` of choice `choice`.
+    usage: `usage` is the newest total (the last one counts). stop: `stop_reason` of choice `choice`. seam: what comes
+    now is from another attempt, since the stream broke here and was continued; `text` is what it repeated and was taken
+    out.
     `index` tells content parts of one choice apart and never goes back; `choice` is 0 unless n > 1 was asked for.
     """
 
@@ -370,6 +372,9 @@ class Attempt(_Struct, frozen=True, kw_only=True):
 
     `outcome` is 'ok' or the code of an error class. `sent` is False where Penstock itself refused it. `cost_nano` is
     None where the price or what was billed is unknown. `wait_s` is the time that the gate held the attempt back.
+    `idempotency_key` went out with it where the provider takes one: advice that it may follow, no promise that an
+    attempt is billed once.
+    `max_tokens` is what a budget put into the request, which had none: less than usual where little was left.
     """
 
     number: int
@@ -382,17 +387,31 @@ class Attempt(_Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
     status: int | None = None
     request_id: str | None = None
+    idempotency_key: str | None = None
     retry_after_s: float | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    max_tokens: int | None = None
+
+
+class Seam(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a continued answer was joined: from character `offset` of its text on, another attempt speaks.
+
+    `removed` is what that attempt repeated of the text before, and was taken out.
+    """
+
+    offset: int
+    removed: str = ""
 
 
 class Response(_Struct, frozen=True, kw_only=True):
     """The answer to one call, with what it took.
 
     `cost_nano` counts every attempt of the call, None when a price is unknown; `cost` is the same in dollars.
-    `usage` is that of the attempt that answered. Times are in seconds: `latency_s` from the call's start to its end,
-    `first_token_s` to the first output (streams only). `body` is the provider's reply as received (None for streams).
+    `usage` is that of the attempt that answered, or of all that `seams` join. Times are in seconds: `latency_s` from
+    the call's start to its end, `first_token_s` to the first output (streams only). `body` is the provider's reply as
+    received (None for streams). `cached`: a stored answer, or that of an identical call at the same time; it cost
+    nothing, `saved_nano` is what it had cost, and `usage` what it had used.
     """
 
     provider: str
@@ -407,7 +426,10 @@ class Response(_Struct, frozen=True, kw_only=True):
     first_token_s: float | None = None
     attempts: tuple[Attempt, ...] = ()
     tags: dict[str, str] = {}
+    seams: tuple[Seam, ...] = ()
     body: bytes | None = None
+    cached: bool = False
+    saved_nano: int | None = None
 
     @property
     def content(self) -> tuple[Part, ...]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from penstock import BreakerSettings, Budget, Client, Limits, RetryPolicy, Timeouts
+from penstock import BreakerSettings, Budget, Cache, Client, Limits, RetryPolicy, Timeouts
 from penstock._flow.prompt import OPTIONS
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 ARGUMENTS = [name for name in inspect.signature(Client).parameters if name != "self"]
-SETTINGS = (Limits, Budget, Timeouts, RetryPolicy, BreakerSettings)
+SETTINGS = (Limits, Budget, Cache, Timeouts, RetryPolicy, BreakerSettings)
 METHODS = [name for name in dir(Client) if not name.startswith("_")]
 
 
@@ -37,4 +37,4 @@ def test_the_fields_of_a_setting_stand_in_its_row(setting: type) -> None:
     for name, default in zip(setting.__struct_fields__, setting.__struct_defaults__, strict=True):  # type: ignore[attr-defined]
         assert f"`{name}`" in row[1]
         if type(default) in (int, float):
-            assert re.search(rf"`{name}` \({default:g}[,)]", row[1]), f"{name} defaults to {default:g}"
+            assert re.search(rf"`{name}` \({default:.12g}[,)]", row[1]), f"{name} defaults to {default:.12g}"

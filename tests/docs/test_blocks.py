@@ -110,8 +110,9 @@ SETTINGS = [block for block in PARSED if block.language == "toml" and block.page
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=str)
-def test_a_block_of_settings_is_accepted(block: Block, tmp_path: Path) -> None:
+def test_a_block_of_settings_is_accepted(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows of penstock.toml has no unknown field and no wrong value."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "penstock.toml"
     file.write_text(block.code, encoding="utf-8")
     with Client(config=file, env={}):

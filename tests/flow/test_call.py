@@ -20,6 +20,7 @@ from penstock.errors import (
     ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
+    IdleTimeout,
     InvalidRequest,
     OutcomeUnknown,
     Overloaded,
@@ -401,3 +402,72 @@ def test_a_stream_that_fails_before_its_first_output_stays_held_at_its_worst(col
     assert isinstance(outcome.error, OutcomeUnknown)
     total = outcome.client.budget().scopes[0]
     assert total.possible_nano == total.spent_nano >= 1000 * 600
+
+
+class _Talk:
+    """A stream whose pieces come `gap_s` apart by a clock of its own; it obeys the limits that it is given."""
+
+    def __init__(self, gap_s: float, pieces: int) -> None:
+        self.gap_s = gap_s
+        self.pieces = [*openai_events(*["x"] * pieces)]
+        self.time_s = 0.0
+        self.status = 200
+        self.headers: dict[str, str] = {}
+
+    def now(self) -> float:
+        return self.time_s
+
+    wall = now
+
+    def chance(self) -> float:
+        return 0.5
+
+    def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> _Talk:
+        return self
+
+    def read(self, until: float, idle_s: float | None) -> bytes:
+        if self.pieces:
+            arrives = self.time_s + self.gap_s
+            ends = min(until, self.time_s + (idle_s or 1e9))
+            self.time_s = min(arrives, ends)
+            if arrives > ends:
+                raise Expired(self.time_s, idle=ends < until)
+            return self.pieces.pop(0)
+        return b""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class _AsyncTalk(_Talk):
+    async def send(self, *args: Any, **options: Any) -> _AsyncTalk:  # type: ignore[override]
+        return self
+
+    async def read(self, until: float, idle_s: float | None) -> bytes:  # type: ignore[override]
+        return super().read(until, idle_s)
+
+
+async def _finish(client: Any) -> Any:
+    return await client.stream("hi", model="openai:gpt-4o-mini").finish()
+
+
+@pytest.mark.prove(10)
+@both
+@pytest.mark.parametrize(("gap_s", "text"), [(59.0, "x" * 20), (61.0, None)])
+def test_a_healthy_stream_of_twenty_minutes_is_never_cut(colour: str, gap_s: float, text: str | None) -> None:
+    """With the default clocks, as long as no silence is longer than idle_s; no total ends it."""
+    talk = _Talk(gap_s, 20) if colour == "sync" else _AsyncTalk(gap_s, 20)
+    settings: dict[str, Any] = {"transport": talk, "clock": talk, "keys": KEYS, "config": False, "env": {}}
+    settings["retry"] = RetryPolicy(attempts=1)
+    try:
+        if colour == "sync":
+            answer: Any = Client(**settings).stream("hi", model="openai:gpt-4o-mini").finish()
+        else:
+            answer = asyncio.run(_finish(AsyncClient(**settings)))
+    except PenstockError as error:
+        answer = error
+    if text is None:
+        assert isinstance(answer, IdleTimeout)
+    else:
+        assert answer.text == text
+        assert talk.time_s > 1200

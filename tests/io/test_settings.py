@@ -78,6 +78,7 @@ def test_a_project_file_overrides_the_users_file_field_by_field(folder: Path) ->
         ("modl = 'x'", "did you mean 'model'"),
         ("[limits.openai]\nrpn = 5", "did you mean 'rpm'"),
         ("[limits.openai]\nrpm = -5", "rpm"),
+        ("[limits.openai]\nconcurrency = 'fast'", "concurrency must be a whole number of at least 1 or 'auto'"),
         ("[limits.openai]\nrpm = nan", "limits"),
         ("[budget]\ndaily = -1", "daily"),
         ("[budget]\ndaily = 'five'", "daily"),

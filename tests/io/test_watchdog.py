@@ -12,6 +12,12 @@ from penstock._io import watchdog
 from penstock._io.watchdog import Watchdog
 
 
+async def answer(dog: Watchdog, after_s: float, within_s: float | None) -> str:
+    with dog.watch(within_s):
+        await asyncio.sleep(after_s)
+        return "answer"
+
+
 @pytest.fixture(params=["exact", "ticking"], autouse=True)
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every claim holds with a timer of its own and with the common one."""
@@ -24,21 +30,13 @@ def test_a_late_wait_ends_and_the_others_go_on() -> None:
     """Only the wait whose end has passed is ended, and nothing is left behind."""
 
     async def main() -> None:
-        dog = Watchdog()
+        dog = Watchdog(asyncio.get_running_loop())
         now = time.monotonic()
-
-        async def answer(after_s: float) -> str:
-            await asyncio.sleep(after_s)
-            return "answer"
-
-        late, early = await asyncio.gather(
-            dog.wait(answer(5.0), now + 0.1), dog.wait(answer(0.3), now + 5.0), return_exceptions=True
-        )
+        late, early = await asyncio.gather(answer(dog, 5.0, 0.1), answer(dog, 0.3, 5.0), return_exceptions=True)
         assert isinstance(late, Expired)
         assert early == "answer"
         assert 0.1 <= time.monotonic() - now < 2.0
-        assert not dog._waits
-        assert not dog._late
+        assert not dog.watches
 
     asyncio.run(main())
 
@@ -47,8 +45,8 @@ def test_a_cancel_from_outside_stays_a_cancel() -> None:
     """The watchdog claims no cancellation that is not its own."""
 
     async def main() -> None:
-        dog = Watchdog()
-        task = asyncio.create_task(dog.wait(asyncio.sleep(5.0), time.monotonic() + 3.0))
+        dog = Watchdog(asyncio.get_running_loop())
+        task = asyncio.create_task(answer(dog, 5.0, 3.0))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -57,11 +55,32 @@ def test_a_cancel_from_outside_stays_a_cancel() -> None:
     asyncio.run(main())
 
 
-def test_an_end_in_the_past_starts_nothing() -> None:
-    """The coroutine is closed unstarted, without a warning."""
+def test_a_cancel_that_comes_with_the_end_stays_a_cancel() -> None:
+    """Who was cancelled wants to stop, not to be told of the time."""
 
     async def main() -> None:
-        with pytest.raises(Expired):
-            await Watchdog().wait(asyncio.sleep(0), time.monotonic() - 1.0)
+        dog = Watchdog(asyncio.get_running_loop())
+        watch = dog.watch(1.0)
+
+        async def both() -> None:
+            with watch:
+                asyncio.get_running_loop().call_soon(watch.end)
+                asyncio.get_running_loop().call_soon(twice.cancel)
+                await asyncio.sleep(5.0)
+
+        twice = asyncio.create_task(both())
+        with pytest.raises(asyncio.CancelledError):
+            await twice
+
+    asyncio.run(main())
+
+
+def test_no_end_is_no_watch() -> None:
+    """Nothing is counted and nothing ends."""
+
+    async def main() -> None:
+        dog = Watchdog(asyncio.get_running_loop())
+        assert await answer(dog, 0.0, None) == "answer"
+        assert not dog.watches
 
     asyncio.run(main())

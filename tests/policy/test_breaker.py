@@ -1,5 +1,6 @@
 """The breaker: a ratio over a long enough window, exactly N probes, and nothing from the past counts."""
 
+import random
 from math import inf, nan
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_a_cancelled_probe_gives_its_permit_back_and_changes_nothing() -> None:
     breaker.settle(5.5, probe, "ignored", 0.5, 0.0)
     breaker.settle(5.5, probe, "ok", 0.5, 0.0)
     assert breaker.snapshot().state == "half_open"
-    assert breaker.peek(5.5) is None
+    assert breaker.peek(5.5, 0.0) is None
     assert go(breaker, 5.5).probe != probe.probe
 
 
@@ -189,7 +190,6 @@ def test_an_answer_after_the_lease_does_not_close_it() -> None:
     """Also when nobody asked in between."""
     breaker = opened()
     late = go(breaker, 5.0)
-    assert breaker.peek(70.0) == Open(5.0, "10 of 10 calls failed")
     breaker.settle(70.0, late, "ok", 65.0, 1.0)
     assert breaker.snapshot().state == "open"
 
@@ -223,37 +223,91 @@ def test_a_success_resets_the_open_time() -> None:
     assert breaker.ask(15.0, 1.0) == Open(5.0, "10 of 10 calls failed")
 
 
-def test_a_trip_opens_at_once_with_its_reason() -> None:
-    """A rejected key needs no statistics, and the reason of an outage gives way to it."""
+@pytest.mark.prove(16)
+def test_a_trip_opens_at_once_with_its_reason_and_late_ones_change_nothing() -> None:
+    """A rejected key needs no statistics; calls under way that meet the same do not prolong it, its probe does."""
     breaker = Breaker()
-    breaker.trip(1.0, "the key was rejected", u=1.0)
-    assert breaker.ask(1.0, 0.0) == Open(5.0, "the key was rejected")
-    assert isinstance(breaker.ask(3.0, 0.0, alone=True), Open)
-    breaker = opened()
-    breaker.trip(1.0, "the key was rejected")
-    assert breaker.ask(2.0, 0.0) == Open(3.0, "the key was rejected")
+    first, late = go(breaker, 0.0), go(breaker, 0.0)
+    breaker.trip(1.0, first, "the key was rejected", 1.0)
+    breaker.trip(2.0, late, "the key was rejected", 1.0)
+    assert breaker.ask(2.0, 0.0) == Open(4.0, "the key was rejected")
+    breaker.trip(7.0, go(breaker, 6.0), "the key was rejected", 1.0)
+    assert breaker.ask(7.0, 0.0) == Open(10.0, "the key was rejected")
+    breaker.settle(18.0, go(breaker, 17.0), "ok", 1.0, 0.0)
+    assert breaker.state == "closed"
 
 
 def test_a_lane_without_alternative_is_probed_every_second() -> None:
     """Rather than refusing everything for minutes."""
     breaker = opened(open_s=60.0)
-    assert breaker.peek(0.5, alone=True) == Open(0.5, "10 of 10 calls failed")
-    assert breaker.peek(1.0, alone=True) is None
+    assert breaker.peek(0.5, 0.0, alone=True) == Open(0.5, "10 of 10 calls failed")
+    assert breaker.peek(1.0, 0.0, alone=True) is None
     assert isinstance(breaker.ask(1.0, 0.0), Open)
     assert isinstance(breaker.ask(1.0, 0.0, alone=True), Pass)
     assert isinstance(breaker.ask(1.0, 0.0, alone=True), Open)
 
 
-def test_peek_changes_nothing() -> None:
+def test_a_peek_takes_no_lease() -> None:
     """It answers as `ask` would."""
     breaker = Breaker()
-    assert breaker.peek(0.0) is None
+    assert breaker.peek(0.0, 0.0) is None
     breaker = opened()
-    assert breaker.peek(1.0) == Open(4.0, "10 of 10 calls failed")
-    assert breaker.peek(5.0) is None
+    assert breaker.peek(1.0, 0.0) == Open(4.0, "10 of 10 calls failed")
+    assert breaker.peek(5.0, 0.0) is None
     assert breaker.snapshot().state == "open"
     go(breaker, 5.0)
-    assert breaker.peek(5.0) == breaker.ask(5.0, 0.0)
+    assert breaker.peek(5.0, 0.0) == breaker.ask(5.0, 0.0)
+
+
+def test_a_clock_that_goes_back_shifts_the_open_time_and_the_leases_with_it() -> None:
+    """Nobody waits for an hour that the clock took back."""
+    breaker = Breaker()
+    fail(breaker, 10, now=3600.0)
+    assert breaker.ask(10.0, 0.0) == Open(5.0, "10 of 10 calls failed")
+    lost = go(breaker, 15.0)
+    assert breaker.ask(0.0, 0.0) == Open(5.0, "10 of 10 calls failed")
+    assert breaker.ask(60.0, 1.0) == Open(10.0, "a probe was not heard of again")
+    breaker.settle(61.0, lost, "ok", 46.0, 0.0)
+    assert breaker.state == "open"
+    breaker = Breaker()
+    fail(breaker, 9, now=3600.0)
+    fail(breaker, 1, now=10.0)
+    assert (breaker.state, breaker.snapshot().calls) == ("closed", 1)
+
+
+def test_late_first_outputs_open_it_when_asked_to() -> None:
+    """Eight of ten later than three times the usual; whole answers, which have no first output, never do."""
+    breaker = Breaker(BreakerSettings(slow_factor=3.0))
+    for first_s in [0.2] * 50 + [0.5] * 50 + [None] * 50:
+        breaker.settle(0.0, go(breaker, 0.0), "ok", 9.0, 1.0, first_s=first_s)
+    assert breaker.snapshot().state == "closed"
+    for _ in range(10):
+        breaker.settle(60.0, go(breaker, 60.0), "ok", 9.0, 1.0, first_s=1.6)
+    assert breaker.snapshot().reason == "10 of 10 calls had their first output later than 3 times the usual 0.50 s"
+
+
+def streams(factor: float, sizes: list[float], seed: int) -> int:
+    """How often a healthy server's breaker opens over streams of these prompt sizes, one a second for each."""
+    rng = random.Random(seed)
+    breaker = Breaker(BreakerSettings(slow_factor=factor))
+    opened = 0
+    for now, size in enumerate(sizes):
+        pass_ = breaker.ask(float(now), 1.0)
+        if isinstance(pass_, Pass):
+            first_s = 0.2 * rng.lognormvariate(0, 0.5) + size / 20_000
+            breaker.settle(float(now), pass_, "ok", 9.0, 1.0, first_s=first_s)
+            opened += breaker.state == "open"
+    return opened
+
+
+def test_the_slow_rule_is_off_unless_asked_for_because_other_prompts_set_it_off() -> None:
+    """Steady traffic of mixed sizes never opens it in 100,000 streams; far longer prompts do, once per change."""
+    assert BreakerSettings().slow_factor is None
+    rng = random.Random(3)
+    mixed = [400 * rng.lognormvariate(0, 1.5) for _ in range(100_000)]
+    assert streams(3.0, mixed, 1) == 0
+    phases = ([500.0] * 300 + [60_000.0] * 300) * 5
+    assert streams(3.0, phases, 1) == 5
 
 
 FAILURES = {
@@ -291,10 +345,26 @@ class Model(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(u=st.sampled_from([0.0, 0.5, 0.99]))
-    def ask(self, u: float) -> None:
-        foreseen = self.breaker.peek(self.now)
-        answer = self.breaker.ask(self.now, u)
+    @rule(seconds=st.sampled_from([0.5, 30.0, 5000.0]))
+    def clock_goes_back(self, seconds: float) -> None:
+        self.now -= seconds
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def trip(self, data: st.DataObject) -> None:
+        pass_, _ = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        before = self.breaker.snapshot()
+        self.breaker.trip(self.now, pass_, "the key was rejected", 0.5)
+        after = self.breaker.snapshot()
+        if pass_.epoch != before.epoch:
+            assert after == before
+        else:
+            assert (after.state, after.epoch) == ("open", before.epoch + 1)
+
+    @rule(u=st.sampled_from([0.0, 0.5, 0.99]), alone=st.booleans())
+    def ask(self, u: float, alone: bool) -> None:
+        foreseen = self.breaker.peek(self.now, u, alone=alone)
+        answer = self.breaker.ask(self.now, u, alone=alone)
         assert isinstance(answer, Pass) == (foreseen is None)
         if isinstance(answer, Pass):
             assert bool(answer.probe) == (self.breaker.snapshot().state == "half_open")
@@ -324,7 +394,7 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.now += 10_000
-        for _ in range(3):  # nothing keeps it shut: not one of the probes that never came back
+        for _ in range(20):  # nothing keeps it shut: not one of the probes that never came back
             answer = self.breaker.ask(self.now, 0.5)
             if isinstance(answer, Pass):
                 return

@@ -1,17 +1,15 @@
 """Budgets: nothing passes that could break a cap, and every nano-dollar is accounted for once."""
 
 import math
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock._policy.budget import Budget, BudgetBook, BudgetState, Hold, ScopeState
+from penstock._policy.budget import Budget, BudgetAlert, BudgetBook, BudgetState, Caps, Elastic, ScopeState
 from penstock.errors import BudgetExceeded, ConfigError
 
 DAY = 86_400.0
@@ -30,7 +28,7 @@ def refused(book: BudgetBook, worst: int | None, wall_s: float = NOON, **tags: s
 
 
 @pytest.mark.parametrize("amount", [-1, "-0.01", math.nan, math.inf, "-inf", "five", "$5", "", True, [5], b"5", {}])
-@pytest.mark.parametrize("name", ["total", "daily", "monthly", "per_call", "tag"])
+@pytest.mark.parametrize("name", ["total", "daily", "monthly", "per_call", "per_client", "tag"])
 def test_a_wrong_amount_is_named(name: str, amount: Any) -> None:
     """A negative, infinite or non-numeric cap is refused in one sentence that names the field and the value."""
     wrong: dict[str, Any] = {"tags": {"team=search": amount}} if name == "tag" else {name: amount}
@@ -58,6 +56,28 @@ def test_settings_of_a_wrong_kind_are_named() -> None:
     maybe: Any = "yes"
     with pytest.raises(ConfigError, match="must be true or false"):
         Budget(allow_unpriced=maybe)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"file": ""}, "file = '' is no path"),
+        ({"file": "a\0b"}, "is no path"),
+        ({"file": 7}, "file = 7 is no path of a file, like 'spend.db'"),
+        ({"on_alert": "print"}, "on_alert = 'print' must be a function, which only Python can give"),
+        ({"alerts": (0.5,)}, "alerts would tell nobody; give on_alert as well"),
+        ({"alerts": (0,), "on_alert": print}, "must be shares above 0 and at most 1"),
+        ({"alerts": (80,), "on_alert": print}, "alerts = .80,. must be shares above 0 and at most 1"),
+        ({"alerts": (math.nan,), "on_alert": print}, "must be shares"),
+        ({"alerts": (True,), "on_alert": print}, "must be shares"),
+        ({"alerts": "0.5", "on_alert": print}, "must be shares"),
+        ({"alerts": 0.5, "on_alert": print}, "must be shares"),
+    ],
+)
+def test_a_wrong_file_or_alert_is_named(wrong: dict[str, Any], words: str) -> None:
+    """What it is and what was expected, in one sentence."""
+    with pytest.raises(ConfigError, match=words):
+        Budget(total=1, **wrong)
 
 
 @pytest.mark.parametrize("amount", ["0.10", Decimal("0.1"), 0.1])
@@ -257,6 +277,16 @@ def test_a_clock_set_back_finds_what_was_spent() -> None:
     refused(book, 1, NOON)
 
 
+def test_a_day_is_not_forgotten_for_one_before_it() -> None:
+    """However the clock went, the newest days are known."""
+    book = BudgetBook(Budget(daily=1))
+    book.settle(NOON, book.reserve(NOON, NANO), NANO)
+    for days in (-1, 1, 2, -200):
+        book.reserve(NOON + days * DAY, 1)
+    refused(book, 1, NOON)
+    book.reserve(NOON - 200 * DAY, NANO - 1)
+
+
 def test_old_days_are_forgotten() -> None:
     """Years of days and months leave a bounded memory, also with a hold still open."""
     book = BudgetBook(Budget(daily=1))
@@ -285,117 +315,136 @@ def test_a_thousand_concurrent_calls_cannot_overshoot() -> None:
     assert scopes(book.snapshot(NOON))["total"].spent_nano == 990_000_000
 
 
-@dataclass
-class Booked:
-    """One call as the tiny model remembers it."""
-
-    hold: Hold
-    worst: int
-    names: frozenset[str]
-    under_way: bool = True
-    spent: int = 0
-    possible: int = 0
+ROOMY = Elastic(base_nano=1_000, tokens=8192, least=256)
 
 
-@dataclass
-class Model:
-    """A budget as a list of calls that is summed up anew for every question."""
-
-    caps: dict[str, int]
-    calls: list[Booked] = field(default_factory=list)
-
-    def spent(self, name: str) -> int:
-        return sum(call.spent for call in self.calls if name in call.names)
-
-    def held(self, name: str) -> int:
-        return sum(call.worst for call in self.calls if name in call.names and call.under_way)
-
-    def cap(self, name: str) -> int | None:
-        return self.caps.get(name if name.startswith(("total", "tag")) else name.split()[0])
-
-    def room(self, names: frozenset[str]) -> int | None:
-        caps = {name: self.cap(name) for name in names}
-        rooms = [cap - self.spent(name) - self.held(name) for name, cap in caps.items() if cap is not None]
-        return min(rooms, default=None)
+def test_a_worst_case_is_lowered_to_what_is_left() -> None:
+    """Where what was spent leaves too little: the hold says how many tokens it pays for, and takes the rest whole."""
+    book = BudgetBook(Budget(total="0.000010"))
+    book.settle(NOON, book.reserve(NOON, 5_000), 5_000)
+    hold = book.reserve(NOON, 1_000 + 8192, elastic=ROOMY)
+    assert (hold.max_tokens, hold.worst_nano) == (4_000, 5_000)
+    assert book.remaining(NOON) == 0
 
 
-class BudgetMachine(RuleBasedStateMachine):
-    """Any order of holds, settlements, releases and days, against the tiny model."""
+def test_a_worst_case_that_fits_is_left_alone() -> None:
+    """As is one that the caller chose."""
+    book = BudgetBook(Budget(total="0.000010"))
+    hold = book.reserve(NOON, 1_000 + 8192, elastic=ROOMY)
+    assert (hold.max_tokens, hold.worst_nano) == (None, 9_192)
+    assert refused(BudgetBook(Budget(total="0.000005")), 9_192).needed_nano == 9_192
 
-    @initialize(
-        total=st.none() | st.integers(0, 300),
-        day=st.none() | st.integers(0, 100),
-        month=st.none() | st.integers(0, 200),
-        tag=st.none() | st.integers(0, 60),
+
+def test_a_worst_case_is_not_lowered_while_waiting_would_help() -> None:
+    """What calls under way only hold comes back: a short answer would be a bad trade for a short wait."""
+    book = BudgetBook(Budget(total="0.000010"))
+    book.reserve(NOON, 5_000)
+    with pytest.raises(BudgetExceeded, match="Wait for calls under way") as caught:
+        book.reserve(NOON, 9_192, elastic=ROOMY)
+    assert caught.value.needed_nano == 9_192
+
+
+def test_an_answer_too_short_to_be_of_use_is_refused_with_the_figures() -> None:
+    """Less than the least number of tokens is not tried."""
+    book = BudgetBook(Budget(total="0.000001255"))
+    with pytest.raises(BudgetExceeded) as caught:
+        book.reserve(NOON, 9_192, elastic=ROOMY)
+    assert str(caught.value).startswith(
+        "This call may cost up to $0.000001256 even with max_tokens=256, and $0.000001255"
     )
-    def open(self, total: int | None, day: int | None, month: int | None, tag: int | None) -> None:
-        def dollars(nano: int | None) -> Decimal | None:
-            return None if nano is None else Decimal(nano).scaleb(-9)
-
-        tags = {} if tag is None else {"team=search": Decimal(tag).scaleb(-9)}
-        self.book = BudgetBook(Budget(total=dollars(total), daily=dollars(day), monthly=dollars(month), tags=tags))
-        caps = {"total": total, "day": day, "month": month, "tag team=search": tag}
-        self.model = Model({name: cap for name, cap in caps.items() if cap is not None})
-        self.now = datetime(2026, 11, 29, 20, tzinfo=UTC).timestamp()
-
-    def names(self, team: str | None) -> frozenset[str]:
-        now = datetime.fromtimestamp(self.now, UTC)
-        names = {"total", f"day {now:%Y-%m-%d}", f"month {now:%Y-%m}"}
-        return frozenset(
-            names | {"tag team=search"} if team == "search" and "tag team=search" in self.model.caps else names
-        )
-
-    @rule(worst=st.integers(0, 70), team=st.sampled_from([None, "search", "ads"]))
-    def reserve(self, worst: int, team: str | None) -> None:
-        tags = None if team is None else {"team": team}
-        names = self.names(team)
-        room = self.model.room(names)
-        assert self.book.remaining(self.now, tags) == (None if room is None else max(0, room))
-        try:
-            hold = self.book.reserve(self.now, worst, tags)
-        except BudgetExceeded:
-            assert room is not None
-            assert worst > room
-        else:
-            assert room is None or worst <= room
-            self.model.calls.append(Booked(hold, worst, names))
-
-    @precondition(lambda self: self.model.calls)
-    @rule(data=st.data())
-    def settle(self, data: st.DataObject) -> None:
-        call = data.draw(st.sampled_from(self.model.calls))
-        actual = data.draw(st.none() | st.integers(0, call.worst))
-        self.book.settle(self.now, call.hold, actual)
-        if call.under_way:
-            call.under_way = False
-            call.spent = call.worst if actual is None else actual
-            call.possible = call.worst if actual is None else 0
-
-    @precondition(lambda self: self.model.calls)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        call = data.draw(st.sampled_from(self.model.calls))
-        self.book.release(call.hold)
-        call.under_way = False
-
-    @rule(hours=st.integers(1, 9))
-    def wait(self, hours: int) -> None:
-        self.now += hours * 3_600
-
-    @invariant()
-    def caps_hold_and_sums_agree(self) -> None:
-        if not hasattr(self, "book"):
-            return
-        state = self.book.snapshot(self.now)
-        assert state.overshoot_nano == 0
-        assert state.calls_under_way == sum(call.under_way for call in self.model.calls)
-        for scope in state.scopes:
-            assert scope.cap_nano == self.model.cap(scope.name)
-            assert scope.spent_nano == self.model.spent(scope.name)
-            assert scope.held_nano == self.model.held(scope.name)
-            assert scope.possible_nano == sum(c.possible for c in self.model.calls if scope.name in c.names)
-            assert scope.cap_nano is None or scope.spent_nano + scope.held_nano <= scope.cap_nano
+    assert caught.value.needed_nano == 1_256
+    assert BudgetBook(Budget(total="0.000001256")).reserve(NOON, 9_192, elastic=ROOMY).max_tokens == 256
 
 
-TestBudgetMachine = BudgetMachine.TestCase
-TestBudgetMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+def test_the_cap_on_one_call_lowers_it_too() -> None:
+    """It is the smallest of all rooms that counts."""
+    book = BudgetBook(Budget(total=1, per_call="0.000002"))
+    assert book.reserve(NOON, 9_192, elastic=ROOMY).max_tokens == 1_000
+    with pytest.raises(BudgetExceeded, match="even with max_tokens=256, and the budget allows"):
+        BudgetBook(Budget(per_call="0.000001")).reserve(NOON, 9_192, elastic=ROOMY)
+
+
+@given(
+    lines=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=4),
+    tokens=st.integers(1, 9_000),
+    data=st.data(),
+)
+def test_a_lowered_worst_case_covers_the_price_and_leaves_no_token_unused(
+    lines: list[tuple[int, int]], tokens: int, data: st.DataObject
+) -> None:
+    """For every price that is the highest of several straight lines, and every room."""
+
+    def price(count: int) -> int:
+        return max(base + rate * count for base, rate in lines)
+
+    elastic, worst = Elastic(price(0), tokens, 1), price(tokens)
+    room = data.draw(st.integers(price(0), worst))
+    fitting = elastic.within(room, worst)
+    assert 0 <= fitting <= tokens
+    assert price(fitting) <= elastic.at(fitting, worst) <= room
+    assert fitting == tokens or elastic.at(fitting + 1, worst) > room
+
+
+def test_what_costs_nothing_passes_a_budget_that_was_overspent() -> None:
+    """A model of one's own is no danger to a cap that a wrong price has broken."""
+    book = BudgetBook(Budget(total="0.000000010"))
+    book.settle(NOON, book.reserve(NOON, 10), 25)
+    assert book.reserve(NOON, 0).is_open
+    refused(book, 1)
+
+
+def test_a_client_has_a_cap_of_its_own_beside_the_total() -> None:
+    """And an earlier run counts against both."""
+    book = BudgetBook(Budget(total=10, per_client="0.000000100"))
+    book.carry(40)
+    error = refused(book, 70)
+    assert (error.scope, error.spent_nano, error.cap_nano) == ("client", 40, 100)
+    book.settle(NOON, book.reserve(NOON, 60), 60)
+    assert (scopes(book.snapshot(NOON))["total"].spent_nano, book.remaining(NOON)) == (100, 0)
+
+
+def told(book: BudgetBook) -> list[BudgetAlert]:
+    due, book.due = book.due, []
+    return due
+
+
+def test_each_share_of_each_scope_is_told_once_a_period() -> None:
+    """Also when one call passes several, and anew on the next day."""
+    book = BudgetBook(Budget(total="0.000000100", daily="0.000000040", on_alert=print))
+    book.settle(NOON, book.reserve(NOON, 30), 30)
+    book.settle(NOON, book.reserve(NOON, 4), 4)
+    assert told(book) == [
+        BudgetAlert(scope="day 2026-11-20", share=0.5, cap_nano=40, spent_nano=30, held_nano=0),
+        BudgetAlert(scope="day 2026-11-20", share=0.8, cap_nano=40, spent_nano=34, held_nano=0),
+    ]
+    book.reserve(NOON + DAY, 2)
+    book.settle(NOON + DAY, book.reserve(NOON + DAY, 38), 38)
+    assert [(alert.scope, alert.share, alert.spent_nano, alert.held_nano) for alert in told(book)] == [
+        ("total", 0.5, 72, 2),
+        ("day 2026-11-21", 0.5, 38, 2),
+        ("day 2026-11-21", 0.8, 38, 2),
+    ]
+
+
+def test_alerts_come_in_the_shares_that_were_asked_for() -> None:
+    """In their own order, and a tag and an earlier run count like all spending."""
+    caps = {"tags": {"team=search": "0.000000010"}, "total": "0.000001"}
+    book = BudgetBook(Budget(**caps, alerts=(1, 0.25), on_alert=print))  # type: ignore[arg-type]
+    book.settle(NOON, book.reserve(NOON, 10, {"team": "search"}), None)
+    book.carry(250)
+    assert [(alert.scope, alert.share) for alert in told(book)] == [
+        ("tag team=search", 0.25),
+        ("tag team=search", 1),
+        ("total", 0.25),
+    ]
+
+
+def test_without_a_listener_nothing_is_due() -> None:
+    """And a cap of nothing has no shares."""
+    book = BudgetBook(Budget(total="0.000000010"))
+    book.settle(NOON, book.reserve(NOON, 10), 10)
+    assert told(book) == []
+    assert Caps(Budget(total=0, on_alert=print)).alerts(()) == []
+    nothing = BudgetBook(Budget(total=0, on_alert=print))
+    nothing.settle(NOON, nothing.reserve(NOON, 0), 0)
+    assert told(nothing) == []

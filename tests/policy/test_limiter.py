@@ -5,50 +5,14 @@ import random
 import tracemalloc
 from collections import Counter, deque
 from math import inf, nan
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock._policy.limiter import Counting, Grant, Limiter, Limits, Refuse, Ticket, Wait
+from penstock._policy.limiter import Counting, Limiter, Limits, Refuse, Ticket, Wait
 from penstock.errors import ConfigError
 from penstock.types import LimitSeen, Usage
 
-
-def grant(limiter: Limiter, now: float, ticket: Ticket | None = None) -> Ticket:
-    """Ask for a ticket that must go at once."""
-    ticket = ticket or Ticket(1)
-    assert limiter.ask(now, ticket) == Grant()
-    return ticket
-
-
-def queue(limiter: Limiter, now: float, ticket: Ticket | None = None) -> Ticket:
-    """Ask for a ticket that must wait."""
-    ticket = ticket or Ticket(1)
-    assert isinstance(limiter.ask(now, ticket), Wait)
-    return ticket
-
-
-def drain(limiter: Limiter, until: float = inf) -> list[tuple[float, Ticket]]:
-    """Follow `next_at` up to a time and return who went when."""
-    went: list[tuple[float, Ticket]] = []
-    while limiter.next_at is not None and limiter.next_at <= until:
-        now = limiter.next_at
-        went.extend((now, ticket) for ticket in limiter.advance(now))
-    return went
-
-
-def requests(limiter: Limiter, now: float | None = None) -> Any:
-    """The state of the first dimension."""
-    return limiter.snapshot(now).dimensions[0]
-
-
-def told(limit: int, remaining: int | None = None, *, dimension: str = "requests") -> tuple[LimitSeen, ...]:
-    """Headers that speak of one limit."""
-    return (LimitSeen(dimension=dimension, limit=limit, remaining=remaining),)  # type: ignore[arg-type]  # a test's word
-
+from .limiting import drain, grant, queue, requests, told
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -66,123 +30,6 @@ def test_limits_refuse_a_burst_that_is_no_time(value: object) -> None:
     """`burst_s` is a finite number above 0."""
     with pytest.raises(ConfigError, match="limit burst_s must be a number of seconds above 0"):
         Limits(burst_s=value)  # type: ignore[arg-type]  # that is the point
-
-
-# --- any order of events ------------------------------------------------------------------------------------------
-
-
-class Books(RuleBasedStateMachine):
-    """The limiter against a model that keeps every booking and adds up windows by hand."""
-
-    RPM, TPM, CONCURRENCY = 40, 20_000, 6
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.limiter = Limiter(Limits(rpm=self.RPM, tpm=self.TPM, concurrency=self.CONCURRENCY), counting="prompt+max")
-        self.waiting: dict[str, list[Ticket]] = {"interactive": [], "normal": [], "batch": []}
-        self.flying: list[Ticket] = []
-        self.booked: dict[Ticket, tuple[float, int]] = {}
-        self.paused_until = -inf
-
-    def went(self, tickets: list[Ticket]) -> None:
-        assert not tickets or self.now >= self.paused_until
-        for ticket in tickets:
-            assert self.waiting[ticket.priority].pop(0) is ticket, "first in first out inside a class"
-            self.flies(ticket)
-
-    def flies(self, ticket: Ticket) -> None:
-        assert ticket.state == "granted"
-        self.flying.append(ticket)
-        self.booked[ticket] = (self.now, max(ticket.input_tokens, ticket.output_tokens or 0))
-
-    @rule(
-        size=st.integers(1, 15_000),
-        most=st.none() | st.integers(1, 8000),
-        priority=st.sampled_from(["interactive", "normal", "batch"]),
-    )
-    def ask(self, size: int, most: int | None, priority: Any) -> None:
-        ticket = Ticket(size, most, priority=priority)
-        match self.limiter.ask(self.now, ticket):
-            case Grant():
-                assert not self.waiting[priority]
-                assert self.now >= self.paused_until
-                self.flies(ticket)
-            case Wait():
-                self.waiting[priority].append(ticket)
-            case refusal:
-                raise AssertionError(refusal)
-
-    @rule(seconds=st.sampled_from([0.0, 0.001, 0.09, 0.5, 3.0, 20.0, 59.9, 61.0, 200.0]))
-    def pass_time(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.limiter.next_at is not None and self.limiter.next_at <= end:
-            before, self.now = self.now, max(self.now, self.limiter.next_at)
-            went = self.limiter.advance(self.now)
-            assert went or self.now > before or self.limiter.next_at != self.now, "a timer that helps nobody"
-            self.went(went)
-        self.now = end
-
-    @precondition(lambda self: self.flying)
-    @rule(data=st.data(), what=st.sampled_from(["known", "unknown", "unsent", "cancel", "twice"]))
-    def end(self, data: st.DataObject, what: str) -> None:
-        ticket = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
-        if what in ("unsent", "cancel"):
-            del self.booked[ticket]
-        if what == "cancel":
-            self.went(self.limiter.cancel(self.now, ticket))
-        else:
-            usage = Usage(input=ticket.input_tokens) if what == "known" else None
-            self.went(self.limiter.settle(self.now, ticket, usage=usage, sent=what != "unsent"))
-        if what == "twice":
-            assert self.limiter.settle(self.now, ticket, usage=None, sent=False) == []
-            assert self.limiter.cancel(self.now, ticket) == []
-
-    @precondition(lambda self: any(self.waiting.values()))
-    @rule(data=st.data())
-    def walk_away(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from([ticket for line in self.waiting.values() for ticket in line]))
-        self.waiting[ticket.priority].remove(ticket)
-        self.went(self.limiter.cancel(self.now, ticket))
-
-    @rule(seconds=st.sampled_from([0.0, 0.5, 30.0]))
-    def pause(self, seconds: float) -> None:
-        self.paused_until = max(self.paused_until, self.now + seconds)
-        self.limiter.pause(self.now, self.now + seconds)
-
-    @invariant()
-    def no_window_is_above_the_limit(self) -> None:
-        recent = [(at, amount) for at, amount in self.booked.values() if at > self.now - 60]
-        assert len(recent) <= self.RPM
-        assert sum(amount for _, amount in recent) <= self.TPM
-
-    @invariant()
-    def the_counts_agree(self) -> None:
-        state = self.limiter.snapshot()
-        assert state.in_flight == len(self.flying) <= self.CONCURRENCY
-        assert state.queued == sum(map(len, self.waiting.values()))
-        if not state.queued:
-            assert state.next_at is None
-        elif len(self.flying) < self.CONCURRENCY:
-            assert state.next_at is not None, "somebody waits for nothing"
-
-    def teardown(self) -> None:
-        for _ in range(10_000):
-            if not self.flying and not any(self.waiting.values()):
-                break
-            for ticket in self.flying[:]:
-                self.flying.remove(ticket)
-                self.went(self.limiter.settle(self.now, ticket, usage=None))
-            if self.limiter.next_at is not None:
-                self.now = max(self.now, self.limiter.next_at)
-                self.went(self.limiter.advance(self.now))
-        assert not any(self.waiting.values()), "nobody is left behind"
-
-
-TestBooks = Books.TestCase
-TestBooks.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)  # fmt: skip
 
 
 @pytest.mark.prove(2)
@@ -279,15 +126,6 @@ def test_waits_are_exact() -> None:
     assert 110 < answer.until < 110.5
     assert limiter.advance(answer.until - 1e-5) == []
     assert limiter.advance(answer.until) == [ticket]
-
-
-def test_a_clock_that_goes_back_grants_nothing_twice() -> None:
-    """Time that runs backwards counts as time that stands."""
-    limiter = Limiter(Limits(rpm=6))
-    grant(limiter, 100.0)
-    ticket = queue(limiter, 50.0)
-    assert limiter.advance(99.0) == []
-    assert limiter.advance(111.0) == [ticket]
 
 
 # --- what is reserved and what is given back ---------------------------------------------------------------------

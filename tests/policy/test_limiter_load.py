@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections import Counter, deque
+from math import inf
 from typing import Any
 
 import pytest
@@ -20,8 +21,15 @@ class Server:
         self.level = dict(self.burst)
         self.at = 0.0
         self.log: dict[str, list[tuple[float, float]]] = {name: [] for name in limits}
+        self.asked: list[float] = []
+        self.halves_at = inf
 
     def arrive(self, now: float, costs: dict[str, float]) -> bool:
+        self.asked.append(now)
+        if now >= self.halves_at:
+            self.halves_at = inf
+            self.limits = {name: limit // 2 for name, limit in self.limits.items()}
+            self.burst = {name: max(1.0, burst / 2) for name, burst in self.burst.items()}
         for name, limit in self.limits.items():
             self.level[name] = min(self.burst[name], self.level[name] + (now - self.at) * limit / 60)
         self.at = now
@@ -172,3 +180,51 @@ def test_a_limit_that_nobody_states_is_guessed_from_rejections() -> None:
     seen = run(Limiter(), server, small, seconds=600, seed=1, retry_after=False)
     assert seen["429"] < 0.03 * seen["let in"]
     assert server.utilisation("requests", 600) >= 0.97
+
+
+class Slices:
+    """A server that counts its limit in sliding seconds, with no credit at all."""
+
+    def __init__(self, rpm: int) -> None:
+        self.per_second = rpm // 60
+        self.let_in: deque[float] = deque()
+        self.count = 0
+
+    def arrive(self, now: float, costs: dict[str, float]) -> bool:
+        while self.let_in and self.let_in[0] <= now - 1.0:
+            self.let_in.popleft()
+        if len(self.let_in) >= self.per_second:
+            return False
+        self.let_in.append(now)
+        self.count += 1
+        return True
+
+
+@pytest.mark.prove(1)
+@pytest.mark.parametrize(("rpm", "seconds"), [(600, 300), (60_000, 10)])
+def test_a_limit_counted_in_strict_seconds_is_kept_with_a_small_burst(rpm: int, seconds: float) -> None:
+    """Azure counts 600 a minute as 10 a second: `burst_s` says that nothing may come together, at 97 % of the limit."""
+    server = Slices(rpm)
+    seen = run(Limiter(Limits(rpm=rpm, burst_s=0.01)), server, small, seconds=seconds, seed=1, jitter_s=0.0)  # type: ignore[arg-type]  # it arrives alike
+    assert seen["429"] == 0
+    assert server.count >= 0.97 * rpm * seconds / 60
+
+
+@pytest.mark.prove(3)
+@pytest.mark.parametrize("headers", [True, False])
+@pytest.mark.parametrize("configured", [Limits(rpm=1200), None])
+def test_a_limit_halved_during_a_run_is_obeyed_within_one_window(
+    headers: bool, configured: Limits | None, record_property: Any
+) -> None:
+    """By its headers or by its 429s: from the second minute on all that is asked for stays within the new limit."""
+    server = Server({"requests": 1200})
+    server.halves_at = 180.0
+    seen = run(Limiter(configured), server, small, seconds=540, seed=1, headers=headers)
+    asked = [at for at in server.asked if at >= 240]
+    most = max(sum(1 for at in asked if start <= at < start + 60) for start in range(240, 480, 5))
+    record_property(f"halved.{'headers' if headers else '429s'}.asked_of_the_limit", round(most / 600, 3))
+    assert most <= 600 * (1.0 if headers else 1.1)  # without headers all that shows is what is let in, a burst more
+    least = 0.001 if headers else 0.02 if configured else 0.05  # the price of nobody telling anything
+    assert seen["429"] <= least * seen["let in"]
+    used = sum(1 for at, _ in server.log["requests"] if at >= 240) / (600 * 5)
+    assert used >= 0.95

@@ -44,6 +44,8 @@ def reason(*args: Any, **facts: Any) -> str:
         ({"cap_s": inf}, "cap_s"),
         ({"not_sent_base_s": -0.1}, "not_sent_base_s"),
         ({"patience_s": "60"}, "patience_s"),
+        ({"money_share": 1.5}, "money_share must be a number from 0 to 1; got 1.5"),
+        ({"money_share": nan}, "money_share"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -196,12 +198,57 @@ def test_successes_fill_the_purse_again_but_never_beyond_its_size() -> None:
     assert budget.snapshot().level == 500 - 35 * 14
     assert budget.snapshot().empty > 0
     for _ in range(4):
-        budget.succeeded()
+        budget.succeeded(0.0)
     retry = answer(errors.Overloaded("x"), budget=budget)
     assert isinstance(retry, Retry)
     assert budget.snapshot().level == 0
-    budget.succeeded(retry.cost)
+    budget.succeeded(0.0, retry.cost)
     assert budget.snapshot().level == 14
     for _ in range(1000):
-        budget.succeeded()
+        budget.succeeded(0.0)
     assert budget.snapshot().level == budget.snapshot().capacity == 500
+
+
+@pytest.mark.prove(7)
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_repeats_of_what_may_have_been_paid_take_a_share_of_the_money(share: float) -> None:
+    """Where every second call ends unknown: at most so much of what answers cost lately, and five answers' worth."""
+    policy, budget = RetryPolicy(money_share=share, unknown_outcomes=9), RetryBudget()
+    paid = repeated = 0
+    for now in range(3000):
+        budget.succeeded(float(now), 14, 1_000_000)  # and the attempts alone would allow every repeat
+        paid += 1
+        repeated += isinstance(answer(errors.ServerFault("x"), policy, budget=budget, now=float(now)), Retry)
+        assert budget.snapshot().risked_nano <= max(share * min(paid, 600) * 1_000_000, 5_000_000)
+    assert 0.9 * share <= repeated / paid <= share
+
+
+def test_money_never_limits_what_costs_nothing_or_has_no_price() -> None:
+    """Refusals and failed connections are free; of an unknown price no share can be told."""
+    budget = RetryBudget()
+    for _ in range(10):
+        budget.succeeded(100.0, 0, 1_000_000)
+    decisions = [answer(errors.OutcomeUnknown("x"), budget=budget) for _ in range(6)]
+    assert [isinstance(each, Retry) for each in decisions] == [True] * 5 + [False]
+    assert "risked" in reason(errors.OutcomeUnknown("x"), budget=budget)
+    assert wait(errors.Overloaded("x"), budget=budget) >= 0
+    assert wait(errors.ConnectionFailed("x"), budget=budget) >= 0
+    assert wait(errors.OutcomeUnknown("x"), budget=budget, now=2000.0) >= 0, "ten minutes later it is forgotten"
+    unpriced = RetryBudget()
+    unpriced.succeeded(100.0, 0, None)
+    assert [isinstance(answer(errors.OutcomeUnknown("x"), budget=unpriced), Retry) for _ in range(9)] == [True] * 9
+
+
+@pytest.mark.prove(16)
+def test_a_shut_lane_is_looked_at_again_within_the_deadline_and_costs_no_attempt_and_no_budget() -> None:
+    """However often; without a deadline as often as may be tried, and where several lanes are shut at first at once."""
+    shut, budget = errors.BreakerOpen("x", lane="a", retry_after_s=2.0), RetryBudget(0)
+    assert wait(shut, budget=budget, deadline=110.0, number=50, shut=49, u=0.0) == 2.0
+    assert isinstance(answer(shut, budget=budget, deadline=101.0), GiveUp)
+    assert [isinstance(answer(shut, number=n + 1, shut=n), Retry) for n in range(4)] == [True, True, False, False]
+    assert wait(shut, number=2, shut=1, lanes=2) == 0.0
+    assert wait(shut, number=3, shut=2, lanes=2, u=0.0) == 2.0
+    assert wait(errors.Overloaded("x"), number=9, shut=8) > 0
+    refused = errors.BreakerOpen("x", lane="a", retry_after_s=2.0)
+    refused.retriable = False
+    assert reason(refused, deadline=1000.0) == "the same request cannot succeed"

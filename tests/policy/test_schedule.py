@@ -10,6 +10,7 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     BudgetExceeded,
+    BudgetUnavailable,
     ConfigError,
     InvalidRequest,
     PenstockError,
@@ -166,11 +167,37 @@ def test_a_budget_that_can_never_hold_the_call_stops_the_run(needed: int | None)
     assert planner.pick(0.0) == Stop("budget")
 
 
+def test_a_budget_whose_file_cannot_be_used_stops_the_run() -> None:
+    """Its rows are left for a run that can count."""
+    planner = Planner(["a"])
+    start(planner)
+    start(planner)
+    assert fail(planner, "a", BudgetUnavailable("the budget's file is locked", busy=True)) == "leave"
+    assert planner.pick(0.0) == Stop("budget")
+
+
 def test_a_budget_with_nothing_under_way_stops_the_run() -> None:
     """Nobody is left who could settle for less."""
     planner = Planner(["a"])
     start(planner)
-    assert fail(planner, "a", over(40, held=90)) == "leave"
+    assert fail(planner, "a", over(40, spent=90)) == "leave"
+
+
+def test_a_budget_that_others_hold_is_asked_for_again() -> None:
+    """Each second, for five minutes from the first time on; an answer begins them anew."""
+    planner = Planner(["a"])
+    for now in (0.0, 200.0):
+        start(planner, now)
+        assert fail(planner, "a", over(40, held=90), now) == "again"
+        assert planner.pick(now) == Wait(now + 1.0)
+    start(planner, 250.0)
+    planner.answered("a")
+    for now in (400.0, 700.0):
+        start(planner, now)
+        assert fail(planner, "a", over(40, held=90), now) == "again"
+    start(planner, 701.5)
+    assert fail(planner, "a", over(40, held=90), 701.5) == "leave"
+    assert planner.reason == "budget"
 
 
 def test_a_shut_lane_is_tried_again_when_its_breaker_says() -> None:
@@ -180,6 +207,36 @@ def test_a_shut_lane_is_tried_again_when_its_breaker_says() -> None:
     assert fail(planner, "a", BreakerOpen("shut", lane="a", retry_after_s=5.0), now=10.0) == "again"
     assert planner.pick(10.0) == Wait(15.0)
     assert start(planner, now=15.0) == "a"
+
+
+def refused(retry_after_s: float = 5.0) -> BreakerOpen:
+    """The breaker of a credential that the provider does not accept."""
+    error = BreakerOpen("the key is not accepted", lane="a", retry_after_s=retry_after_s)
+    error.retriable = False
+    return error
+
+
+def test_a_refused_credential_stops_the_run_after_its_third_word_and_not_by_an_echo() -> None:
+    """Ten rows that meet the shut gate together count once; a probe that is refused again ends it."""
+    planner = Planner(["a"])
+    for _ in range(8):
+        start(planner)
+    assert fail(planner, "a", AuthenticationFailed("no")) == "record"
+    assert [fail(planner, "a", refused()) for _ in range(7)] == ["again"] * 7
+    assert planner.pick(0.0) == Wait(5.0)
+    start(planner, now=5.0)
+    assert fail(planner, "a", AuthenticationFailed("no"), now=5.0) == "record"
+    assert planner.reason == "failed"
+
+
+def test_a_refused_credential_sends_rows_elsewhere_and_concerns_no_row_with_a_model_of_its_own() -> None:
+    """The row that named the model has its result; the others wait no longer than the shut gate says."""
+    planner = Planner(["a", "b"])
+    start(planner)
+    assert fail(planner, "a", refused()) == "again"
+    assert start(planner) == "b"
+    assert planner.pick(0.0, model="c") == Start("c")
+    assert planner.failed(0.0, "c", refused(), own=True, tried=()) == "record"
 
 
 @pytest.mark.parametrize("answered", [False, True])

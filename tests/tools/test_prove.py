@@ -1,10 +1,14 @@
 """The table of guarantees tells the truth about its proofs."""
 
+import json
 from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tools.guarantee_page import Guarantee, State, figures_of_page, read_guarantees, render
-from tools.prove import Evidence, figures_of, print_table, verdict
+from tools.prove import Evidence, figures_of, print_table, simulate, verdict
 
 
 def test_all_guarantees_are_read_in_order() -> None:
@@ -67,3 +71,22 @@ def test_the_table_has_a_line_for_each_and_names_what_failed(capsys: pytest.Capt
     assert first.split() == ["1", "partly", "2", "proofs", "Limits", "late_s=0"]
     assert second.split() == ["2", "FAILED", "0", "proofs", "Tokens"]
     assert failed.strip() == "failed: test_y"
+
+
+@pytest.mark.parametrize("broken", [None, "tests.world", "tests.world.mutants"])
+def test_the_world_and_its_mutants_give_figures_and_can_fail(
+    monkeypatch: pytest.MonkeyPatch, broken: str | None
+) -> None:
+    """Each is a program of its own; one that fails is not good, and what it could say is kept."""
+
+    def played(command: list[str], **options: Any) -> Any:
+        module, out = command[2], Path(command[4])
+        if module != broken:
+            out.write_text(json.dumps({module: command[5:]}), encoding="utf-8")
+        return SimpleNamespace(returncode=int(module == broken))
+
+    monkeypatch.setattr("tools.prove.subprocess.run", played)
+    good, figures = simulate(["--hours=2"])
+    assert good is (broken is None)
+    every = {"tests.world": ["--hours=2"], "tests.world.mutants": []}
+    assert figures == {name: value for name, value in every.items() if name != broken}

@@ -13,13 +13,15 @@ from penstock.sim import SimServer
 
 PROGRAM = """
 import sys, threading, time
-from penstock import Budget, Client, Limits
+from penstock import Budget, Client, Hedge, Limits
 
 url, mode = sys.argv[1:]
 limits = Limits(rpm=1) if mode == "queued" else None
 client = Client(base_urls={"openai": url + "/v1"}, keys={"openai": "k"}, config=False, limits=limits,
                 budget=Budget(total="1"))
 options = {"model": "openai:gpt-4o-mini", "max_tokens": 20}
+if mode == "hedged":
+    options["hedge"] = Hedge(after_s=0.01)
 if mode == "queued":
     client.complete("first", **options)
 
@@ -34,7 +36,7 @@ if mode == "queued":
     watcher = threading.Thread(target=tell_when_parked)
     watcher.start()
 try:
-    if mode == "waiting":
+    if mode in ("waiting", "hedged"):
         print("asking", flush=True)
     if mode == "stream":
         with client.stream("stall", **options) as stream:
@@ -61,7 +63,7 @@ fault = { kind = "stall", when = "mid_stream", after_chunks = 3 }
 
 
 @pytest.mark.prove(23)
-@pytest.mark.parametrize("mode", ["waiting", "stream", "queued"])
+@pytest.mark.parametrize("mode", ["waiting", "stream", "queued", "hedged"])
 def test_ctrl_c_ends_a_blocked_call_at_once_and_settled(mode: str) -> None:
     """Waiting for an answer, inside a stream or in the queue of the limiter: no hold, ticket or thread is left."""
     with SimServer() as sim:
@@ -72,7 +74,8 @@ def test_ctrl_c_ends_a_blocked_call_at_once_and_settled(mode: str) -> None:
         while program.stdout.readline() != ready:
             assert program.poll() is None
         deadline = time.monotonic() + 5
-        while mode == "waiting" and not sim.simulator.open and time.monotonic() < deadline:
+        under_way = {"waiting": 1, "hedged": 2}.get(mode, 0)
+        while sim.simulator.open < under_way and time.monotonic() < deadline:
             time.sleep(0.005)
         began = time.monotonic()
         program.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock import Client
-from penstock.errors import ConfigError
+from penstock.errors import ClientClosed
 from penstock.sim import SimServer
 
 MODEL = "openai:gpt-4o-mini"
@@ -88,7 +88,7 @@ def test_a_closed_client_refuses_new_calls() -> None:
         client = Client(**settings(sim))
         client.complete("hello", model=MODEL, max_tokens=3)
         client.close()
-        with pytest.raises(ConfigError, match="closed"):
+        with pytest.raises(ClientClosed, match="closed"):
             client.complete("hello", model=MODEL, max_tokens=3)
         assert len(sim.log()) == 1
 

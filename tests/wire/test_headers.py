@@ -116,6 +116,15 @@ def test_every_form_of_http_date_is_read(date: str) -> None:
     assert headers.wait_s("Mon, 21-Sep-99 14:14:20 GMT", NOW) == 0
 
 
+@pytest.mark.prove(6)
+@pytest.mark.parametrize("skew_s", [-86_400, -5, 0, 5, 86_400])
+def test_a_date_is_read_by_the_clock_of_the_server_that_sent_it(skew_s: int) -> None:
+    """Whatever the clock of this machine says; an unreadable clock is no clock."""
+    now, later = (formatdate(NOW + skew_s + more_s, usegmt=True) for more_s in (0, 30))
+    assert retry({"date": now, "retry-after": later}) == 30
+    assert retry({"date": "once upon a time", "retry-after": later}) == max(0, 30 + skew_s)
+
+
 def test_a_success_asks_for_no_wait() -> None:
     """Anthropic sends retry-after on 200."""
     assert retry({"retry-after": "63"}, status=200) is None

@@ -106,6 +106,15 @@ def test_an_event_torn_at_the_end_does_not_undo_a_whole_answer() -> None:
     assert isinstance(error, RateLimited)
 
 
+def test_one_choice_that_ended_does_not_make_the_others_whole() -> None:
+    """Where several were asked for, each must have said why it stops."""
+    one = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n'
+    two = b'data: {"id": "c", "choices": [{"index": 1, "delta": {"content": "b"}}]}\n\n'
+    _, error = error_of(one + two)
+    assert isinstance(error, OutcomeUnknown)
+    assert len(choices(one + two.replace(b'"b"}', b'"b"}, "finish_reason": "stop"'))) == 2
+
+
 def test_an_endless_event_is_the_servers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser's bound becomes an error of its class, on either wire."""
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)

@@ -6,23 +6,34 @@ from typing import Final
 
 import msgspec
 
+from .._policy.budget import Elastic, Hold
+from .._policy.cache import Use
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.prices import Prices
 from .._policy.timeouts import Timeouts
 from .._text import tokens
+from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
+from .gauge import Gauges
+from .seam import asking_for_the_rest
 
 MAX_TOKENS_UNDER_BUDGET: Final = 8192
 """Injected where a budget is set and the caller gave no max_tokens: without one, the worst case has no bound."""
+
+MAX_TOKENS_LEAST: Final = 256
+"""What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One call as the client ordered it.
 
     `started` and `deadline` are instants of the monotonic clock, `wall_s` is the time at which prices are looked up.
+    `gauges`: by lane, what was learned of its token counts. `cache` is None where the call has nothing to do with one.
+    `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
+    `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     """
 
     request: Request
@@ -36,6 +47,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     wall_s: float
     deadline: float | None
+    idempotency_key: str = ""
+    cache: Use | None = None
+    continuations: int = 0
+    received: str = ""
+    hedge_after_s: float | None = None
+    gauges: dict[str, Gauges] = {}
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
@@ -43,8 +60,12 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     request = order.request
     if request.model != lane.model:
         request = msgspec.structs.replace(request, model=lane.model)
+    if order.received:
+        request = asking_for_the_rest(request, lane.provider, order.received)
+    chosen = None
     if order.capped and request.max_tokens is None:
-        request = msgspec.structs.replace(request, max_tokens=MAX_TOKENS_UNDER_BUDGET)
+        chosen = _chosen_max_tokens(request)
+        request = msgspec.structs.replace(request, max_tokens=chosen)
     ticket = Ticket(
         input_tokens=tokens.estimate_request(request),
         output_tokens=request.max_tokens,
@@ -52,17 +73,43 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         deadline=order.deadline,
         returned=past.limited > 0,
     )
-    worst = worst_nano(order, lane, request) if order.capped else None
-    return request, Record(lane, past, ticket, worst)
+    if not order.capped:
+        return request, Record(lane, past, ticket, None)
+    prompt_tokens = tokens.bound(request)
+    worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
+    elastic = None
+    if chosen is not None and worst is not None:
+        silent = _worst_nano(order, lane, request, prompt_tokens, 0)
+        assert silent is not None  # as with output
+        elastic = Elastic(silent, chosen, min(chosen, MAX_TOKENS_LEAST + _thinking_tokens(request)))
+    return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
 
 
-def worst_nano(order: Order, lane: Lane, request: Request) -> int | None:
+def lowered(request: Request, record: Record, hold: Hold) -> Request:
+    """Return the request with the max_tokens that the rest of the budget can pay, and note it in the record."""
+    record.worst_nano = hold.worst_nano
+    record.max_tokens = record.ticket.output_tokens = hold.max_tokens
+    return msgspec.structs.replace(request, max_tokens=hold.max_tokens)
+
+
+def _thinking_tokens(request: Request) -> int:
+    return request.thinking.budget_tokens or 0 if request.thinking is not None else 0
+
+
+def _chosen_max_tokens(request: Request) -> int:
+    """Choose a max_tokens where the caller gave none: room to think and to answer, and what the model can at most."""
+    wanted = MAX_TOKENS_UNDER_BUDGET + _thinking_tokens(request)
+    known = capabilities.max_output(request.model)
+    return wanted if known is None else min(wanted, known)
+
+
+def _worst_nano(order: Order, lane: Lane, request: Request, prompt_tokens: int, output_tokens: int) -> int | None:
     """Return the most that one attempt can cost in nano-dollars, None when the model has no known price."""
     return order.prices.worst(
         lane.provider.name,
         lane.model,
-        tokens.bound(request),
-        request.max_tokens or 0,
+        prompt_tokens,
+        output_tokens,
         n=request.n or 1,
         cache_writes=_marks_cache(request),
         service_tier=request.service_tier,
@@ -83,14 +130,26 @@ def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     )
 
 
-def seen(record: Record, reported: Usage | None, assembly: Assembly) -> Usage:
+def learn(order: Order, record: Record, reported: Usage, assembly: Assembly) -> None:
+    """Compare our count with what the provider reported of a whole stream; the next cut one is estimated by that."""
+    gauges = order.gauges.setdefault(record.lane.id, Gauges())
+    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+    gauges.text.learn(reported.output, _counted(assembly))
+
+
+def seen(order: Order, record: Record, reported: Usage | None, assembly: Assembly) -> Usage:
     """Estimate the usage of a cut stream from what came: the provider's own figures where it gave some."""
-    output = sum(tokens.estimate(_written(part)) for choice in assembly.choices() for part in choice.content)
+    gauges = order.gauges.get(record.lane.id) or Gauges()
+    output = gauges.text.scaled(_counted(assembly))
     if reported is None:
-        return Usage(input=record.ticket.input_tokens, output=output, estimated=True)
+        return Usage(input=gauges.prompt.scaled(record.ticket.input_tokens), output=output, estimated=True)
     if reported.completion >= output:
         return msgspec.structs.replace(reported, estimated=True)
     return msgspec.structs.replace(reported, output=output - reported.reasoning - reported.audio_out, estimated=True)
+
+
+def _counted(assembly: Assembly) -> int:
+    return sum(tokens.estimate(_written(part)) for choice in assembly.choices() for part in choice.content)
 
 
 def _written(part: object) -> str:

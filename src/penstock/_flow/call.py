@@ -1,19 +1,24 @@
 """The order of a call, written once.
 
 route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
-                    ▲                                        │
+                    ▲      └ a late one is hedged: Parallel   │
                     └──────── Sleep ◀── retry policy ◀── failed
+
+A lane whose breaker is open is passed over; a call that finds all of its lanes shut sleeps until the first is probed.
 """
 
 from __future__ import annotations
 
-from .._policy.retry import GiveUp, Retry
+from functools import partial
+
+from .._policy.retry import Retry
 from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
-from .accounting import Order, prepare
-from .effects import Flow, Lane, Permit, Reserve, Settle, Sleep
+from .accounting import Order, lowered, prepare
+from .effects import Abandoned, Flow, Lane, Past, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
+from .hedge import Verdict, hedged
 from .trail import Trail
 
 
@@ -22,32 +27,59 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
 
     Raises: the PenstockError of the last lane asked, carrying the attempts of all.
     """
-    first: PenstockError | None = None
-    error: PenstockError | None = None
-    for lane in order.lanes:
-        while True:
-            error, decision = yield from _attempt(order, lane, trail)
+    while True:
+        first: PenstockError | None = None
+        error: PenstockError | None = None
+        shut: list[Retry] = []
+        for lane in order.lanes:
+            error, decision = yield from _ask(order, lane, trail)
             if error is None:
                 return trail.answer()
-            if not isinstance(decision, Retry) or (isinstance(error, BreakerOpen) and len(order.lanes) > 1):
+            first = first or error
+            if isinstance(error, BreakerOpen) and isinstance(decision, Retry):
+                shut.append(decision)
+            if trail.emitted or not falls_back(error):
                 break
-            if decision.after_s > 0 and not isinstance(error, RateLimited):
-                yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
-        first = first or error
-        if trail.emitted or not falls_back(error):
-            break
-    assert error is not None
-    raise trail.surface(error, first)
+        if len(shut) < len(order.lanes):
+            assert error is not None
+            raise trail.surface(error, first)
+        soonest = min(shut, key=lambda look: look.after_s)
+        if soonest.after_s > 0:
+            yield Sleep(soonest.after_s)
 
 
-def _attempt(order: Order, lane: Lane, trail: Trail) -> Flow[tuple[PenstockError | None, Retry | GiveUp | None]]:
+def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
+    """Ask one lane until it answers or is given up."""
+    after_s = order.hedge_after_s
+    while True:
+        attempt = _attempt(order, lane, trail, trail.past())
+        if after_s is not None and not trail.hedged:
+            attempt = _hedged(order, lane, trail, attempt, after_s)
+        error, decision = yield from attempt
+        if error is None or not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
+            return error, decision
+        if decision.after_s > 0 and not isinstance(error, RateLimited):
+            yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
+
+
+def _hedged(order: Order, lane: Lane, trail: Trail, attempt: Flow[Verdict], after_s: float) -> Flow[Verdict]:
+    """Make one attempt, and if it is late another beside it: at the next lane of the route, or at the last again."""
+    beside = order.lanes[min(order.lanes.index(lane) + 1, len(order.lanes) - 1)]
+    return hedged(attempt, partial(_attempt, order, beside, trail), beside, after_s, trail)
+
+
+def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict]:
     """Make one exchange with the provider and settle it, whatever happens to it."""
     failed: PenstockError | None = None
-    request, record = prepare(order, lane, trail.past())
+    request, record = prepare(order, lane, past)
     try:
         if order.capped:
-            record.hold = yield Reserve(record, order.tags)
+            hold = record.hold = yield Reserve(record, order.tags)
+            if hold.max_tokens is not None:
+                request = lowered(request, record, hold)
         record.admission = yield Permit(record)
+        if trail.hedged and trail.answered:
+            raise Abandoned  # the attempt beside this one answered while it waited for its turn
         yield from exchange(order, record, request)
     except PenstockError as error:
         failed = record.error = error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import NoReturn
 
+import msgspec
+
 from .._wire.assembly import Assembly
 from .._wire.classify import classify
 from .._wire.protocol import Decoder, Reply
 from ..errors import CallError, FirstTokenTimeout, IdleTimeout, OutcomeUnknown, StreamInterrupted, TotalTimeout
 from ..types import Chunk, Request, Response, Usage
-from .accounting import Order, cost_nano, seen
+from .accounting import Order, cost_nano, learn, seen
 from .effects import Emit, Expired, Flow, Head, Read, Record, Send
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
@@ -33,6 +35,10 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
     limit = clocks.first_token_s if order.stream else clocks.total_s
     until = min(deadline, math.inf if limit is None else began + limit)
     outbound = lane.wire.encode(request, lane.provider, stream=order.stream)
+    if lane.provider.idempotency:
+        record.idempotency_key = order.idempotency_key
+        headers = outbound.headers | {lane.provider.idempotency: order.idempotency_key}
+        outbound = msgspec.structs.replace(outbound, headers=headers)
     record.sent = True
     try:
         head = yield Send(lane, outbound, until, order.stream)
@@ -73,7 +79,7 @@ def _whole(order: Order, record: Record, body: bytes) -> None:
     if record.usage is None:
         assembly = Assembly()
         assembly.take(reply.choices)
-        record.usage = seen(record, None, assembly)
+        record.usage = seen(order, record, None, assembly)
     record.cost_nano = reply.cost_nano if reply.cost_nano is not None else cost_nano(order, lane, record.usage)
     record.response = Response(
         provider=lane.provider.name,
@@ -94,11 +100,13 @@ def _stream(order: Order, record: Record, head: Head, first_by: float, deadline:
         yield from _pieces(order, record, decoder, assembly, first_by, deadline)
     except BaseException as error:
         # Also for a cancelled or abandoned stream: what was produced so far is paid, so it must be counted.
-        _book(order, record, decoder, assembly, seen(record, decoder.usage, assembly))
+        _book(order, record, decoder, assembly, seen(order, record, decoder.usage, assembly))
         if isinstance(error, CallError | Expired) and record.emitted:
             _interrupted(record, error)
         raise
-    _book(order, record, decoder, assembly, decoder.usage or seen(record, None, assembly))
+    if decoder.usage is not None:
+        learn(order, record, decoder.usage, assembly)
+    _book(order, record, decoder, assembly, decoder.usage or seen(order, record, None, assembly))
 
 
 def _pieces(
@@ -110,7 +118,7 @@ def _pieces(
         try:
             data: bytes = yield wait
         except (Expired, OutcomeUnknown):
-            if not decoder.done:
+            if not decoder.complete:
                 raise
             data = b""
         chunks = decoder.feed(data) if data else decoder.finish()

@@ -9,7 +9,9 @@ from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
+from .._policy.cache import CacheMode
 from .._policy.fairqueue import Priority
+from .._policy.hedge import Hedge
 from ..errors import ConfigError, InputError
 from ..types import (
     Audio,
@@ -80,7 +82,8 @@ class Options(Parameters, total=False):
 
     `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
-    `priority` decides who goes first at the limit.
+    `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
+    `cache` says what the call may do with the client's cache.
     """
 
     model: str | None
@@ -90,15 +93,24 @@ class Options(Parameters, total=False):
     deadline_s: float | None
     tags: Mapping[str, str]
     priority: Priority
+    hedge: Hedge | None
+    cache: CacheMode
+
+
+class StreamOptions(Options, total=False):
+    """What `stream` takes beside that: `continuations` is how often a broken stream may be continued, 0 for never."""
+
+    continuations: int
 
 
 PARAMETERS = frozenset(Parameters.__annotations__)
-OPTIONS = PARAMETERS | frozenset(Options.__annotations__)
+OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {
     "model": (),
     "system": (),
     "tier": get_args(Tier),
     "priority": get_args(Priority),
+    "cache": get_args(CacheMode),
 }
 _OWN_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -142,6 +154,8 @@ def _check_option(name: str, value: Any) -> None:
         known = _STRINGS[name]
         if known and value not in known:
             raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(known)}")
+    elif name == "hedge" and not isinstance(value, Hedge):
+        raise ConfigError(f"parameter 'hedge' is {value!r}; expected a Hedge, e.g. Hedge(after_s=5)")
     elif name == "tags":
         check_tags(value)
     elif name == "fallbacks" and (isinstance(value, str) or not isinstance(value, Sequence)):

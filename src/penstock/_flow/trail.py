@@ -5,17 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from .._policy.retry import GiveUp, Retry, phase
-from ..errors import PenstockError, RateLimited
+from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Attempt, Response
 from .accounting import Order
-from .effects import Past, Record, Settled
+from .effects import Lane, Past, Record, Settled
+from .seam import Joint
 
-_FIRST = Past(alone=False)
-_FIRST_ALONE = Past(alone=True)
+_FIRST_ALONE = Past()
 
 
 class Trail:
-    """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated."""
+    """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated.
+
+    `left` is what came of somebody else's answer, from the cache, before its reader left.
+    """
+
+    hedged = False
+    joint: Joint | None = None
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -23,15 +29,18 @@ class Trail:
         self.emitted = False
         self._unknowns = 0
         self._limited = 0
+        self._shut = 0
         self._retry_cost = 0
         self.last: Record | None = None
+        self.left: Response | None = None
         self.ended = order.started
 
     def add(self, record: Record, settled: Settled) -> None:
         """Take in a settled attempt."""
         error, admission = record.error, record.admission
         began = admission.now if admission else settled.now
-        self.last = record
+        if self.last is None or self.last.error is not None or error is None:
+            self.last = record  # of two attempts side by side, the one that answered
         self.ended = settled.now
         self.emitted = self.emitted or record.emitted
         if error is not None:
@@ -48,25 +57,31 @@ class Trail:
                 latency_s=settled.now - began,
                 status=record.status,
                 request_id=record.request_id,
+                idempotency_key=record.idempotency_key,
                 retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
                 usage=record.usage,
                 cost_nano=record.cost_nano,
+                max_tokens=record.max_tokens,
             )
         )
+        if self.hedged:
+            self.attempts.sort(key=lambda attempt: attempt.number)
 
     def _failed(self, error: BaseException, settled: Settled) -> None:
         decision = settled.decision
         self._unknowns += phase(error) == "unknown"
         self._limited += isinstance(error, RateLimited)
+        self._shut += isinstance(error, BreakerOpen)
         self._retry_cost = decision.cost if isinstance(decision, Retry) else 0
         if isinstance(error, PenstockError) and isinstance(decision, GiveUp) and error.retriable:
             error.gave_up = decision.reason
 
     def past(self) -> Past:
         """Return what the next attempt must know of those before it."""
-        if not self.attempts:
-            return _FIRST_ALONE if len(self.order.lanes) == 1 else _FIRST
-        return Past(len(self.attempts), self._unknowns, self._limited, self._retry_cost, len(self.order.lanes) == 1)
+        lanes = len(self.order.lanes)
+        if not self.attempts and lanes == 1:
+            return _FIRST_ALONE
+        return Past(len(self.attempts), self._unknowns, self._limited, self._shut, self._retry_cost, lanes)
 
     @property
     def cost_nano(self) -> int | None:
@@ -76,15 +91,33 @@ class Trail:
         costs = [attempt.cost_nano for attempt in self.attempts]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the newest attempt that counts ended well."""
+        return self.last is not None and self.last.error is None
+
+    def last_lane(self) -> Lane:
+        """Return the lane of the last attempt."""
+        assert self.last is not None
+        return self.last.lane
+
+    def go_on(self, retry_cost: int) -> None:
+        """Begin the next part of a continued answer: nothing of it was shown yet."""
+        self.emitted = False
+        self.last = None
+        self._retry_cost = retry_cost
+
     def answer(self) -> Response:
         """Return the answer of the last attempt with the story of the whole call."""
         assert self.last is not None
         assert self.last.response is not None
-        return self._told(self.last.response)
+        told = self._told(self.last.response)
+        assert told is not None
+        return told
 
     def partial(self) -> Response | None:
         """Return what came of an answer that did not end well, None when nothing came."""
-        return None if self.last is None or self.last.response is None else self._told(self.last.response)
+        return self._told(self.last.response if self.last else None) or self.left
 
     def surface(self, error: PenstockError, first: PenstockError | None) -> PenstockError:
         """Return the error that the caller sees, with the log of attempts; an earlier lane's error is its cause."""
@@ -97,14 +130,20 @@ class Trail:
             error.__cause__ = first
         return error
 
-    def _told(self, response: Response) -> Response:
+    def _told(self, response: Response | None) -> Response | None:
         started = self.order.started
         first = self.last.first_output_at if self.last else None
+        first_token_s = None if first is None else first - started
+        if self.joint is not None and self.joint.before is not None:
+            first_token_s = self.joint.before.first_token_s
+            response = self.joint.whole(response)
+        if response is None:
+            return None
         return msgspec.structs.replace(
             response,
             cost_nano=self.cost_nano,
             latency_s=self.ended - started,
-            first_token_s=None if first is None else first - started,
+            first_token_s=first_token_s,
             attempts=tuple(self.attempts),
             tags=self.order.tags,
         )

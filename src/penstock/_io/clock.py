@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from typing import Protocol
@@ -30,3 +31,8 @@ class SystemClock:
         self.now = time.monotonic
         self.wall = time.time
         self.chance = random.Random(seed).random  # noqa: S311 - jitter is no secret
+
+
+def unique(clock: Clock) -> str:
+    """Return a key that no other call has: chance alone would come twice after a fork, which copies it."""
+    return f"{os.getpid():x}-{int(clock.wall() * 1e6):x}-{int(clock.chance() * 2**52):013x}"

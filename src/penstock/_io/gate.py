@@ -6,35 +6,52 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, health
-from .._policy.budget import BudgetBook
-from .._policy.limiter import Limiter, Limits, Refuse, Ticket, Wait
-from .._policy.retry import RetryBudget, RetryPolicy, decide
+from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
+from .._policy.budget import Book, BudgetState, Hold
+from .._policy.cache import Cache
+from .._policy.hedge import Latencies
+from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
+from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._wire.headers import limits_seen
 from ..errors import (
+    AuthenticationFailed,
     BreakerOpen,
+    BudgetUnavailable,
     CallError,
-    ConfigError,
+    ClientClosed,
     ConnectionFailed,
     DeadlineExceeded,
     LimitExceeded,
     OutcomeUnknown,
     PenstockError,
+    QuotaExhausted,
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt
+from ..types import Attempt, Response
 from .clock import Clock
+
+if TYPE_CHECKING:
+    from .answers import Answers  # loaded with the first cache
+
+CLOSED = "this client is closed; make a new one"
 
 CUT_STREAM_MARGIN = 4
 """A cut stream is charged to the budget with a quarter more than was seen: the provider was ahead of us."""
+
+BUSY_S = 2.0
+"""How long an attempt waits for another process to let go of the file of a shared budget. A visit takes it 0.1 ms."""
+
+BUSY_STEP_S, BUSY_STEP_MAX_S = 0.001, 0.064
+"""How long until it looks again, give or take half and twice as long each time: no process tells another when."""
 
 
 class Place(Protocol):
@@ -46,15 +63,20 @@ class Place(Protocol):
 
 
 class LaneState:
-    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there."""
+    """The policies of one lane, and what the gate of its colour needs to wake those who are parked there.
 
-    __slots__ = ("breaker", "lane", "limiter", "parked", "retries", "timer")
+    `account` is the breaker that all lanes of one credential share.
+    """
 
-    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker) -> None:
+    __slots__ = ("account", "breaker", "lane", "latencies", "limiter", "parked", "retries", "timer")
+
+    def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker, account: Breaker) -> None:
         self.lane = lane
         self.limiter = limiter
         self.breaker = breaker
+        self.account = account
         self.retries = RetryBudget()
+        self.latencies: dict[bool, Latencies] = {}
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
 
@@ -69,7 +91,7 @@ class Gate:
         *,
         clock: Clock,
         limits: Callable[[Lane], Limits | None],
-        budget: BudgetBook,
+        budget: Book,
         retry: RetryPolicy,
         breaker: BreakerSettings,
     ) -> None:
@@ -77,10 +99,12 @@ class Gate:
         self.budget = budget
         self.retry = retry
         self.closed = False
+        self.answers: Answers | None = None
         self._limits = limits
         self._breaker = breaker
         self._lock = threading.Lock()
         self._lanes: dict[str, LaneState] = {}
+        self._accounts: dict[tuple[str, str, str], Breaker] = {}
         self._tallies = Tallies()
 
     def state(self, lane: Lane) -> LaneState:
@@ -89,25 +113,112 @@ class Gate:
         if found is None:
             with self._lock:
                 limiter = Limiter(self._limits(lane), counting=lane.provider.counting, name=lane.name)
-                found = self._lanes.setdefault(lane.id, LaneState(lane, limiter, Breaker(self._breaker)))
+                owner = (lane.provider.name, lane.base_url, lane.credential)
+                account = self._accounts.setdefault(owner, Breaker(self._breaker))
+                made = LaneState(lane, limiter, Breaker(self._breaker), account)
+                found = self._lanes.setdefault(lane.id, made)
         return found
 
     def lanes(self) -> tuple[LaneState, ...]:
         """Return the lanes used so far."""
         return tuple(self._lanes.values())
 
-    def reserve(self, effect: Reserve) -> Any:
-        """Hold an attempt's worst case.
+    def reserve(self, effect: Reserve) -> Hold | None:
+        """Hold an attempt's worst case; None when another process keeps the file of the budget busy.
 
-        Raises: BudgetExceeded.
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        record = effect.record
+        # The record has the hold before the book says yes, so that an interrupt in between is settled like any other.
+        record.hold = hold = Hold()
+        with self._lock:
+            found = self.budget.reserve(
+                self.clock.wall(), record.worst_nano, effect.tags, elastic=record.elastic, hold=hold
+            )
+        if self.budget.due:
+            self._tell()
+        return found
+
+    def _busy_until(self, effect: Reserve) -> float:
+        """Say how long to wait for the file of the budget."""
+        deadline, until = effect.record.ticket.deadline, self.clock.now() + BUSY_S
+        return until if deadline is None else min(deadline, until)
+
+    def _busy_step_s(self, until: float, looks: int) -> float:
+        """Say how long to wait until the next look at the file, after so many.
+
+        Raises: BudgetUnavailable when there is no time left.
+        """
+        left_s = until - self.clock.now()
+        if left_s <= 0:
+            raise BudgetUnavailable(
+                f"the file of the budget was locked by another process until the deadline, or for {BUSY_S:g} s; nothing"
+                " was sent. End what holds it, and ask again.",
+                busy=True,
+            )
+        return min(left_s, BUSY_STEP_MAX_S, BUSY_STEP_S * 2.0**looks * (0.5 + self.clock.chance()))
+
+    def _tell(self) -> None:
+        """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""
+        with self._lock:
+            due, self.budget.due = self.budget.due, []
+        on_alert = self.budget.budget.on_alert
+        assert on_alert is not None  # or nothing would be due
+        for alert in due:
+            try:
+                on_alert(alert)
+            except Exception:
+                logging.getLogger("penstock").exception("on_alert of the budget failed")
+
+    def close(self) -> None:
+        """Refuse new calls; those under way can still settle."""
+        self.closed = True
+        with self._lock:
+            self.budget.close()
+        if self.budget.due:
+            self._tell()
+        if self.answers is not None:
+            self.answers.close()
+
+    def budget_state(self) -> BudgetState:
+        """Return what is spent, held and left in every budget.
+
+        Raises: BudgetUnavailable.
         """
         with self._lock:
-            return self.budget.reserve(self.clock.wall(), effect.record.worst_nano, effect.tags)
+            state = self.budget.snapshot(self.clock.wall())
+        if self.budget.due:
+            self._tell()
+        return state
+
+    def spend_retry(self, lane: Lane) -> int:
+        """Pay for one more attempt out of a lane's retry budget; 0 when it is empty."""
+        state = self.state(lane)
+        with self._lock:
+            return COST_TRANSIENT if state.retries.spend(COST_TRANSIENT) else 0
+
+    def patience(self, lane: Lane, percent: float, stream: bool) -> float | None:
+        """Return the time within which that share of a lane's answers comes, None while too few are known.
+
+        Latencies are kept from the first question on, of streams (to their first output) and whole answers apart.
+        """
+        state = self.state(lane)
+        with self._lock:
+            return state.latencies.setdefault(stream, Latencies()).percentile(percent)
+
+    def keep_answers(self, cache: Cache | None) -> None:
+        """Put a cache before the gate, where there is one."""
+        if cache is not None:
+            from .answers import Answers
+
+            self.answers = Answers(cache, self.clock, self.place)
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
         with self._lock:
             self.budget.carry(nano)
+        if self.budget.due:
+            self._tell()
 
     def enter(self, record: Record) -> Admission | None:
         """Ask for a turn; None means that the ticket is queued, with the place to wait at as its tag.
@@ -115,26 +226,25 @@ class Gate:
         Raises: LimitExceeded, BreakerOpen, DeadlineExceeded.
         """
         if self.closed:
-            raise ConfigError("this client is closed; make a new one")
+            raise ClientClosed(CLOSED)
         state = self.state(record.lane)
         ticket, now = record.ticket, self.clock.now()
         if ticket.deadline is not None and now >= ticket.deadline:
             raise DeadlineExceeded("the deadline of the call has passed", deadline_s=0.0)
         with self._lock:
+            breaker, account = state.breaker, state.account
+            shut = breaker.state != "closed" or account.state != "closed"
+            if shut:
+                self._look(state, record, now)
             answer = state.limiter.ask(now, ticket)
-            if isinstance(answer, Refuse):
-                raise self._refused(state, answer, ticket, now)
-            if isinstance(answer, Wait):
-                # Before the look at the breaker: until it is settled, a refused ticket can still be given its turn.
+            if answer is not GRANT:
+                if isinstance(answer, Refuse):
+                    raise self._refused(state, answer, ticket, now)
                 ticket.tag = self.place()
-                shut = state.breaker.peek(now, alone=record.past.alone)
-                if shut is not None:
-                    raise self._open(state, shut)
                 return None
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - ticket.asked_at, permit)
+            if shut:
+                return self._probe(state, record, now)
+            return Admission(now, now - ticket.asked_at, breaker.current, account.current)
 
     def admit(self, record: Record, state: LaneState) -> Admission:
         """Take the breaker's pass for a ticket that waited and was granted.
@@ -143,10 +253,37 @@ class Gate:
         """
         with self._lock:
             now = self.clock.now()
-            permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
-            if isinstance(permit, Open):
-                raise self._open(state, permit)
-            return Admission(now, now - record.ticket.asked_at, permit)
+            self._look(state, record, now)
+            return self._probe(state, record, now)
+
+    def _look(self, state: LaneState, record: Record, now: float) -> None:
+        """Refuse what a breaker would not let through, before it takes a turn or a permit.
+
+        Raises: BreakerOpen.
+        """
+        shut = state.account.peek(now, self.clock.chance())
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.provider.name} {shut.reason}; this is", retriable=False)
+        shut = state.breaker.peek(now, self.clock.chance(), alone=record.past.alone)
+        if shut is not None:
+            raise self._open(state, shut, f"{state.lane.name} failed too often lately ({shut.reason}); it is")
+
+    def _probe(self, state: LaneState, record: Record, now: float) -> Admission:
+        """Take the passes, which a look just before said are there."""
+        permit = state.breaker.ask(now, self.clock.chance(), alone=record.past.alone)
+        owner = state.account.ask(now, self.clock.chance())
+        assert isinstance(permit, Pass)
+        assert isinstance(owner, Pass)
+        return Admission(now, now - record.ticket.asked_at, permit, owner)
+
+    def cut_off(self, error: BaseException) -> BaseException:
+        """Return what an error means once the client is closed: a lost connection is one that it closed itself."""
+        if not isinstance(error, OutcomeUnknown | ConnectionFailed):
+            return error
+        what = "nothing was sent" if isinstance(error, ConnectionFailed) else "it may have been paid"
+        closed = ClientClosed(f"the client was closed during this call; {what}")
+        closed.__cause__ = error
+        return closed
 
     def advance(self, state: LaneState) -> None:
         """The instant came for which the head of a queue waited."""
@@ -169,7 +306,11 @@ class Gate:
             self._settle_budget(record)
             decision = None
             error = record.error
-            if isinstance(error, PenstockError):
+            if error is None:
+                state.retries.succeeded(now, record.past.retry_cost, record.cost_nano)
+                if state.latencies:
+                    self._time(state, record, now)
+            elif isinstance(error, PenstockError):
                 decision = decide(
                     self.retry,
                     state.retries,
@@ -177,15 +318,24 @@ class Gate:
                     number=record.past.attempts + 1,
                     unknowns=record.past.unknowns,
                     limited=record.past.limited,
+                    shut=record.past.shut,
+                    lanes=record.past.lanes,
                     emitted=record.emitted,
                     now=now,
                     deadline=effect.deadline,
                     u=self.clock.chance(),
                 )
-            elif error is None:
-                state.retries.succeeded(record.past.retry_cost)
         self.wake(state, woken)
+        if self.budget.due:
+            self._tell()
         return Settled(now, decision)
+
+    @staticmethod
+    def _time(state: LaneState, record: Record, now: float) -> None:
+        first = record.first_output_at
+        latencies = state.latencies.get(first is not None)
+        if latencies is not None and record.admission is not None:
+            latencies.add((now if first is None else first) - record.admission.now)
 
     def _settle_limiter(self, state: LaneState, record: Record, now: float) -> list[Ticket]:
         admission, ticket, limiter = record.admission, record.ticket, state.limiter
@@ -197,13 +347,15 @@ class Gate:
         head = record.head
         if head is not None and (now >= limiter.hears_at or error is not None):
             seen = limits_seen(head.headers, record.lane.provider, wall_s=head.wall_s)
-            woken = limiter.adopt(now, seen, admission.now)
-        if isinstance(error, RateLimited):
+            woken = limiter.adopt(now, seen, ticket.granted_at)
+        if error is None:
+            woken += limiter.settle(now, ticket, usage=record.usage)
+        elif isinstance(error, RateLimited):
             woken += limiter.rejected(now, ticket, error.retry_after_s, self.clock.chance())
         elif not record.sent or isinstance(error, ConnectionFailed):
             woken += limiter.cancel(now, ticket)
         else:
-            woken += limiter.settle(now, ticket, usage=record.usage)
+            woken += limiter.settle(now, ticket, usage=record.usage, failed=health(error) == "failure")
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
         return woken
@@ -213,7 +365,14 @@ class Gate:
         if admission is None:
             return
         outcome = "ok" if error is None else health(error)
-        state.breaker.settle(now, admission.permit, outcome, now - admission.now, self.clock.chance())
+        first_at, began = record.first_output_at, admission.now
+        u, account = self.clock.chance(), state.account
+        first_s = None if first_at is None else first_at - began
+        state.breaker.settle(now, admission.permit, outcome, now - began, u, first_s=first_s)
+        if error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
+            account.trip(now, admission.account, _account_fault(error), u)
+        elif account.state != "closed":
+            account.settle(now, admission.account, "ok" if error is None else "ignored", now - admission.now, u)
 
     def _settle_budget(self, record: Record) -> None:
         if record.hold is None:
@@ -239,12 +398,19 @@ class Gate:
     @staticmethod
     def _may_be_paid(record: Record) -> bool:
         error = record.error
+        if isinstance(error, ClientClosed):
+            return isinstance(error.__cause__, OutcomeUnknown)
         return record.sent and (not isinstance(error, CallError) or isinstance(error, OutcomeUnknown | ServerFault))
 
     def finished(self, order: Order, attempts: tuple[Attempt, ...], *, ok: bool) -> None:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
+
+    def saved(self, order: Order, response: Response) -> None:
+        """Count a call that the cache answered."""
+        with self._lock:
+            self._tallies.hit(order.tags, f"{response.provider}:{response.model}", response.saved_nano)
 
     def usage(self) -> Totals:
         """Return the totals so far."""
@@ -255,12 +421,12 @@ class Gate:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
         raise NotImplementedError
 
-    def _open(self, state: LaneState, shut: Open) -> BreakerOpen:
-        return BreakerOpen(
-            f"{state.lane.name} failed too often lately; it is probed again in {shut.retry_after_s:.1f} s",
-            lane=state.lane.name,
-            retry_after_s=shut.retry_after_s,
+    def _open(self, state: LaneState, shut: Open, why: str, *, retriable: bool = True) -> BreakerOpen:
+        error = BreakerOpen(
+            f"{why} tried again in {shut.retry_after_s:.1f} s", lane=state.lane.name, retry_after_s=shut.retry_after_s
         )
+        error.retriable = retriable
+        return error
 
     def _refused(self, state: LaneState, answer: Refuse, ticket: Ticket, now: float) -> PenstockError:
         if answer.retry_after_s is None:
@@ -271,3 +437,10 @@ class Gate:
             deadline_s=left,
             retry_after_s=answer.retry_after_s,
         )
+
+
+def _account_fault(error: AuthenticationFailed | QuotaExhausted) -> str:
+    status = f" (HTTP {error.status})" if error.status else ""
+    if isinstance(error, AuthenticationFailed):
+        return f"did not accept the key{status}: check the key and that it belongs to this provider"
+    return f"says that the account is out of money or at its spend limit{status}: top it up or raise the limit"

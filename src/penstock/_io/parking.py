@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
+from typing import Any
 
-from .._flow.effects import Admission, Record
+from .._flow.effects import Abandoned, Admission, Record, Reserve
+from .._policy.budget import Hold
 from .._policy.limiter import Ticket
-from ..errors import ConfigError, DeadlineExceeded
+from ..errors import ClientClosed, ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
 
 
 def _too_late(state: LaneState) -> DeadlineExceeded:
     return DeadlineExceeded(f"{state.lane.name}: the deadline passed while waiting for the limit", deadline_s=0.0)
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("the client was closed while this call waited for its turn; nothing was sent")
 
 
 class _Turn:
@@ -27,13 +35,19 @@ class _Turn:
         if not self.turn.done():
             self.turn.set_result(None)
 
+    async def sleep(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.turn
+
 
 class _Bed:
     """Where a thread sleeps; `nudge` wakes it to look at the clock, `come` for good."""
 
-    __slots__ = ("_event", "granted")
+    __slots__ = ("_event", "granted", "thread")
 
     def __init__(self) -> None:
+        self.thread = threading.current_thread()
         self._event = threading.Event()
         self.granted = False
 
@@ -55,6 +69,23 @@ class AsyncGate(Gate):
     place = _Turn
     _loop: asyncio.AbstractEventLoop | None = None
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._waiting: set[_Turn] = set()
+
+    async def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        hold, looks = None, 0
+        while hold is None:
+            await asyncio.sleep(self._busy_step_s(until, looks))
+            hold = self.reserve(effect)
+            looks += 1
+        return hold
+
     async def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
 
@@ -71,10 +102,38 @@ class AsyncGate(Gate):
         seconds = None if ticket.deadline is None else ticket.deadline - ticket.asked_at
         try:
             async with asyncio.timeout(seconds):
-                await ticket.tag.turn
+                await self._come(ticket.tag)
         except TimeoutError:
             raise _too_late(state) from None
+        if self.closed:
+            raise _closed()
         return self.admit(record, state)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        if self.closed:
+            return
+        turn = _Turn()
+        timer = asyncio.get_running_loop().call_later(seconds, turn.come)
+        try:
+            await self._come(turn)
+        finally:
+            timer.cancel()
+
+    async def _come(self, turn: _Turn) -> None:
+        self._waiting.add(turn)
+        try:
+            await turn.turn
+        finally:
+            self._waiting.discard(turn)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        super().close()
+        for turn in tuple(self._waiting):
+            loop = turn.turn.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(turn.come)
 
     def wake(self, state: LaneState, tickets: list[Ticket]) -> None:
         """Let granted tickets go, and watch the clock for the new head of the queue."""
@@ -92,7 +151,9 @@ class AsyncGate(Gate):
             timer[0].cancel()
             state.timer = None
         if due is not None and self._loop is not None and not self._loop.is_closed():
-            state.timer = (self._loop.call_later(max(0.0, due - self.clock.now()), self._rung, state), due)
+            now = self.clock.now()
+            after_s = 0.0 if state.limiter.is_due(now) else due - now
+            state.timer = (self._loop.call_later(after_s, self._rung, state), due)
 
     def _rung(self, state: LaneState) -> None:
         state.timer = None
@@ -103,6 +164,24 @@ class ThreadGate(Gate):
     """The gate of many threads: one parked thread, the leader, watches the clock; the others sleep until woken."""
 
     place = _Bed
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sleeping: set[_Bed] = set()
+        self._ended: set[threading.Thread] = set()
+
+    def reserve_later(self, effect: Reserve) -> Hold:
+        """Hold an attempt's worst case once another process lets go of the file of the budget.
+
+        Raises: BudgetExceeded, BudgetUnavailable.
+        """
+        until = self._busy_until(effect)
+        hold, looks = None, 0
+        while hold is None:
+            time.sleep(self._busy_step_s(until, looks))
+            hold = self.reserve(effect)
+            looks += 1
+        return hold
 
     def park(self, record: Record) -> Admission:
         """Wait for the turn of a queued ticket.
@@ -118,15 +197,52 @@ class ThreadGate(Gate):
             self._unpark(state, ticket)
         return self.admit(record, state)
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, or until the client is closed."""
+        bed = _Bed()
+        with self._lock:
+            self._sleeping.add(bed)
+        try:
+            if not self.closed:
+                bed.sleep(seconds)
+        finally:
+            with self._lock:
+                self._sleeping.discard(bed)
+
+    def close(self) -> None:
+        """Refuse new attempts and wake all that wait."""
+        super().close()
+        with self._lock:
+            beds = [*self._sleeping, *[bed for state in self._lanes.values() for bed in state.parked.values()]]
+        for bed in beds:
+            bed.nudge()
+
+    def interrupt(self, thread: threading.Thread) -> None:
+        """End what this thread waits for here, and whatever it would wait for next."""
+        self._ended.add(thread)
+        with self._lock:
+            beds = [bed for state in self._lanes.values() for bed in state.parked.values() if bed.thread is thread]
+        for bed in beds:
+            bed.nudge()
+
+    def forget(self, thread: threading.Thread) -> None:
+        """The thread is over."""
+        self._ended.discard(thread)
+
     def _wait(self, state: LaneState, ticket: Ticket, place: _Bed) -> None:
-        while not place.granted:
+        while not place.granted or self.closed:
+            if self.closed:
+                raise _closed()
+            if place.thread in self._ended:
+                raise Abandoned
             now = self.clock.now()
             if ticket.deadline is not None and now >= ticket.deadline:
                 raise _too_late(state)
             if state.timer is None:
                 state.timer = ticket
-            due = state.limiter.next_at if state.timer is ticket else None
-            if due is not None and now >= due:
+            leads = state.timer is ticket
+            due = state.limiter.next_at if leads else None
+            if leads and state.limiter.is_due(now):
                 self.advance(state)
                 continue
             ends = [end for end in (due, ticket.deadline) if end is not None]

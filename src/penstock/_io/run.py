@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+import copy
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
-from .._flow.effects import Settle, Settled
+from .._flow.continuation import continued
+from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
-from ..types import Response
-from .gate import Gate
+from ..errors import ClientClosed
+from ..types import Chunk, Response
+from .gate import CLOSED, Gate
 from .http import Target
 
 GateT = TypeVar("GateT", bound=Gate)
@@ -24,10 +28,6 @@ class Closable(Protocol):
         ...
 
 
-class Abandoned(BaseException):
-    """Thrown into a flow whose stream nobody reads any more, so that it settles what was used so far."""
-
-
 class Run(Generic[GateT, TransportT]):
     """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one.
 
@@ -36,12 +36,16 @@ class Run(Generic[GateT, TransportT]):
 
     under_way = False
 
+    stopped = False
+    _beside = False
+
     def __init__(self, order: Order, gate: GateT, transport: TransportT, targets: dict[str, Target]) -> None:
         self.trail = Trail(order)
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        self._flow = call(order, self.trail)
+        flow = continued if order.continuations else call
+        self._flow = flow(order, self.trail) if order.cache is None else _cached(order, self.trail, flow)
         self._gate = gate
         self._transport = transport
         self._targets = targets
@@ -60,10 +64,51 @@ class Run(Generic[GateT, TransportT]):
         try:
             effect = self._flow.throw(Abandoned())
             while True:
-                effect = self._flow.send(self._settle(effect) if isinstance(effect, Settle) else None)
+                effect = self._flow.send(self._last(effect))
         except (Abandoned, StopIteration):
             pass
         self._end(None)
+
+    def _last(self, effect: Effect) -> Any:
+        """Perform what a flow still asks on its way out; nothing that waits."""
+        if isinstance(effect, Settle):
+            return self._settle(effect)
+        return self._consult(effect) if isinstance(effect, Share) else None
+
+    def _consult(self, effect: Lookup | Share) -> Any:
+        answers = self._gate.answers
+        assert answers is not None
+        if isinstance(effect, Share):
+            answers.share(effect)
+            return None
+        if self._gate.closed:
+            raise ClientClosed(CLOSED)
+        return answers.lookup(effect)
+
+    def branch(self, flow: Any) -> Self:
+        """Return a run of a flow (anything with `send` and `throw`) that this one performs side by side with others."""
+        twin = copy.copy(self)
+        twin._flow, twin._open, twin._answer, twin._beside = flow, None, None, True
+        return twin
+
+    def _ends(self, branches: list[tuple[Self, list[Chunk] | None]]) -> tuple[End, ...]:
+        """Return how far branches came. The first that shows output goes on in this run; another is too late."""
+        ends = []
+        for branch, shown in branches:
+            end = End(branch._flow)
+            if shown is not None and self._open is None:
+                end.emits, self._open = Emit(shown), branch._open
+            else:
+                branch.abandon()
+                end.ended, end.result = True, branch.response
+            ends.append(end)
+        return tuple(ends)
+
+    def _meant(self, error: BaseException) -> BaseException:
+        """Return what an error of an effect means where somebody else ended the wait."""
+        if self.stopped:
+            return Abandoned()
+        return self._gate.cut_off(error) if self._gate.closed else error
 
     def _settle(self, effect: Settle) -> Settled:
         exchange, self._open = self._open, None
@@ -75,4 +120,14 @@ class Run(Generic[GateT, TransportT]):
     def _end(self, response: Response | None) -> None:
         self.ended = True
         self.response = response
+        if self._beside:
+            return
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
+        if response is not None and response.cached:
+            self._gate.saved(self._order, response)
+
+
+def _cached(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]]) -> Flow[Response]:
+    from .._flow.cached import cached  # loaded with the first cache
+
+    return cached(order, trail, make)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .._policy.budget import Budget
+from .._policy.cache import Cache
 from .._policy.limiter import Limits
 from .._policy.prices import Prices
 from .._policy.retry import RetryPolicy
@@ -39,6 +40,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     budget: dict[str, Any] = {}
     timeouts: Timeouts | None = None
     retry: RetryPolicy | None = None
+    cache: Cache | None = None
     deadline_s: float | None = None
     tags: dict[str, str] = {}
     providers: dict[str, dict[str, Any]] = {}
@@ -307,6 +309,6 @@ def _no_field(place: str, name: str, known: list[str]) -> str:
 
 
 def _known(place: str) -> list[str]:
-    tables: dict[str, type] = {"limits": Limits, "timeouts": Timeouts, "retry": RetryPolicy}
+    tables: dict[str, type] = {"limits": Limits, "timeouts": Timeouts, "retry": RetryPolicy, "cache": Cache}
     table = tables.get(place.split("[")[0].split(".")[0], FileSettings)
     return list(table.__struct_fields__)  # type: ignore[attr-defined]

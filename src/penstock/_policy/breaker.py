@@ -1,4 +1,4 @@
-"""The circuit breaker of one lane: closed, open, half open, and back.
+"""The circuit breaker of one lane, or of one credential: closed, open, half open, and back.
 
            the ratio of failures is reached      the open time is over       every probe succeeded
     closed ────────────────────────────────▶ open ───────────────────▶ half open ───────────────────▶ closed
@@ -7,7 +7,8 @@
 
 Every state has an epoch; a pass carries the epoch in which it was given, and the result of an old epoch changes
 nothing. Half open gives out exactly `probes` permits; each is a lease. A cancelled probe says nothing: its permit comes
-back. A lease that runs out is a failure, so no lost probe keeps the lane shut for ever.
+back. A lease that runs out is a failure, so no lost probe keeps the lane shut for ever. A clock that goes back shifts
+what is still to come with it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """When to open and for how long.
 
     Opens when at least `min_calls` ended within `window_s` and `failure_ratio` of them failed, or `slow_ratio` of them
-    took longer than `slow_s` (None: no such rule). Stays open `open_s`, doubled on each failed probe up to
-    `open_max_s`. A probe that is not heard of for `lease_s` failed. Window and lease grow to twice the 95th percentile
-    of the latency.
+    took longer than `slow_s` (None: no such rule), or if `slow_ratio` of them had their first output later than
+    `slow_factor` times its usual 95th percentile (None: no such rule; streams only, since a whole answer takes as long
+    as it is). Stays open `open_s`, doubled on each failed probe up to `open_max_s`. A probe that is not heard of for
+    `lease_s` failed. Window and lease grow to twice the 95th percentile of the latency.
 
     Raises: ConfigError when a number is out of its range.
     """
@@ -50,14 +52,17 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     probes: int = 1
     lease_s: float = 60.0
     slow_s: float | None = None
+    slow_factor: float | None = None
     slow_ratio: float = 0.8
 
     def __post_init__(self) -> None:
         for name in ("failure_ratio", "slow_ratio"):
             _check(name, getattr(self, name), least=0.0, most=1.0)
-        for name in ("window_s", "open_s", "open_max_s", "lease_s", "slow_s"):
-            if name != "slow_s" or self.slow_s is not None:
-                _check(name, getattr(self, name), least=0.0)
+        for name in ("window_s", "open_s", "open_max_s", "lease_s"):
+            _check(name, getattr(self, name), least=0.0)
+        for name, least in (("slow_s", 0.0), ("slow_factor", 1.0)):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), least=least)
         for name, most in (("min_calls", 1_000_000), ("probes", 5)):
             value: object = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
@@ -123,97 +128,119 @@ class _Bucket:
         self.slow = 0
 
 
+class _Latencies:
+    """The 95th percentile of the latest latencies."""
+
+    __slots__ = ("_latest", "_new", "p95_s")
+
+    def __init__(self) -> None:
+        self._latest: deque[float] = deque(maxlen=LATENCIES)
+        self._new = 0
+        self.p95_s = 0.0
+
+    @property
+    def count(self) -> int:
+        return len(self._latest)
+
+    def learn(self, latency_s: float) -> bool:
+        """Take one in; whether the percentile was looked at again."""
+        self._latest.append(latency_s)
+        self._new += 1
+        if self._new < LATENCIES_STEP and len(self._latest) >= LATENCIES_STEP:
+            return False
+        self._new = 0
+        ordered = sorted(self._latest)
+        self.p95_s = ordered[int(0.95 * (len(ordered) - 1))]
+        return True
+
+
 class Breaker:
-    """See the module. The caller holds a lock around every call and gives a monotonic `now` and a fresh uniform `u`."""
+    """See the module. The caller holds a lock around every call and gives a monotonic `now` and a fresh uniform `u`.
+
+    While `state` is closed, `current` is the pass that `ask` would give.
+    """
 
     def __init__(self, settings: BreakerSettings | None = None) -> None:
         self.settings = settings or BreakerSettings()
-        self._state: State = "closed"
+        self.state: State = "closed"
+        self.current = Pass(0)
         self._epoch = 0
-        self._pass = Pass(0)
         self._opens = 0  # in a row, without a success between them
         self._opened_at = 0.0
         self._until = 0.0
         self._reason = ""
-        self._tripped = False
         self._leases: dict[int, float] = {}
         self._last_lease = 0
         self._probed_ok = 0
         self._buckets: deque[_Bucket] = deque()
         self._calls = self._failures = self._slow = 0
-        self._latencies: deque[float] = deque(maxlen=LATENCIES)
-        self._latencies_new = 0
-        self._p95_s = 0.0
+        self._minds_slow = self.settings.slow_s is not None or self.settings.slow_factor is not None
+        self._latencies = _Latencies()
+        self._firsts = _Latencies()
         self._window_s = self.settings.window_s
 
     def ask(self, now: float, u: float, *, alone: bool = False) -> Pass | Open:
         """Give a pass, or say when to ask again. `alone`: the call has no other lane, so one probe a second may go."""
-        if self._state == "closed":
-            return self._pass
-        if self._state == "half_open":
-            self._expire(now, u)
-        if self._state == "open":
-            left_s = self._open_until(alone) - now
-            if left_s > INSTANT_S:
-                return Open(left_s, self._reason)
+        if self.state == "closed":
+            return self.current
+        shut = self.peek(now, u, alone=alone)
+        if shut is not None:
+            return shut
+        if self.state == "open":
             self._enter("half_open")
-        if self._probed_ok + len(self._leases) >= self.settings.probes:
-            return Open(self._probe_wait_s(now), self._reason)
         self._last_lease += 1
-        self._leases[self._last_lease] = now + max(self.settings.lease_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))
+        self._leases[self._last_lease] = now + self._lease_s()
         return Pass(self._epoch, self._last_lease)
 
-    def peek(self, now: float, *, alone: bool = False) -> Open | None:
-        """What `ask` would answer, None for a pass; changes nothing."""
-        if self._state == "closed":
-            return None
-        if self._state == "open":
-            left_s = self._open_until(alone) - now
-            return Open(left_s, self._reason) if left_s > INSTANT_S else None
-        if any(expires <= now for expires in self._leases.values()):
-            return Open(self.settings.open_s, self._reason)
-        if self._probed_ok + len(self._leases) < self.settings.probes:
+    def peek(self, now: float, u: float, *, alone: bool = False) -> Open | None:
+        """What `ask` would answer, None for a pass; takes no lease."""
+        if self.state == "half_open" and self._is_lost(now):
+            self._open(now, u, "a probe was not heard of again")
+        if self.state == "open":
+            if now < self._opened_at:
+                self._until, self._opened_at = self._until - self._opened_at + now, now
+            until = min(self._until, self._opened_at + ALONE_S) if alone else self._until
+            return Open(until - now, self._reason) if until - now > INSTANT_S else None
+        if self.state == "closed" or self._probed_ok + len(self._leases) < self.settings.probes:
             return None
         return Open(self._probe_wait_s(now), self._reason)
 
-    def settle(self, now: float, pass_: Pass, outcome: Outcome, latency_s: float, u: float) -> None:
-        """Report how an admitted call ended; every pass is settled once, a cancelled call as 'ignored'."""
+    def settle(
+        self, now: float, pass_: Pass, outcome: Outcome, latency_s: float, u: float, *, first_s: float | None = None
+    ) -> None:
+        """Report how an admitted call ended; every pass is settled once, a cancelled call as 'ignored'.
+
+        `first_s` is the time to the first output of a stream.
+        """
         if pass_.epoch != self._epoch:
             return
-        if self._state == "half_open":
+        if self.state == "half_open":
             self._settle_probe(now, pass_, outcome, u)
             return
-        if outcome == "ignored" or self._state != "closed":
+        if outcome == "ignored" or self.state != "closed":
             return
-        self._learn_latency(latency_s)
-        buckets = self._buckets
-        if not buckets or now >= buckets[-1].opens + self._window_s / BUCKETS:
-            self._forget(now)
-            buckets.append(_Bucket(now))
-        bucket = buckets[-1]
+        bucket = self._bucket(now, latency_s)
         bucket.calls += 1
         self._calls += 1
         if outcome == "failure":
             bucket.failures += 1
             self._failures += 1
         settings = self.settings
-        if settings.slow_s is not None and latency_s > settings.slow_s:
+        slow = self._slow_reason(latency_s, first_s) if self._minds_slow else ""
+        if slow:
             bucket.slow += 1
             self._slow += 1
         if self._calls < settings.min_calls:
             return
         if self._failures >= settings.failure_ratio * self._calls:
             self._open(now, u, f"{self._failures} of {self._calls} calls failed")
-        elif settings.slow_s is not None and self._slow >= settings.slow_ratio * self._calls:
-            self._open(now, u, f"{self._slow} of {self._calls} calls took longer than {settings.slow_s:g} s")
+        elif slow and self._slow >= settings.slow_ratio * self._calls:
+            self._open(now, u, f"{self._slow} of {self._calls} calls {slow}")
 
-    def trip(self, now: float, reason: str, *, u: float = 0.0) -> None:
-        """Open at once for a reason that is known, e.g. a rejected key that every lane of the credential shares."""
-        if self._state == "open":
-            self._tripped, self._reason = True, reason
-            return
-        self._open(now, u, reason)
-        self._tripped = True
+    def trip(self, now: float, pass_: Pass, reason: str, u: float) -> None:
+        """Open at once for a reason that needs no statistics, such as a rejected key; late news changes nothing."""
+        if pass_.epoch == self._epoch:
+            self._open(now, u, reason)
 
     @property
     def window_s(self) -> float:
@@ -225,15 +252,15 @@ class Breaker:
         if now is not None:
             self._forget(now)
         return BreakerState(
-            state=self._state,
+            state=self.state,
             epoch=self._epoch,
             calls=self._calls,
             failures=self._failures,
             slow=self._slow,
             window_s=self.window_s,
-            p95_s=self._p95_s,
+            p95_s=self._latencies.p95_s,
             opens=self._opens,
-            open_until=self._until if self._state == "open" else None,
+            open_until=self._until if self.state == "open" else None,
             probes_out=len(self._leases),
             reason=self._reason,
         )
@@ -251,9 +278,17 @@ class Breaker:
                 self._reason = ""
                 self._enter("closed")
 
-    def _expire(self, now: float, u: float) -> None:
-        if any(expires <= now for expires in self._leases.values()):
-            self._open(now, u, "a probe was not heard of again")
+    def _is_lost(self, now: float) -> bool:
+        lease_s = self._lease_s()
+        for number, expires in self._leases.items():
+            if expires <= now:
+                return True
+            if expires > now + lease_s:
+                self._leases[number] = now + lease_s
+        return False
+
+    def _lease_s(self) -> float:
+        return max(self.settings.lease_s, min(LONGEST_WINDOW_S, 2 * self._latencies.p95_s))
 
     def _open(self, now: float, u: float, reason: str) -> None:
         settings = self.settings
@@ -262,21 +297,17 @@ class Breaker:
         self._until = now + longest_s * (0.8 + 0.2 * u)  # so that many clients do not probe together
         self._opens += 1
         self._reason = reason
+        self._firsts = _Latencies()  # so that a change of what is asked opens it once and not again and again
         self._enter("open")
 
     def _enter(self, state: State) -> None:
-        self._state = state
+        self.state = state
         self._epoch += 1
-        self._pass = Pass(self._epoch)
+        self.current = Pass(self._epoch)
         self._leases.clear()
         self._probed_ok = 0
         self._buckets.clear()
         self._calls = self._failures = self._slow = 0
-        if state != "half_open":
-            self._tripped = False
-
-    def _open_until(self, alone: bool) -> float:
-        return min(self._until, self._opened_at + ALONE_S) if alone and not self._tripped else self._until
 
     def _probe_wait_s(self, now: float) -> float:
         # A probe usually answers long before its lease ends; whoever waits looks again after an open time.
@@ -285,17 +316,29 @@ class Breaker:
 
     def _forget(self, now: float) -> None:
         buckets, horizon = self._buckets, now - self.window_s
-        while buckets and buckets[0].opens <= horizon:
+        while buckets and not horizon < buckets[0].opens <= now:
             gone = buckets.popleft()
             self._calls -= gone.calls
             self._failures -= gone.failures
             self._slow -= gone.slow
 
-    def _learn_latency(self, latency_s: float) -> None:
-        self._latencies.append(latency_s)
-        self._latencies_new += 1
-        if self._latencies_new >= LATENCIES_STEP or len(self._latencies) < LATENCIES_STEP:
-            self._latencies_new = 0
-            ordered = sorted(self._latencies)
-            self._p95_s = ordered[int(0.95 * (len(ordered) - 1))]
-            self._window_s = max(self.settings.window_s, min(LONGEST_WINDOW_S, 2 * self._p95_s))
+    def _bucket(self, now: float, latency_s: float) -> _Bucket:
+        if self._latencies.learn(latency_s):
+            self._window_s = max(self.settings.window_s, min(LONGEST_WINDOW_S, 2 * self._latencies.p95_s))
+        buckets = self._buckets
+        if not buckets or not 0 <= now - buckets[-1].opens < self._window_s / BUCKETS:
+            self._forget(now)
+            buckets.append(_Bucket(now))
+        return buckets[-1]
+
+    def _slow_reason(self, latency_s: float, first_s: float | None) -> str:
+        settings = self.settings
+        if settings.slow_s is not None and latency_s > settings.slow_s:
+            return f"took longer than {settings.slow_s:g} s"
+        if settings.slow_factor is None or first_s is None:
+            return ""
+        usual_s = self._firsts.p95_s
+        if self._firsts.count >= LATENCIES_STEP and first_s > settings.slow_factor * usual_s:
+            return f"had their first output later than {settings.slow_factor:g} times the usual {usual_s:.2f} s"
+        self._firsts.learn(first_s)  # only of what is not slow: else the yardstick grows with the trouble
+        return ""

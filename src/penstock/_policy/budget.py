@@ -2,10 +2,15 @@
 
 `reserve` holds the worst case of a call in all scopes or in none; `settle` replaces the hold by what was really spent,
 `release` gives it back when nothing was sent. At every instant, in every capped scope, spent + held <= cap, as long as
-no call costs more than its own worst case; if one does, `overshoot_nano` says by how much.
+no call costs more than its own worst case; if one does, `overshoot_nano` says by how much. A hold covers one attempt:
+a retry reserves anew, after the attempt before it was settled, at its worst where its outcome is unknown.
 
     scopes: total (since the book was opened) · UTC day · UTC month · tag "key=value" (since the book was opened)
+            client (the life of one client, where a file keeps the total of many)
             and the cap on a single call, which keeps no account
+
+Two books keep the accounts: `BudgetBook` in memory, and one in a file that processes share. What a cap means, what a
+refusal says and how an account changes is written here, once, for both.
 
 Amounts are integer nano-dollars; dollars appear only in the user's settings and in sentences. Times are epoch seconds.
 A book is no lock: its owner calls it from one thread at a time.
@@ -13,11 +18,13 @@ A book is no lock: its owner calls it from one thread at a time.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from pathlib import PurePath
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -26,27 +33,52 @@ from ..types import to_nano, to_usd
 
 _DAY_S: Final = 86_400
 _PERIODS_KEPT: Final = 4  # days (months) whose account is kept, so that a clock set back finds what it had spent
+_PPM: Final = 1_000_000  # shares of a cap are compared as whole millionths
+_ALERTS: Final = (0.5, 0.8, 1.0)
+
+
+class BudgetAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget reached a share of its cap; `scope` is e.g. 'day 2026-11-20', amounts are nano-dollars.
+
+    `spent_nano` is what calls cost so far, possible costs included, `held_nano` what calls under way may cost yet.
+    """
+
+    scope: str
+    share: float
+    cap_nano: int
+    spent_nano: int
+    held_nano: int
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What may be spent, in dollars; None means no cap.
 
-    `total` is for the life of the client, `daily` and `monthly` for UTC days and months, `per_call` for one call,
-    `tags` for calls that carry a tag, written "key=value". A call without a known price is refused under any cap,
-    unless `allow_unpriced`: then it passes and only its count is kept.
+    `total` is for the life of the client, `daily` and `monthly` for UTC days and months, `per_call` for one attempt of
+    a call, `tags` for calls that carry a tag, written "key=value". A call without a known price is refused under any
+    cap, unless `allow_unpriced`: then it passes and only its count is kept.
 
-    Raises: ConfigError when an amount is negative, not finite or not a number.
+    With `file`, what was spent is kept in that file: it outlives the process, all clients of one machine that name the
+    file share it, and `total` is for its life. `per_client` then caps what this client alone may spend.
+
+    `on_alert` is called with a `BudgetAlert` when the spending of a scope reaches one of the shares `alerts` of its cap
+    (above 0, at most 1; half, 80 % and all of it unless told), at most once for each share of a scope and period.
+
+    Raises: ConfigError when an amount is negative, not finite or not a number, or another field is of the wrong kind.
     """
 
     total: str | Decimal | int | float | None = None
     daily: str | Decimal | int | float | None = None
     monthly: str | Decimal | int | float | None = None
     per_call: str | Decimal | int | float | None = None
+    per_client: str | Decimal | int | float | None = None
     tags: Mapping[str, str | Decimal | int | float] = {}
     allow_unpriced: bool = False
+    file: str | PurePath | None = None
+    alerts: Sequence[float] | None = None
+    on_alert: Callable[[BudgetAlert], object] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("total", "daily", "monthly", "per_call"):
+        for name in ("total", "daily", "monthly", "per_call", "per_client"):
             _cap(name, getattr(self, name))
         tags: object = self.tags
         if not isinstance(tags, Mapping):
@@ -60,6 +92,21 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"budget: tag {tag!r} has no amount; give dollars like '5.00', or leave the tag out")
         if not isinstance(self.allow_unpriced, bool):
             raise ConfigError(f"budget: allow_unpriced = {self.allow_unpriced!r} must be true or false")
+        file: object = self.file
+        if file is not None and (not isinstance(file, str | PurePath) or not str(file) or "\0" in str(file)):
+            raise ConfigError(f"budget: file = {file!r} is no path of a file, like 'spend.db'")
+        self._check_alerts()
+
+    def _check_alerts(self) -> None:
+        alerts: object = self.alerts
+        if self.on_alert is not None and not callable(self.on_alert):
+            raise ConfigError(f"budget: on_alert = {self.on_alert!r} must be a function, which only Python can give")
+        if alerts is None:
+            return
+        if self.on_alert is None:
+            raise ConfigError("budget: alerts would tell nobody; give on_alert as well, a function, in Python")
+        if isinstance(alerts, str) or not isinstance(alerts, Sequence) or not all(map(_is_share, alerts)):
+            raise ConfigError(f"budget: alerts = {alerts!r} must be shares above 0 and at most 1, like (0.5, 0.8, 1.0)")
 
 
 class ScopeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,19 +140,49 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     overshoot_nano: int
 
 
-class _Account:
-    """What one scope has spent and holds, in nano-dollars."""
+class Elastic(msgspec.Struct, frozen=True, gc=False):
+    """How far a worst case may be lowered: from `tokens` of output down to `least`; `base_nano` is without any."""
 
-    __slots__ = ("cap", "held", "name", "possible", "spent")
+    base_nano: int
+    tokens: int
+    least: int
 
-    def __init__(self, name: str, cap: int | None) -> None:
+    def at(self, tokens: int, worst_nano: int) -> int:
+        """Bound the worst case with fewer tokens, where it is `worst_nano` with all of them.
+
+        A worst case is the highest of several straight lines, so the line between two of its points is above it.
+        """
+        return self.base_nano - (self.base_nano - worst_nano) * tokens // self.tokens
+
+    def within(self, room_nano: int, worst_nano: int) -> int:
+        """Return the most tokens whose worst case has room; below `least` when there are too few."""
+        span = worst_nano - self.base_nano
+        return min(self.tokens, (room_nano - self.base_nano) * self.tokens // span) if span else self.tokens
+
+
+class Account:
+    """What one scope has spent and holds, in nano-dollars; `told_ppm` is the highest share that was alerted."""
+
+    __slots__ = ("cap", "held", "name", "possible", "spent", "told_ppm")
+
+    def __init__(
+        self, name: str, cap: int | None, *, spent: int = 0, held: int = 0, possible: int = 0, told_ppm: int = 0
+    ) -> None:
         self.name = name
         self.cap = cap
-        self.spent = 0
-        self.held = 0
-        self.possible = 0
+        self.spent = spent
+        self.held = held
+        self.possible = possible
+        self.told_ppm = told_ppm
+
+    def settle(self, held: int, spent: int, possible: int) -> None:
+        """Replace a hold by what it came to."""
+        self.held -= held
+        self.spent += spent
+        self.possible += possible
 
     def state(self) -> ScopeState:
+        """Show it."""
         return ScopeState(
             name=self.name,
             cap_nano=self.cap,
@@ -116,164 +193,180 @@ class _Account:
 
 
 class Hold:
-    """Money set aside for one call; only the book that made it changes it.
+    """Money set aside for one attempt; only the book that made it changes it.
 
-    `worst_nano` is None when the call has no known price. `made_s` is when it was made, and it settles into that day;
-    `settled_s` is when it was settled, None before and when it was released.
+    `worst_nano` is None when the call has no known price. `max_tokens` is what the answer was bounded to because the
+    rest of the budget was small, None when it was not. `made_s` is when it was made, and it settles into that day;
+    `settled_s` is when it was settled, None before and when it was released. It is open once the book has said yes.
     """
 
-    __slots__ = ("_accounts", "is_open", "made_s", "settled_s", "worst_nano")
+    __slots__ = ("accounts", "is_open", "key", "made_s", "max_tokens", "settled_s", "worst_nano")
 
-    def __init__(self, accounts: tuple[_Account, ...], worst_nano: int | None, made_s: float) -> None:
-        self._accounts = accounts
-        self.worst_nano = worst_nano
-        self.made_s = made_s
+    def __init__(self) -> None:
+        self.accounts: tuple[Account, ...] = ()
+        self.key: tuple[int, int] | None = None
+        self.worst_nano: int | None = None
+        self.max_tokens: int | None = None
+        self.made_s = 0.0
         self.settled_s: float | None = None
-        self.is_open = True
+        self.is_open = False
 
     def __repr__(self) -> str:
         return f"Hold(worst_nano={self.worst_nano}, made_s={self.made_s}, is_open={self.is_open})"
 
+    def cost(self, actual_nano: int | None) -> tuple[int, int, int]:
+        """Return (spent, possible, overshoot) of an attempt that cost so much, or nobody knows what (None)."""
+        worst = self.worst_nano
+        if actual_nano is None:
+            return worst or 0, worst or 0, 0
+        return actual_nano, 0, 0 if worst is None else max(0, actual_nano - worst)
 
-class BudgetBook:
-    """Who may spend how much, and what was spent. Without a budget nothing is refused, and totals are still counted."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
-        self.budget = budget or Budget()
-        self._total = _Account("total", _cap("total", self.budget.total))
-        self._daily = _cap("daily", self.budget.daily)
-        self._monthly = _cap("monthly", self.budget.monthly)
-        self._per_call = _cap("per_call", self.budget.per_call)
-        self._tags = {tag: _Account(f"tag {tag}", _cap(f"tag {tag!r}", cap)) for tag, cap in self.budget.tags.items()}
-        self._days: dict[int, tuple[_Account, _Account]] = {}
-        self._months: dict[str, _Account] = {}
-        self._open = 0
-        self._unpriced = 0
-        self._overshoot = 0
+class Book(Protocol):
+    """Who may spend how much, and what was spent. `due` are alerts that nobody was told yet: take them out and tell."""
 
-    def reserve(self, wall_s: float, worst_nano: int | None, tags: Mapping[str, str] | None = None) -> Hold:
-        """Hold the worst case of a call in every scope that covers it, or in none.
+    budget: Budget
+    due: list[BudgetAlert]
+
+    def reserve(
+        self,
+        wall_s: float,
+        worst_nano: int | None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        elastic: Elastic | None = None,
+        hold: Hold | None = None,
+    ) -> Hold | None:
+        """Hold the worst case of an attempt in every scope that covers it, or in none.
 
         Args:
             wall_s: now, epoch seconds.
-            worst_nano: the most that the call can cost, >= 0; None when its price is unknown.
+            worst_nano: the most that the attempt can cost, >= 0; None when its price is unknown.
             tags: the tags of the call.
+            elastic: how far the worst case may be lowered when the rest is too small for it.
+            hold: what to fill, so that its owner has it before the money is set aside, and an interrupt loses none.
 
-        Raises: BudgetExceeded naming the first scope that has no room; nothing is held then.
+        Returns: the hold, open; None when another process keeps the book busy: ask again soon.
+        Raises: BudgetExceeded naming the first scope that has no room; nothing is held then. BudgetUnavailable.
         """
-        accounts = self._accounts(wall_s, tags)
-        if worst_nano is None:
-            self._check_unpriced(accounts)
-        else:
-            if worst_nano < 0:
-                raise ValueError(f"worst_nano is {worst_nano}; a worst case cannot be negative (a bug in Penstock)")
-            self._check_room(accounts, worst_nano)
-        needed = worst_nano or 0
-        for account in accounts:
-            account.held += needed
-        self._open += 1
-        return Hold(accounts, worst_nano, wall_s)
+        ...
 
     def settle(self, wall_s: float, hold: Hold, actual_nano: int | None) -> None:
-        """Replace a hold by what the call cost, in the day and month in which the hold was made.
+        """Replace a hold by what the attempt cost, in the day and month in which the hold was made. Never fails.
 
         Args:
             wall_s: now, epoch seconds.
             hold: what `reserve` gave; settling or releasing it again changes nothing.
-            actual_nano: what the call cost, >= 0; None when that is unknown, e.g. no answer came: then the worst case
-                counts as spent and is reported as possible.
+            actual_nano: what it cost, >= 0; None when that is unknown, e.g. no answer came: then the worst case counts
+                as spent and is reported as possible.
         """
-        if actual_nano is not None and actual_nano < 0:
-            raise ValueError(f"actual_nano is {actual_nano}; a cost cannot be negative (a bug in Penstock)")
-        if not self._close(hold):
-            return
-        hold.settled_s = wall_s
-        worst = hold.worst_nano
-        if actual_nano is None and worst is None:
-            self._unpriced += 1
-        if actual_nano is not None and worst is not None and actual_nano > worst:
-            self._overshoot += actual_nano - worst
-        for account in hold._accounts:
-            account.spent += (worst or 0) if actual_nano is None else actual_nano
-            account.possible += (worst or 0) if actual_nano is None else 0
-
-    def carry(self, nano: int) -> None:
-        """Count what an earlier run spent, in nano-dollars, against the total; days and months are not touched."""
-        if nano < 0:
-            raise ValueError(f"{nano} nano-dollars cannot have been spent")
-        self._total.spent += nano
+        ...
 
     def release(self, hold: Hold) -> None:
         """Give a hold back whole: nothing was sent. Again changes nothing."""
-        self._close(hold)
+        ...
 
-    def remaining(self, wall_s: float, tags: Mapping[str, str] | None = None) -> int | None:
-        """Say what one call with these tags may cost at most now, in nano-dollars; None when nothing caps it."""
-        rooms = [a.cap - a.spent - a.held for a in self._accounts(wall_s, tags) if a.cap is not None]
-        if self._per_call is not None:
-            rooms.append(self._per_call)
-        return max(0, min(rooms)) if rooms else None
+    def carry(self, nano: int) -> None:
+        """Count what an earlier run spent, in nano-dollars, against the caps of this client's life."""
+        ...
 
     def snapshot(self, wall_s: float) -> BudgetState:
         """Show all budgets as they stand, for people and tests."""
-        accounts = (self._total, *self._period(wall_s), *self._tags.values())
-        return BudgetState(
-            scopes=tuple(account.state() for account in accounts),
-            calls_under_way=self._open,
-            unpriced_calls=self._unpriced,
-            overshoot_nano=self._overshoot,
+        ...
+
+    def close(self) -> None:
+        """Let go of what the book has open; calls under way can still settle."""
+        ...
+
+
+class Caps:
+    """The caps of a budget in nano-dollars, and what they say to an attempt."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.total = _cap("total", budget.total)
+        self.daily = _cap("daily", budget.daily)
+        self.monthly = _cap("monthly", budget.monthly)
+        self.per_call = _cap("per_call", budget.per_call)
+        self.per_client = _cap("per_client", budget.per_client)
+        self.tags = {tag: _cap(f"tag {tag!r}", cap) for tag, cap in budget.tags.items()}
+        shares = () if budget.on_alert is None else _ALERTS if budget.alerts is None else budget.alerts
+        self._shares = tuple(sorted({(round(share * _PPM) or 1, share) for share in shares}))
+
+    def client(self) -> tuple[Account, ...]:
+        """Open the account of this client's life, where it has a cap of its own."""
+        return () if self.per_client is None else (Account("client", self.per_client),)
+
+    def fit(
+        self, accounts: Sequence[Account], worst_nano: int | None, elastic: Elastic | None
+    ) -> tuple[int | None, int | None]:
+        """Return the worst case to hold, and the max_tokens to which it was lowered (None: it was not).
+
+        It is lowered only when what is spent leaves too little, so that waiting for calls under way would not help.
+
+        Raises: BudgetExceeded.
+        """
+        if worst_nano is None:
+            self._check_unpriced(accounts)
+            return None, None
+        if worst_nano < 0:
+            raise ValueError(f"worst_nano is {worst_nano}; a worst case cannot be negative (a bug in Penstock)")
+        if elastic is not None and worst_nano > 0 and self._is_short(accounts, worst_nano):
+            rooms = [account.cap - account.spent - account.held for account in accounts if account.cap is not None]
+            room = min(rooms if self.per_call is None else (*rooms, self.per_call))
+            tokens = max(elastic.least, elastic.within(room, worst_nano))
+            worst_nano = elastic.at(tokens, worst_nano)
+            self._check_room(accounts, worst_nano, tokens)
+            return worst_nano, tokens
+        self._check_room(accounts, worst_nano, None)
+        return worst_nano, None
+
+    def alerts(self, accounts: Iterable[Account]) -> list[BudgetAlert]:
+        """Return the shares that were reached and not told yet, and note them as told."""
+        found = []
+        for account in accounts if self._shares else ():
+            for ppm, share in self._shares:
+                cap = account.cap
+                if cap and ppm > account.told_ppm and account.spent * _PPM >= ppm * cap:
+                    account.told_ppm = ppm
+                    found.append(
+                        BudgetAlert(
+                            scope=account.name,
+                            share=share,
+                            cap_nano=cap,
+                            spent_nano=account.spent,
+                            held_nano=account.held,
+                        )
+                    )
+        return found
+
+    def _is_short(self, accounts: Iterable[Account], needed: int) -> bool:
+        return (self.per_call is not None and needed > self.per_call) or any(
+            account.cap is not None and account.spent + needed > account.cap for account in accounts
         )
 
-    def _close(self, hold: Hold) -> bool:
-        if not hold.is_open:
-            return False
-        hold.is_open = False
-        self._open -= 1
-        for account in hold._accounts:
-            account.held -= hold.worst_nano or 0
-        return True
-
-    def _accounts(self, wall_s: float, tags: Mapping[str, str] | None) -> tuple[_Account, ...]:
-        day, month = self._period(wall_s)
-        if not tags or not self._tags:
-            return (self._total, day, month)
-        tagged = (self._tags.get(f"{key}={value}") for key, value in tags.items())
-        return (self._total, day, month, *(account for account in tagged if account is not None))
-
-    def _period(self, wall_s: float) -> tuple[_Account, _Account]:
-        """Find or open the accounts of a day and its month."""
-        day = int(wall_s // _DAY_S)
-        if day not in self._days:
-            date = datetime.fromtimestamp(day * _DAY_S, UTC)
-            month = f"{date:%Y-%m}"
-            if month not in self._months:
-                self._months[month] = _Account(f"month {month}", self._monthly)
-                _keep_newest(self._months)
-            self._days[day] = (_Account(f"day {date:%Y-%m-%d}", self._daily), self._months[month])
-            _keep_newest(self._days)
-        return self._days[day]
-
-    def _check_room(self, accounts: Iterable[_Account], needed: int) -> None:
-        if self._per_call is not None and needed > self._per_call:
+    def _check_room(self, accounts: Iterable[Account], needed: int, tokens: int | None) -> None:
+        if self.per_call is not None and needed > self.per_call:
             raise BudgetExceeded(
-                f"This call may cost up to {_dollars(needed)}, and the budget allows {_dollars(self._per_call)} per"
-                " call. Lower max_tokens, use a cheaper model, or raise per_call.",
+                f"This call may cost up to {_worst(needed, tokens)}, and the budget allows {_dollars(self.per_call)}"
+                " per call. Lower max_tokens, use a cheaper model, or raise per_call.",
                 scope="per_call",
-                cap_nano=self._per_call,
+                cap_nano=self.per_call,
                 spent_nano=0,
                 held_nano=0,
                 needed_nano=needed,
             )
         for account in accounts:
-            if account.cap is not None and account.spent + account.held + needed > account.cap:
-                raise _refusal(account, account.cap, needed)
+            # What costs nothing passes also where a wrong price let calls spend more than the cap.
+            if account.cap is not None and 0 < needed > account.cap - account.spent - account.held:
+                raise _refusal(account, account.cap, needed, tokens)
 
-    def _check_unpriced(self, accounts: Iterable[_Account]) -> None:
+    def _check_unpriced(self, accounts: Iterable[Account]) -> None:
         if self.budget.allow_unpriced:
             return
         capped = [(a.name, a.cap, a.spent, a.held) for a in accounts if a.cap is not None]
-        if self._per_call is not None:
-            capped.insert(0, ("per_call", self._per_call, 0, 0))
+        if self.per_call is not None:
+            capped.insert(0, ("per_call", self.per_call, 0, 0))
         if not capped:
             return
         name, cap, spent, held = capped[0]
@@ -288,7 +381,132 @@ class BudgetBook:
         )
 
 
-def _refusal(account: _Account, cap: int, needed: int) -> BudgetExceeded:
+class BudgetBook:
+    """The book of one client, in memory. Without a budget nothing is refused, and totals are still counted."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self.due: list[BudgetAlert] = []
+        self._caps = Caps(self.budget)
+        self._life = (Account("total", self._caps.total), *self._caps.client())
+        self._tags = {tag: Account(f"tag {tag}", cap) for tag, cap in self._caps.tags.items()}
+        self._days: dict[int, tuple[Account, Account]] = {}
+        self._months: dict[str, Account] = {}
+        self._open = 0
+        self._unpriced = 0
+        self._overshoot = 0
+
+    def reserve(
+        self,
+        wall_s: float,
+        worst_nano: int | None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        elastic: Elastic | None = None,
+        hold: Hold | None = None,
+    ) -> Hold:
+        """Hold the worst case of an attempt in every scope that covers it, or in none; see `Book`."""
+        accounts = self._accounts(wall_s, tags)
+        hold = hold or Hold()
+        hold.worst_nano, hold.max_tokens = self._caps.fit(accounts, worst_nano, elastic)
+        hold.made_s = wall_s
+        hold.accounts = accounts
+        needed = hold.worst_nano or 0
+        for account in accounts:
+            account.held += needed
+        self._open += 1
+        hold.is_open = True
+        return hold
+
+    def settle(self, wall_s: float, hold: Hold, actual_nano: int | None) -> None:
+        """Replace a hold by what the attempt cost; see `Book`."""
+        check_cost(actual_nano)
+        if not hold.is_open:
+            return
+        spent, possible, overshoot = hold.cost(actual_nano)
+        self._close(hold, spent, possible)
+        hold.settled_s = wall_s
+        self._unpriced += actual_nano is None and hold.worst_nano is None
+        self._overshoot += overshoot
+        self.due += self._caps.alerts(hold.accounts)
+
+    def carry(self, nano: int) -> None:
+        """Count what an earlier run spent, in nano-dollars, against the total; days and months are not touched."""
+        check_carried(nano)
+        for account in self._life:
+            account.spent += nano
+        self.due += self._caps.alerts(self._life)
+
+    def release(self, hold: Hold) -> None:
+        """Give a hold back whole: nothing was sent. Again changes nothing."""
+        if hold.is_open:
+            self._close(hold, 0, 0)
+
+    def remaining(self, wall_s: float, tags: Mapping[str, str] | None = None) -> int | None:
+        """Say what one call with these tags may cost at most now, in nano-dollars; None when nothing caps it."""
+        rooms = [a.cap - a.spent - a.held for a in self._accounts(wall_s, tags) if a.cap is not None]
+        if self._caps.per_call is not None:
+            rooms.append(self._caps.per_call)
+        return max(0, min(rooms)) if rooms else None
+
+    def snapshot(self, wall_s: float) -> BudgetState:
+        """Show all budgets as they stand, for people and tests."""
+        accounts = (*self._life, *self._period(wall_s), *self._tags.values())
+        return BudgetState(
+            scopes=tuple(account.state() for account in accounts),
+            calls_under_way=self._open,
+            unpriced_calls=self._unpriced,
+            overshoot_nano=self._overshoot,
+        )
+
+    def close(self) -> None:
+        """Nothing is open but memory."""
+
+    def _close(self, hold: Hold, spent: int, possible: int) -> None:
+        hold.is_open = False
+        self._open -= 1
+        for account in hold.accounts:
+            account.settle(hold.worst_nano or 0, spent, possible)
+
+    def _accounts(self, wall_s: float, tags: Mapping[str, str] | None) -> tuple[Account, ...]:
+        period = self._period(wall_s)
+        if not tags or not self._tags:
+            return self._life + period
+        tagged = (self._tags.get(f"{key}={value}") for key, value in tags.items())
+        return (*self._life, *period, *(account for account in tagged if account is not None))
+
+    def _period(self, wall_s: float) -> tuple[Account, Account]:
+        """Find or open the accounts of a day and its month."""
+        day = int(wall_s // _DAY_S)
+        if day not in self._days:
+            day_name, month = period_names(wall_s)
+            if month not in self._months:
+                self._months[month] = Account(month, self._caps.monthly)
+                _keep_newest(self._months, month)
+            self._days[day] = (Account(day_name, self._caps.daily), self._months[month])
+            _keep_newest(self._days, day)
+        return self._days[day]
+
+
+def period_names(wall_s: float) -> tuple[str, str]:
+    """Name the scopes of the UTC day and month of an instant."""
+    date = datetime.fromtimestamp(wall_s // _DAY_S * _DAY_S, UTC)
+    return f"day {date:%Y-%m-%d}", f"month {date:%Y-%m}"
+
+
+def check_cost(actual_nano: int | None) -> None:
+    """Refuse a cost below nothing."""
+    if actual_nano is not None and actual_nano < 0:
+        raise ValueError(f"actual_nano is {actual_nano}; a cost cannot be negative (a bug in Penstock)")
+
+
+def check_carried(nano: int) -> None:
+    """Refuse an earlier spending below nothing."""
+    if nano < 0:
+        raise ValueError(f"{nano} nano-dollars cannot have been spent")
+
+
+def _refusal(account: Account, cap: int, needed: int, tokens: int | None) -> BudgetExceeded:
     left = max(0, cap - account.spent - account.held)
     held = f", {_dollars(account.held)} held by calls under way" if account.held else ""
     if needed > cap:
@@ -300,14 +518,18 @@ def _refusal(account: _Account, cap: int, needed: int) -> BudgetExceeded:
     else:
         remedy = "Lower max_tokens, use a cheaper model, or raise the budget."
     return BudgetExceeded(
-        f"This call may cost up to {_dollars(needed)}, and {_dollars(left)} of the budget {account.name!r} is left"
-        f" ({_dollars(cap)}: {_dollars(account.spent)} spent{held}). {remedy}",
+        f"This call may cost up to {_worst(needed, tokens)}, and {_dollars(left)} of the budget {account.name!r}"
+        f" is left ({_dollars(cap)}: {_dollars(account.spent)} spent{held}). {remedy}",
         scope=account.name,
         cap_nano=cap,
         spent_nano=account.spent,
         held_nano=account.held,
         needed_nano=needed,
     )
+
+
+def _worst(needed: int, tokens: int | None) -> str:
+    return _dollars(needed) if tokens is None else f"{_dollars(needed)} even with max_tokens={tokens}"
 
 
 def _cap(name: str, amount: object) -> int | None:
@@ -324,13 +546,17 @@ def _cap(name: str, amount: object) -> int | None:
     raise ConfigError(f"budget: {name} = {amount!r} is not an amount of dollars; write zero or more, like '5.00'")
 
 
+def _is_share(share: object) -> bool:
+    return isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share) and 0 < share <= 1
+
+
 def _dollars(nano: int) -> str:
     """Write an amount for people, with at least two and as many decimals as it has."""
     whole, _, cents = f"{to_usd(nano):.9f}".partition(".")
     return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
 
 
-def _keep_newest(periods: dict[Any, Any]) -> None:
-    """Forget the oldest; holds that are still open keep their own account."""
+def _keep_newest(periods: dict[Any, Any], current: Any) -> None:
+    """Forget the oldest that is not current; holds that are still open keep their own account."""
     while len(periods) > _PERIODS_KEPT:
-        del periods[next(iter(periods))]
+        del periods[min(period for period in periods if period != current)]

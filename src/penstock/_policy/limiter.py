@@ -5,21 +5,23 @@
 A ticket is asked for once. Whatever frees room returns the tickets that go next, already granted, in order; `next_at`
 is the one time at which `advance` is to be called when nothing else happens. Nobody polls and nobody asks twice.
 The caller holds a lock around every call, gives a monotonic `now`, and owes each granted ticket exactly one `settle`,
-`cancel` or `rejected`; a second one changes nothing.
+`cancel` or `rejected`; a second one changes nothing. A clock that jumps back shifts all that is still to come with it;
+one that jumps ahead counts as time that passed, which lets through no more than a burst, as after any quiet time.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from ..errors import ConfigError
 from ..types import LimitSeen, Usage
+from .concurrency import Concurrency
 from .fairqueue import FairQueue, Priority
-from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, Slot
+from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, DimensionState, Slot
 
 Counting = Literal["prompt+max", "input,output"]
 TicketState = Literal["new", "queued", "granted", "done"]
@@ -29,20 +31,22 @@ OUTPUT_SMOOTHING = 0.1
 DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
 PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; rejections come back faster than answers
 LEAST_PROBE_S = 0.25
-FIRST_IN_FLIGHT = 32.0  # while nothing is known of a server's limits; doubles each second that it is in the way
-RAMP_S = 1.0
 GUESS_MARK_S = 0.5
 GUESS_MARKS = 10  # a limit that nobody stated is guessed from the sends of the last 5 s that were let in
 GUESS_LEAST = 10  # sends; fewer say nothing of a rate
 NO_NEWS_S = 0.01  # after headers that tell nothing new, those of the next answers tell nothing either
+JUMP_S = 1.0  # less than that are threads that looked at the clock in one order and came in another
 UNLIMITED_SHARE = 1e-3  # what a call counts between the classes where only the calls in flight are limited
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a lane may use per minute, as far as the user knows: requests, tokens, input and output tokens.
 
-    `concurrency` bounds the calls in flight. `burst_s` is how many seconds' worth of a limit may go at once after a
-    quiet time (0.25 unless told; more for a server known to be a large bucket).
+    All hold at once, so of limits that contradict each other the tightest counts. `concurrency` bounds the calls in
+    flight; 'auto' finds that bound from latency and faults, until the server tells a limit (the rule for a local server
+    without `Limits`). `burst_s` is how many seconds' worth of a limit may go at once after a quiet time (0.25 unless
+    told; less for a server that counts in slices of a second, more for one known to be a large bucket; never more than
+    the limit).
 
     Raises: ConfigError for anything but positive whole numbers (`burst_s`: a positive number).
     """
@@ -51,14 +55,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     tpm: int | None = None
     itpm: int | None = None
     otpm: int | None = None
-    concurrency: int | None = None
+    concurrency: int | str | None = None
     burst_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("rpm", "tpm", "itpm", "otpm", "concurrency"):
             value: object = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"limit {name} must be a whole number of at least 1, or left out; got {value!r}")
+            if value is None or (name == "concurrency" and value == "auto"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                auto = " or 'auto'" if name == "concurrency" else ""
+                raise ConfigError(
+                    f"limit {name} must be a whole number of at least 1{auto}, or left out; got {value!r}"
+                )
         burst: object = self.burst_s
         if burst is not None and (
             isinstance(burst, bool) or not isinstance(burst, int | float) or not isfinite(burst) or burst <= 0
@@ -71,6 +80,7 @@ class Ticket(msgspec.Struct, eq=False):
 
     `input_tokens` is the estimate of the prompt, `output_tokens` the attempt's max_tokens. `deadline` is a time, not a
     duration. `returned` says that the provider sent an earlier attempt of the call back: it goes before new ones.
+    `least` is what the server counts of its tokens at the start, for certain; the limiter works it out.
     """
 
     input_tokens: int = 0
@@ -82,6 +92,7 @@ class Ticket(msgspec.Struct, eq=False):
     state: TicketState = "new"
     asked_at: float = 0.0
     granted_at: float = 0.0
+    least: int = 0
     holds: tuple[tuple[Dimension, Slot, float], ...] = ()
 
     def __repr__(self) -> str:
@@ -106,24 +117,6 @@ class Refuse(msgspec.Struct, frozen=True):
     never: bool = False
 
 
-class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
-    """One dimension as it stands: `limit` counts, `used_in_window` of it are used; `level` is left in the bucket."""
-
-    name: str
-    period_s: float
-    limit: int
-    configured: int | None
-    told: int | None
-    used_in_window: float
-    level: float
-    trim: float
-
-    @property
-    def utilisation(self) -> float:
-        """The used share of the limit, 0 to 1 (above 1: usage that nobody could know before)."""
-        return self.used_in_window / self.limit
-
-
 class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
     """The limiter as it stands; times are on the caller's clock."""
 
@@ -140,7 +133,7 @@ class LimiterState(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: tuple[DimensionState, ...]
 
 
-_GRANT = Grant()
+GRANT: Final = Grant()
 
 
 class Limiter:
@@ -156,8 +149,9 @@ class Limiter:
         self.hears_at = -inf  # the headers of answers before this instant need not be read
         self._limits = limits or Limits()
         self._dimensions: list[Dimension] = []
+        self._sized: list[Dimension] = []  # those that a single call can be too large for
         self._known: dict[tuple[str, float], Dimension] = {}
-        self._started = False
+        self._now = -inf
         self._queue: FairQueue[Ticket] = FairQueue()
         self._in_flight = 0
         self._granted = 0
@@ -171,28 +165,31 @@ class Limiter:
         self._reject_s: float | None = None
         self._last_cut = -inf
         self._told_at = -inf
-        self._learned_cap = inf
-        self._good = 0
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=GUESS_MARKS)
-        self._ramp = FIRST_IN_FLIGHT if limits is None else inf
-        self._ramp_at: float | None = None
+        self._concurrency = Concurrency(self._limits.concurrency, ramp=limits is None)
 
     # --- the verbs -----------------------------------------------------------------------------------------------
 
     def ask(self, now: float, ticket: Ticket) -> Grant | Wait | Refuse:
         """Say whether the ticket may go, must wait (it is queued then), or can never go in time."""
         assert ticket.state == "new", f"{ticket!r} was asked for before"
-        if not self._started:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        elif self._now == -inf:
             self._start(now)
+        self._now = now
         ticket.asked_at = now
-        refusal = self._refusal(now, ticket)
-        if refusal is not None:
-            ticket.state = "done"
-            return refusal
+        least, most = ticket.input_tokens, ticket.output_tokens
+        ticket.least = most if most is not None and most > least and self.counting == "prompt+max" else least
+        if self._sized or ticket.deadline is not None:
+            refusal = self._refusal(now, ticket)
+            if refusal is not None:
+                ticket.state = "done"
+                return refusal
         if not self._queue.size:
             at = self._try(now, ticket)
             if at <= now:
-                return _GRANT
+                return GRANT
             self._enqueue(ticket)
             self.next_at = at if at < inf else None
             return Wait(self.next_at)
@@ -201,21 +198,37 @@ class Limiter:
             at = self._try(now, ticket)
             if at <= now:
                 self._queue.pop(ticket, now, self._share(ticket))
-                return _GRANT
+                return GRANT
             self.next_at = at if at < inf else None
         return Wait(self.next_at)
+
+    def is_due(self, now: float) -> bool:
+        """Whether `advance` would help: the time came, or the clock was put back, which it knows how to take."""
+        return self.next_at is not None and (now >= self.next_at or now < self._now - JUMP_S)
 
     def advance(self, now: float) -> list[Ticket]:
         """Return the tickets that may go now; to be called at `next_at`."""
         return self._pump(now)
 
-    def settle(self, now: float, ticket: Ticket, *, usage: Usage | None, sent: bool = True) -> list[Ticket]:
+    def settle(
+        self,
+        now: float,
+        ticket: Ticket,
+        *,
+        usage: Usage | None,
+        sent: bool = True,
+        failed: bool = False,
+    ) -> list[Ticket]:
         """Replace what a granted ticket holds by what it used, at the end of its attempt whatever the end was.
 
         `usage` None: unknown, so the reservation stands. `sent` False: the provider saw nothing, so all is given back.
+        `failed` says that the server was at fault.
         """
         if ticket.state != "granted":
             return []
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        self._now = now
         if not sent:
             return self.cancel(now, ticket)
         freed = False
@@ -224,7 +237,11 @@ class Limiter:
             for dimension, slot, held in ticket.holds:
                 if dimension.kind != REQUESTS and self._settle_one(now, ticket, usage, dimension, slot, held) < held:
                     freed = True
-            self._grow_caps()
+        if self._concurrency.learns:
+            if failed:
+                self._concurrency.failed(now, ticket.granted_at)
+            elif usage is not None and not usage.estimated:
+                self._concurrency.answered(now, ticket.granted_at, self._in_flight, usage)
         if self._probing and ticket is self._probe:
             self._probing = False
             freed = True
@@ -252,6 +269,7 @@ class Limiter:
         """
         if ticket.state != "granted":
             return []
+        self._see(now)
         self._rejected += 1
         if ticket is self._probe:
             self._probe = None
@@ -264,13 +282,12 @@ class Limiter:
         fresh = ticket.granted_at >= self._last_cut
         if fresh:
             self._last_cut = now
-            if all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions):
-                self._learn_cap()  # no known rate explains it, so it may be the calls in flight
+            blameless = all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions)
+            self._concurrency.rejected(self._in_flight, explained=not blameless)
             if not self._dimensions:
                 self._guess(now)
             for dimension in self._dimensions:
                 dimension.cut(now)
-        self._ramp = inf
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
         elif fresh:
@@ -279,6 +296,7 @@ class Limiter:
 
     def pause(self, now: float, until: float) -> None:
         """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
+        self._see(now)
         if self._probing and until <= max(now, self._not_before):
             return  # an echo of what the probe is about to find out
         self._not_before = max(self._not_before, until, now)
@@ -290,10 +308,9 @@ class Limiter:
 
     def adopt(self, now: float, seen: tuple[LimitSeen, ...], asked_at: float) -> list[Ticket]:
         """Learn from the headers of an answer to an attempt that was granted at `asked_at`."""
-        if not self._started:
-            self._start(now)
+        self._see(now)
         newest = asked_at >= self._told_at
-        self._told_at = max(self._told_at, asked_at)
+        self._told_at = max(self._told_at, min(asked_at, now))
         self.hears_at = now + NO_NEWS_S
         for limit in seen:
             known = self._known.get((limit.dimension, limit.period_s))
@@ -306,7 +323,7 @@ class Limiter:
         """The state at `now`, or as the last event left it."""
         for dimension in self._dimensions if now is not None else ():
             dimension.roll(now if now is not None else 0.0)
-        cap = min(self._cap(), self._ramp)
+        cap = min(self._concurrency.cap, self._concurrency.ramp)
         paused = self._not_before > (-inf if now is None else now)
         return LimiterState(
             name=self.name,
@@ -319,25 +336,13 @@ class Limiter:
             granted=self._granted,
             rejected=self._rejected,
             expected_output=self._output_mean,
-            dimensions=tuple(
-                DimensionState(
-                    name=d.name,
-                    period_s=d.period_s,
-                    limit=d.limit,
-                    configured=d.configured,
-                    told=d.told,
-                    used_in_window=d.used,
-                    level=d.level,
-                    trim=d.trim,
-                )
-                for d in self._dimensions
-            ),
+            dimensions=tuple([dimension.state() for dimension in self._dimensions]),
         )
 
     # --- admission -----------------------------------------------------------------------------------------------
 
     def _start(self, now: float) -> None:
-        self._started = True
+        self._now = now
         limits = self._limits
         configured = {
             "requests": limits.rpm, "tokens": limits.tpm, "input_tokens": limits.itpm, "output_tokens": limits.otpm,
@@ -346,15 +351,35 @@ class Limiter:
             if limit is not None:
                 self._add(Dimension(name, now, configured=limit, burst_s=limits.burst_s))
 
+    def _see(self, now: float) -> None:
+        if now < self._now - JUMP_S:
+            self._went_back(now)
+        elif self._now == -inf:
+            self._start(now)
+        self._now = now
+
+    def _went_back(self, now: float) -> None:
+        back_s = self._now - now
+        for dimension in self._dimensions:
+            dimension.shift(back_s)
+        self._concurrency.shift(back_s)
+        self._marks.clear()
+        self._now = now
+        self._not_before -= back_s
+        self._probe_until -= back_s
+        self._last_cut -= back_s
+        self._told_at -= back_s
+        self.hears_at -= back_s
+
     def _add(self, dimension: Dimension) -> None:
         self._dimensions.append(dimension)
         self._known[dimension.name, dimension.period_s] = dimension
+        if dimension.kind in (TOKENS, INPUT):
+            self._sized.append(dimension)
 
     def _refusal(self, now: float, ticket: Ticket) -> Refuse | None:
-        for dimension in self._dimensions:
-            if dimension.kind == REQUESTS or dimension.kind == OUTPUT:
-                continue
-            least = self._least(ticket, dimension.kind)
+        for dimension in self._sized:
+            least = ticket.least if dimension.kind == TOKENS else ticket.input_tokens
             if least > dimension.limit:
                 what = f"{least:,} {dimension.name.replace('_', ' ')}"
                 per = "minute" if dimension.period_s == 60 else f"{dimension.period_s:g} s"
@@ -368,13 +393,6 @@ class Limiter:
             )
         return None
 
-    def _least(self, ticket: Ticket, kind: int) -> int:
-        """What the server counts of the ticket's tokens at the start, for certain."""
-        tokens, most = ticket.input_tokens, ticket.output_tokens
-        if kind == TOKENS and most is not None and most > tokens and self.counting == "prompt+max":
-            return most
-        return tokens
-
     def _amount(self, ticket: Ticket, dimension: Dimension) -> float:
         """What to reserve of tokens: what the server counts, and what the answer is expected to add."""
         kind = dimension.kind
@@ -384,8 +402,10 @@ class Limiter:
         if ticket.output_tokens is not None and ticket.output_tokens < expected:
             expected = float(ticket.output_tokens)
         if kind == TOKENS:
-            expected = max(expected + ticket.input_tokens, self._least(ticket, TOKENS))
-        return min(expected, float(dimension.limit))
+            expected += ticket.input_tokens
+            if expected < ticket.least:
+                expected = float(ticket.least)
+        return expected if expected < dimension.limit else float(dimension.limit)
 
     def _try(self, now: float, ticket: Ticket) -> float:
         """Grant the ticket and return `now`, or return when to try again (inf: when something is given back)."""
@@ -395,10 +415,11 @@ class Limiter:
             if now < self._probe_until:
                 return self._probe_until
             self._probing = False
-        if self._in_flight >= self._cap():
+        concurrency = self._concurrency
+        if self._in_flight >= concurrency.cap:
             return inf
-        if self._in_flight >= self._ramp:
-            at = self._ramp_up(now)
+        if self._in_flight >= concurrency.ramp:
+            at = concurrency.ramp_up(now)
             if at > now:
                 return at
         ready = now
@@ -429,6 +450,7 @@ class Limiter:
         self._queue.push(ticket)
 
     def _pump(self, now: float) -> list[Ticket]:
+        self._see(now)
         granted: list[Ticket] = []
         self.next_at = None
         while (ticket := self._queue.head()) is not None:
@@ -449,7 +471,7 @@ class Limiter:
         self._in_flight -= 1
         if not self._queue.size:
             return []
-        if not freed and self.next_at is not None and now < self.next_at and self._ramp == inf:
+        if not freed and self.next_at is not None and now < self.next_at and self._concurrency.ramp == inf:
             return []  # the head waits for time to pass, which one call less in flight does not change
         return self._pump(now)
 
@@ -467,7 +489,7 @@ class Limiter:
             if kind == TOKENS:
                 used += usage.completion
         else:
-            used = max(usage.total, self._least(ticket, TOKENS))
+            used = max(usage.total, ticket.least)
         if used != held:
             dimension.correct(slot, used - held)
         return used
@@ -487,47 +509,19 @@ class Limiter:
                 burst_s = self._limits.burst_s
                 known = Dimension(seen.dimension, now, told=seen.limit, period_s=seen.period_s, burst_s=burst_s)
                 self._add(known)
-                self._ramp = self._learned_cap = inf
+                self._concurrency.told()
             elif newest:
                 if known.guessed:
-                    self._learned_cap = inf
+                    self._concurrency.told()
                 known.tell(now, seen.limit)
         if known is not None and seen.remaining is not None:
             known.remain(now, max(0, seen.remaining), asked_at)
 
-    def _cap(self) -> float:
-        cap = self._limits.concurrency
-        return self._learned_cap if cap is None else min(self._learned_cap, cap)
-
     def _guess(self, now: float) -> None:
+        if not self._marks:
+            return
         since, granted, rejected = self._marks[0]
         let_in = (self._granted - granted) - (self._rejected - rejected)
         if let_in >= GUESS_LEAST:
             limit = max(1, int(60 * let_in / max(GUESS_MARK_S, now - since)))
             self._add(Dimension("requests", now, told=limit, guessed=True))
-
-    def _learn_cap(self) -> None:
-        others = self._in_flight - 1
-        if self._learned_cap == inf:
-            self._learned_cap = max(1, int(others * 0.95))
-        else:
-            self._learned_cap = max(1, min(self._learned_cap, others + 1) - 1)
-        self._good = 0
-
-    def _grow_caps(self) -> None:
-        if self._ramp < inf and self._in_flight * 2 > self._ramp:
-            self._ramp += 1
-        if self._learned_cap < inf:
-            self._good += 1
-            if self._good >= 1.5 * self._learned_cap and self._in_flight >= self._learned_cap - 1:
-                self._learned_cap += 1
-                self._good = 0
-
-    def _ramp_up(self, now: float) -> float:
-        if self._ramp_at is None or now > self._ramp_at + RAMP_S:
-            self._ramp_at = now + RAMP_S
-        if now < self._ramp_at:
-            return self._ramp_at
-        self._ramp *= 2
-        self._ramp_at = None
-        return now

@@ -26,17 +26,16 @@ https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching (read 202
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..errors import ConfigError
 from ..types import Usage
+from .tariff import PARENT, PLACES_MAX, Rates, Row, Tariff, dearest, dollars
 
 PRICE_IDS: Final[Mapping[str, str]] = {"xai": "x-ai"}  # where a provider's name differs from its id in the table
 
@@ -47,16 +46,10 @@ LOCAL_SERVERS: Final = frozenset({"ollama", "vllm", "lmstudio", "llamacpp"})
 # Source: OpenAI, Anthropic and Groq API references, `service_tier` (read 2026-11).
 STANDARD_TIERS: Final = frozenset({"default", "standard", "standard_only", "on_demand", "auto"})
 
-PLACES_MAX: Final = 18
-_YOCTO_PER_NANO: Final = 10**15
 _DAY_S: Final = 86_400
 _CACHED_MAX: Final = 4096  # resolved (provider, model) pairs; users write a handful, a gateway may see thousands
 
-# Each bucket, in the order of `_Rates`, and the one whose price it takes when it has none of its own.
-_PARENT: Final = {"i": "", "r": "i", "w": "i", "h": "w", "a": "i", "o": "", "t": "o", "s": "o"}
-
-_Bands = Decimal | list[Decimal] | None
-_Row = dict[str, _Bands]
+_OVERRIDES: Final = dict(zip(Rates._fields, PARENT, strict=True))  # what a user's own prices may name
 
 
 class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,68 +81,6 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     bands: tuple[PriceBand, ...]
     tiers: tuple[str, ...]
     source: str
-
-
-class _Rates(NamedTuple):
-    """Yocto-dollars per token in one band of prompt length, inheritance resolved; None is unknown."""
-
-    input: int | None
-    cache_read: int | None
-    cache_write: int | None
-    cache_write_1h: int | None
-    audio_in: int | None
-    output: int | None
-    reasoning: int | None
-    audio_out: int | None
-
-
-_OVERRIDES: Final = dict(zip(_Rates._fields, _PARENT, strict=True))  # what a user's own prices may name
-
-
-_SAME_NAME: Final = ("input", "output", "cache_read", "reasoning", "cache_write_1h", "audio_in", "audio_out")
-_BUCKETS: Final = attrgetter(*_SAME_NAME)
-"""The buckets of a usage and the rates of a tariff that go by the same names."""
-
-
-class _Tariff:
-    """One row, ready for arithmetic: `rates[k]` holds when exactly k of `above` are less than the prompt."""
-
-    __slots__ = ("above", "columns", "other_in", "other_out", "per_request", "rates")
-
-    def __init__(self, row: _Row) -> None:
-        starts = {int(start) for bands in row.values() if isinstance(bands, list) for start in bands[1::2]}
-        self.above = sorted(starts)
-        self.rates = [_rates_at(row, prompt) for prompt in (0, *(start + 1 for start in self.above))]
-        self.columns = [(*_BUCKETS(rates), rates.cache_write) for rates in self.rates]
-        self.per_request = _yocto(row.get("q"), 0, per=1_000) or 0
-        self.other_in = _yocto(row.get("x"), 0) or 0
-        self.other_out = _yocto(row.get("y"), 0) or 0
-
-    def cost(self, usage: Usage) -> int | None:
-        """Bill a usage in nano-dollars; None when it has tokens in a bucket without a price."""
-        rates = self.columns[bisect_left(self.above, usage.prompt) if self.above else 0]
-        total = self.per_request
-        writes = usage.cache_write_5m + usage.cache_write_30m + usage.cache_write_12h
-        for tokens, rate in zip((*_BUCKETS(usage), writes), rates, strict=True):
-            if tokens:
-                if rate is None:
-                    return None
-                total += tokens * rate
-        return _nano(total)
-
-    def worst(self, prompt_tokens: int, output_tokens: int, *, cache_writes: bool) -> int | None:
-        """Bill each token at the dearest price that it can get, rounding up to whole nano-dollars."""
-        highest = 0
-        for rates in self.rates[: bisect_left(self.above, prompt_tokens) + 1]:
-            into = [rates.input, rates.cache_read, rates.audio_in, self.other_in]
-            if cache_writes:
-                into += [rates.cache_write, rates.cache_write_1h]
-            in_rate = _dearest(into)
-            out_rate = _dearest([rates.output, rates.reasoning, rates.audio_out, self.other_out])
-            if (in_rate is None and prompt_tokens) or (out_rate is None and output_tokens):
-                return None
-            highest = max(highest, prompt_tokens * (in_rate or 0) + output_tokens * (out_rate or 0))
-        return -(-(highest + self.per_request) // _YOCTO_PER_NANO)
 
 
 class _When(NamedTuple):
@@ -187,8 +118,8 @@ class _Model:
         self,
         provider: str,
         model: str,
-        prices: list[tuple[_When, _Row]],
-        variants: list[tuple[str, _When, _Row]],
+        prices: list[tuple[_When, Row]],
+        variants: list[tuple[str, _When, Row]],
         source: str,
     ) -> None:
         self.provider = provider
@@ -197,17 +128,17 @@ class _Model:
         self.prices = prices
         self.variants = variants
         self.source = source
-        self.plain = _Tariff(prices[0][1]) if len(prices) == 1 else None
-        self._tariffs: dict[tuple[int, ...], _Tariff] = {}
+        self.plain = Tariff(prices[0][1]) if len(prices) == 1 else None
+        self._tariffs: dict[tuple[int, ...], Tariff] = {}
 
-    def tariff(self, tier: str | None, wall_s: float) -> _Tariff | None:
+    def tariff(self, tier: str | None, wall_s: float) -> Tariff | None:
         """Find the prices at a time in a tier (None: the ordinary one); None when the tier's are unknown."""
         if tier is None and self.plain is not None:
             return self.plain
         last = next(i for i in reversed(range(len(self.prices))) if self.prices[i][0].holds(wall_s))
         return self._with_tier(last, tier, lambda when: when.holds(wall_s))
 
-    def tariffs(self, tier: str | None, wall_s: float) -> list[_Tariff]:
+    def tariffs(self, tier: str | None, wall_s: float) -> list[Tariff]:
         """Find all prices that may hold in the day after `wall_s`, in a tier; empty when they are unknown."""
         whens = [when for when, _ in self.prices]
         first = next(i for i in reversed(range(len(whens))) if whens[i].daily is None and whens[i].holds(wall_s))
@@ -215,16 +146,16 @@ class _Model:
         found = (self._with_tier(i, tier, lambda when: when.may_hold(wall_s)) for i in reachable)
         return [tariff for tariff in found if tariff is not None]
 
-    def _with_tier(self, index: int, tier: str | None, holds: Callable[[_When], bool]) -> _Tariff | None:
+    def _with_tier(self, index: int, tier: str | None, holds: Callable[[_When], bool]) -> Tariff | None:
         chosen = [number for number, (name, when, _) in enumerate(self.variants) if name == tier and holds(when)]
         if tier is not None and not chosen:
             return None
         key = (index, *chosen)
         if key not in self._tariffs:
-            row: _Row = {}
+            row: Row = {}
             for number in chosen:
                 row = self.variants[number][2] | row
-            self._tariffs[key] = _Tariff(self.prices[index][1] | row)
+            self._tariffs[key] = Tariff(self.prices[index][1] | row)
         return self._tariffs[key]
 
 
@@ -238,9 +169,9 @@ class _Entry(msgspec.Struct, array_like=True):
 
     def model(self, provider: str, *, own: bool, source: str) -> _Model:
         """Decode the prices; tiers count only at the provider itself, not at one that resells the model."""
-        decoded = msgspec.json.decode(self.prices, type=_Row | list[tuple[str | None, _Row]])
+        decoded = msgspec.json.decode(self.prices, type=Row | list[tuple[str | None, Row]])
         prices = decoded if isinstance(decoded, list) else [(None, decoded)]
-        variants = msgspec.json.decode(self.variants, type=list[tuple[str, str | None, _Row]]) if own else []
+        variants = msgspec.json.decode(self.variants, type=list[tuple[str, str | None, Row]]) if own else []
         return _Model(
             provider,
             self.id,
@@ -407,7 +338,7 @@ class Prices:
         if batch:
             tariffs = [*tariffs, *found.tariffs("batch", at_s)]
         writes = cache_writes or not found.writes_on_request
-        return _dearest(one.worst(prompt_tokens, n * output_tokens, cache_writes=writes) for one in tariffs)
+        return dearest(one.worst(prompt_tokens, n * output_tokens, cache_writes=writes) for one in tariffs)
 
     def find(self, provider: str, model: str, *, wall_s: float | None = None) -> PriceRow | None:
         """Show the ordinary prices of a model at a time (epoch seconds; None: the table's date); None when unknown."""
@@ -415,14 +346,14 @@ class Prices:
         tariff = found and found.tariff(None, self._table_s if wall_s is None else wall_s)
         if not found or not tariff or tariff.rates[0].input is None:
             return None
-        shown = {name: _dollars(rate) for name, rate in tariff.rates[0]._asdict().items()}
+        shown = {name: dollars(rate) for name, rate in tariff.rates[0]._asdict().items()}
         bands = zip(tariff.above, tariff.rates[1:], strict=True)
         return PriceRow(
             provider=found.provider,
             model=found.id,
             per_request=Decimal(tariff.per_request) / 10**24,
             bands=tuple(
-                PriceBand(above_tokens=above, input=_dollars(rates.input), output=_dollars(rates.output))
+                PriceBand(above_tokens=above, input=dollars(rates.input), output=dollars(rates.output))
                 for above, rates in bands
             ),
             tiers=tuple(dict.fromkeys(name for name, _, _ in found.variants)),
@@ -447,7 +378,7 @@ class Prices:
 
     def _look_up(self, provider: str, model: str) -> _Model | None:
         if provider in self._free:
-            row: _Row = {"i": Decimal(0), "o": Decimal(0)}
+            row: Row = {"i": Decimal(0), "o": Decimal(0)}
             return _Model(provider, model, [(_ALWAYS, row)], [], "free: a server of your own bills no tokens")
         price_id = self._ids.get(provider, provider)
         if price_id == "huggingface":
@@ -467,46 +398,6 @@ class Prices:
         if price_id not in self._shelves:
             self._shelves[price_id] = _Shelf(self._table.providers[price_id])
         return self._shelves[price_id]
-
-
-def _rates_at(row: _Row, prompt: int) -> _Rates:
-    rates: dict[str, int | None] = {"": None}
-    for bucket, parent in _PARENT.items():
-        rates[bucket] = _yocto(row[bucket], prompt) if bucket in row else rates[parent]
-    return _Rates(*(rates[bucket] for bucket in _PARENT))
-
-
-def _yocto(bands: _Bands, prompt: int, *, per: int = 1_000_000) -> int | None:
-    """Take the price of the last band below the prompt, in yocto-dollars per token (or per request)."""
-    if bands is None:
-        return None
-    price = bands if isinstance(bands, Decimal) else bands[0]
-    if isinstance(bands, list):
-        for start, dearer in zip(bands[1::2], bands[2::2], strict=True):
-            if prompt > start:
-                price = dearer
-    numerator, denominator = price.as_integer_ratio()  # exact whatever the decimal context of the caller is
-    return numerator * 10**24 // (denominator * per)
-
-
-def _nano(yocto: int) -> int:
-    """Round yocto-dollars to nano-dollars, half to even."""
-    nano, rest = divmod(yocto, _YOCTO_PER_NANO)
-    return nano + (2 * rest > _YOCTO_PER_NANO or (2 * rest == _YOCTO_PER_NANO and nano % 2 == 1))
-
-
-def _dearest(rates: Iterable[int | None]) -> int | None:
-    """Take the highest of some amounts, None when there is none or one of them is unknown."""
-    highest: int | None = None
-    for rate in rates:
-        if rate is None:
-            return None
-        highest = rate if highest is None else max(highest, rate)
-    return highest
-
-
-def _dollars(rate: int | None) -> Decimal | None:
-    return None if rate is None else Decimal(rate) / 10**PLACES_MAX
 
 
 def _tier(service_tier: str | None, *, batch: bool) -> str | None:
@@ -566,7 +457,7 @@ def _dash(found: re.Match[str]) -> str:
         return found[0]
 
 
-def _override(key: str, model: str, prices: object) -> _Row:
+def _override(key: str, model: str, prices: object) -> Row:
     """Check the user's prices of one model.
 
     A Claude model's cache writes cost 1.25 times (5 minutes) and twice (1 hour) the input where they are not given.
@@ -576,7 +467,7 @@ def _override(key: str, model: str, prices: object) -> _Row:
         raise ConfigError(
             f"prices: {key!r} needs at least input, in dollars per million tokens, like {{input = '0.15'}}"
         )
-    row: _Row = {}
+    row: Row = {}
     for name, value in prices.items():
         if name not in _OVERRIDES:
             raise ConfigError(f"prices: {key!r} has {name!r}, which is no price; known are {', '.join(_OVERRIDES)}")

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..errors import BreakerOpen, BudgetExceeded, ConfigError, PenstockError
+from ..errors import BreakerOpen, BudgetExceeded, BudgetUnavailable, ConfigError, PenstockError
 
 Verdict = Literal["record", "again", "leave"]
 StopReason = Literal["interrupted", "budget", "refused", "outage", "output", "failed"]
@@ -32,7 +32,10 @@ SAME_MAX: Final = 20
 model that they name themselves; then the run stops instead of burning all rows."""
 
 OUTAGE_S: Final = 300.0
-"""How long all lanes may be shut by their breakers before the run gives up; it can be resumed later."""
+"""How long all lanes may be shut by their breakers, or others may hold the rest of a budget, before the run gives up.
+
+It can be resumed later.
+"""
 
 NEVER_UP_S: Final = 60.0
 """The same before the first answer, when the address may simply be wrong."""
@@ -72,10 +75,10 @@ class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
 class _Lane:
     __slots__ = (
         "answered",
+        "cause",
         "closed",
         "failed",
         "fatal",
-        "fatal_code",
         "in_flight",
         "model",
         "paused_until",
@@ -88,7 +91,7 @@ class _Lane:
         self.answered = 0
         self.failed = 0
         self.fatal = 0
-        self.fatal_code = ""
+        self.cause: PenstockError | None = None
         self.closed = False
         self.paused_until = 0.0
         self.shut_since: float | None = None
@@ -114,6 +117,7 @@ class Planner:
         self._same: tuple[str, int] = ("", 0)
         self._starved = False
         self._credit = 0
+        self._held_since: float | None = None
 
     @property
     def lanes(self) -> tuple[LaneCount, ...]:
@@ -164,6 +168,7 @@ class Planner:
         lane.answered += 1
         lane.fatal = 0
         lane.shut_since = None
+        self._held_since = None
         self._answered += 1
         self._credit += 2 if self._starved else 0
 
@@ -189,9 +194,16 @@ class Planner:
                 lane.failed += 1
                 return "record"
             case BudgetExceeded():
-                return self._over_budget(error)
-            case BreakerOpen():
+                return self._over_budget(now, lane, error)
+            case BudgetUnavailable():
+                self.stop("budget", error)
+                return "leave"
+            case BreakerOpen() if error.retriable:
                 return self._shut(now, lane, error)
+            case BreakerOpen() if not own:  # its key or its account was refused, as the next row's would be
+                if now >= lane.paused_until:  # of many rows that meet the shut gate together the first one tells
+                    self._count_fatal(lane, error)
+                return "leave" if self.reason is not None else self._shut(now, lane, error)
             case ConfigError() if own or special:
                 # Nothing was sent, and the other rows may be well: it is this row's result and counts against nobody.
                 lane.failed += 1
@@ -200,7 +212,7 @@ class Planner:
                 self.stop("refused", error)
                 return "leave"
         lane.failed += 1
-        if error.code in FATAL:
+        if error.code in FATAL or isinstance(error, BreakerOpen):
             return self._fatal_own(lane, error) if own else self._fatal(lane, error, tried)
         if error.retriable:
             self._same = ("", 0)
@@ -213,13 +225,19 @@ class Planner:
         self.in_flight -= 1
         return lane
 
-    def _over_budget(self, error: BudgetExceeded) -> Verdict:
+    def _over_budget(self, now: float, lane: _Lane, error: BudgetExceeded) -> Verdict:
         fits = error.needed_nano is not None and error.spent_nano + error.needed_nano <= error.cap_nano
         if fits and self.in_flight:
             # The rest is only held: what flies settles for less than its worst case, and that makes room again.
             self._starved = True
             self._credit = 0
             return "again"
+        if fits and error.held_nano:
+            # Others who share the budget hold it, and nothing here tells when they settle.
+            self._held_since = now if self._held_since is None else self._held_since
+            lane.paused_until = now + AGAIN_S
+            if now - self._held_since <= OUTAGE_S:
+                return "again"
         self.stop("budget", error)
         return "leave"
 
@@ -234,19 +252,24 @@ class Planner:
         return "again"
 
     def _fatal(self, lane: _Lane, error: PenstockError, tried: Collection[str]) -> Verdict:
+        self._count_fatal(lane, error)
+        others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
+        return "again" if others and self.reason is None else "record"
+
+    def _count_fatal(self, lane: _Lane, error: PenstockError) -> None:
         lane.fatal += 1
         if lane.fatal >= FATAL_MAX:
             lane.closed = True
             if all(other.closed for other in self._pool):
                 self.stop("failed", error)
-        others = [other for other in self._pool if not other.closed and other.model not in tried and other is not lane]
-        return "again" if others and self.reason is None else "record"
 
     def _fatal_own(self, lane: _Lane, error: PenstockError) -> Verdict:
-        lane.fatal = lane.fatal + 1 if error.code == lane.fatal_code else 1
-        lane.fatal_code = error.code
+        shut = isinstance(error, BreakerOpen) and lane.cause is not None  # by the refusals counted so far
+        if lane.cause is None or not (shut or error.code == lane.cause.code):
+            lane.fatal, lane.cause = 0, error
+        lane.fatal += 1
         if lane.fatal >= SAME_MAX:
-            self.stop("failed", error)
+            self.stop("failed", lane.cause)
         return "record"
 
     def _same_again(self, error: PenstockError) -> Verdict:

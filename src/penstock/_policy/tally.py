@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from operator import add
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
@@ -22,6 +22,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What was used. `cost_nano` sums the attempts whose price is known; `unpriced` counts those whose price is not.
 
     `attempts` counts HTTP exchanges, `retries` those beyond the first of a call, `rate_limited` answers of 429.
+    `cached` counts calls answered by the cache, which cost nothing, and `saved_nano` sums what those answers had cost.
     """
 
     calls: int = 0
@@ -32,6 +33,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost_nano: int = 0
     unpriced: int = 0
+    cached: int = 0
+    saved_nano: int = 0
     by_model: dict[str, Totals] = {}
     by_tag: dict[str, Totals] = {}
 
@@ -45,6 +48,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
             usage=self.usage + other.usage,
             cost_nano=self.cost_nano + other.cost_nano,
             unpriced=self.unpriced + other.unpriced,
+            cached=self.cached + other.cached,
+            saved_nano=self.saved_nano + other.saved_nano,
         )
 
     @property
@@ -59,11 +64,13 @@ class _Tally:
     __slots__ = (
         "_used",
         "attempts",
+        "cached",
         "calls",
         "cost_nano",
         "failed",
         "rate_limited",
         "retries",
+        "saved_nano",
         "unpriced",
     )
 
@@ -76,6 +83,8 @@ class _Tally:
         self._used: list[int] = [0] * len(_BUCKETS)
         self.cost_nano = 0
         self.unpriced = 0
+        self.cached = 0
+        self.saved_nano = 0
 
     def attempt(self, attempt: Attempt) -> None:
         """Count one HTTP exchange."""
@@ -95,17 +104,26 @@ class _Tally:
         self.calls += 1
         self.failed += not ok
 
+    def hit(self, saved_nano: int | None) -> None:
+        """Count a call that the cache answered."""
+        self.cached += 1
+        self.saved_nano += saved_nano or 0
+
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
+        used: dict[str, Any] = dict(zip(_BUCKETS, self._used, strict=True))
+        used["estimated"] = used["estimated"] > 0
         return Totals(
             calls=self.calls,
             failed=self.failed,
             attempts=self.attempts,
             retries=self.retries,
             rate_limited=self.rate_limited,
-            usage=msgspec.convert(dict(zip(_BUCKETS, self._used, strict=True)), Usage, strict=False),
+            usage=Usage(**used),
             cost_nano=self.cost_nano,
             unpriced=self.unpriced,
+            cached=self.cached,
+            saved_nano=self.saved_nano,
         )
 
 
@@ -125,6 +143,12 @@ class Tallies:
         if len(self._ended) >= FOLD_AT:
             self._fold()
 
+    def hit(self, tags: dict[str, str], model: str, saved_nano: int | None) -> None:
+        """Count a call that the cache answered."""
+        _of(model, self._by_model).hit(saved_nano)
+        for tag, value in tags.items():
+            _of(f"{tag}={value}", self._by_tag).hit(saved_nano)
+
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
         self._fold()
@@ -133,15 +157,20 @@ class Tallies:
         return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
 
     def _fold(self) -> None:
+        by_model = self._by_model
         for tags, model, attempts, ok in self._ended:
-            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else []
+            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else ()
+            tally = None
             for attempt in attempts:
                 model = f"{attempt.provider}:{attempt.model}"
+                tally = by_model.get(model) or _of(model, by_model)
                 if attempt.sent:
-                    for tally in (_of(model, self._by_model), *of_tags):
-                        tally.attempt(attempt)
-            for tally in (_of(model, self._by_model), *of_tags):
-                tally.call(ok)
+                    tally.attempt(attempt)
+                    for each in of_tags:
+                        each.attempt(attempt)
+            (tally or _of(model, by_model)).call(ok)
+            for each in of_tags:
+                each.call(ok)
         self._ended.clear()
 
 

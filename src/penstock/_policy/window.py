@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
+import msgspec
+
 Name = str
 REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
 KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
@@ -27,6 +29,24 @@ TRIM_CUT = 0.93
 TRIM_FLOOR = 0.3
 TRIM_GROWTH_PER_S = 0.01
 TRIM_CLEAN_S = 3.0
+
+
+class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
+    """One dimension as it stands: `limit` counts, `used_in_window` of it are used; `level` is left in the bucket."""
+
+    name: str
+    period_s: float
+    limit: int
+    configured: int | None
+    told: int | None
+    used_in_window: float
+    level: float
+    trim: float
+
+    @property
+    def utilisation(self) -> float:
+        """The used share of the limit, 0 to 1 (above 1: usage that nobody could know before)."""
+        return self.used_in_window / self.limit
 
 
 class Slot:
@@ -55,6 +75,7 @@ class Dimension:
         "_blocked_until",
         "_burst_s",
         "_keep_s",
+        "_oldest",
         "_slots",
         "_trimmed_at",
         "_width_s",
@@ -99,6 +120,7 @@ class Dimension:
         self._keep_s = period_s * (1 + GUARD)
         self._width_s = self._keep_s / SLOTS
         self._slots: deque[Slot] = deque()
+        self._oldest = inf  # when the first of them leaves the window
         self._trimmed_at = -inf
         self._blocked_need = inf
         self._blocked_until = -inf
@@ -120,7 +142,7 @@ class Dimension:
         self._blocked_need = inf
 
     def roll(self, now: float) -> None:
-        """Bring level and window to `now`; a clock that went back changes nothing."""
+        """Bring level and window to `now`; time that runs backwards counts as time that stands."""
         elapsed_s = now - self.at
         if elapsed_s > 0:
             self.level += elapsed_s * self.rate
@@ -129,13 +151,20 @@ class Dimension:
             if self.trim < 1.0 or self.guessed:
                 self._grow(now)
             self.at = now
+        if now >= self._oldest:
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
         slots = self._slots
         while slots and slots[0].expires <= now:
             gone = slots.popleft()
             self.used -= gone.amount
             gone.expires = -inf
-        if not slots:
+        if slots:
+            self._oldest = slots[0].expires
+        else:
             self.used = 0.0
+            self._oldest = inf
 
     def ready_at(self, now: float, amount: float) -> float:
         """The earliest time at which `amount` may go if nothing else happens; `now` when it may go at once.
@@ -148,7 +177,7 @@ class Dimension:
         need = amount if amount < self.cap else self.cap
         missing = need - self.level
         if missing > self.rate * 1e-6:
-            ready = now + missing / self.rate
+            ready = self.at + missing / self.rate
         if self.used + amount > self.allowed + 1e-6 and self._slots:
             ready = max(ready, self._window_at(amount))
         if ready > now and self.trim < 1.0:
@@ -179,6 +208,8 @@ class Dimension:
                 last.amount += amount
                 return last
         slot = Slot(now, now + self._width_s, now + self._keep_s, amount)
+        if not self._slots:
+            self._oldest = slot.expires
         self._slots.append(slot)
         return slot
 
@@ -186,7 +217,7 @@ class Dimension:
         """Add `change` to what a slot holds; negative is a refund, which may be used at once."""
         level = self.level - change
         self.level = level if level < self.cap else self.cap
-        if slot.expires > 0:
+        if slot.expires > -inf:
             slot.amount += change
             self.used += change
             self._blocked_need = inf
@@ -251,6 +282,30 @@ class Dimension:
         self.roll(now)
         refilled = max(0.0, now - asked_at) * self.rate
         self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
+
+    def shift(self, back_s: float) -> None:
+        """Follow a clock that was put back."""
+        self.at -= back_s
+        self._trimmed_at -= back_s
+        self._oldest -= back_s
+        self._blocked_need = inf
+        for slot in self._slots:
+            slot.opens -= back_s
+            slot.closes -= back_s
+            slot.expires -= back_s
+
+    def state(self) -> DimensionState:
+        """The dimension as it stands."""
+        return DimensionState(
+            name=self.name,
+            period_s=self.period_s,
+            limit=self.limit,
+            configured=self.configured,
+            told=self.told,
+            used_in_window=self.used,
+            level=self.level,
+            trim=self.trim,
+        )
 
     def __len__(self) -> int:
         return len(self._slots)

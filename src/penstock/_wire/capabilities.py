@@ -29,7 +29,11 @@ _NEUTRAL: Final = {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0, "
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """Models that share their limits; `effort_none` says that sampling is taken again when reasoning_effort is none."""
+    """Models that share their limits.
+
+    `effort_none`: sampling is taken again when reasoning_effort is none. `prefill`: a last turn of the assistant is the
+    beginning of the answer.
+    """
 
     pattern: str
     max_output: int | None = None
@@ -37,6 +41,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool = False
     rejects: tuple[str, ...] = ()
     effort_none: bool = False
+    prefill: bool = False
 
 
 def _reasoner(pattern: str, max_output: int, context: int, *more: str, effort_none: bool = False) -> Family:
@@ -65,17 +70,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(pattern="gpt-4-turbo*", max_output=4_096, context=128_000),
     Family(pattern="gpt-4*", max_output=8_192, context=8_192),
     Family(pattern="gpt-3.5*", max_output=4_096, context=16_385),
-    Family(pattern="claude-3-haiku*", max_output=4_096, context=200_000),
-    Family(pattern="claude-3-opus*", max_output=4_096, context=200_000),
-    Family(pattern="claude-3-5*", max_output=8_192, context=200_000),
-    Family(pattern="claude-3-7*", max_output=64_000, context=200_000),
-    Family(pattern="claude-opus-4-[01]*", max_output=32_000, context=200_000),
-    Family(pattern="claude-opus-4-20*", max_output=32_000, context=200_000),
-    Family(pattern="claude-opus-4-5*", max_output=64_000, context=200_000),
+    Family(pattern="claude-3-haiku*", max_output=4_096, context=200_000, prefill=True),
+    Family(pattern="claude-3-opus*", max_output=4_096, context=200_000, prefill=True),
+    Family(pattern="claude-3-5*", max_output=8_192, context=200_000, prefill=True),
+    Family(pattern="claude-3-7*", max_output=64_000, context=200_000, prefill=True),
+    Family(pattern="claude-opus-4-[01]*", max_output=32_000, context=200_000, prefill=True),
+    Family(pattern="claude-opus-4-20*", max_output=32_000, context=200_000, prefill=True),
+    Family(pattern="claude-opus-4-5*", max_output=64_000, context=200_000, prefill=True),
     Family(pattern="claude-opus-4-6*", max_output=128_000, context=1_000_000),
     Family(pattern="claude-opus-4-*", max_output=128_000, context=1_000_000, rejects=("temperature", "top_p", "top_k")),
-    Family(pattern="claude-sonnet-4*", max_output=64_000, context=200_000),
-    Family(pattern="claude-haiku-4*", max_output=64_000, context=200_000),
+    Family(pattern="claude-sonnet-4-[6-9]*", max_output=64_000, context=200_000),
+    Family(pattern="claude-sonnet-4*", max_output=64_000, context=200_000, prefill=True),
+    Family(pattern="claude-haiku-4*", max_output=64_000, context=200_000, prefill=True),
     Family(pattern="claude-*-[5-9]*", max_output=64_000, rejects=("temperature", "top_p", "top_k")),
     Family(pattern="deepseek-chat", max_output=8_192, context=131_072),
     Family(pattern="deepseek-reasoner", max_output=65_536, context=131_072, reasoning=True),
@@ -98,6 +104,13 @@ def context_window(model: str) -> int | None:
     """Return how many tokens prompt and answer may have together, None when unknown; a vendor prefix is ignored."""
     known = family(model.rpartition("/")[2])
     return known.context if known else None
+
+
+def prefills(request: Request, provider: Provider) -> bool:
+    """Say whether the model goes on where a last turn of the assistant stops; it does not while it thinks."""
+    known = family(request.model)
+    thinks = request.thinking is not None and request.thinking.mode != "disabled"
+    return provider.wire == "anthropic" and known is not None and known.prefill and not thinks
 
 
 def check(request: Request, provider: Provider) -> tuple[str, ...]:

@@ -51,6 +51,11 @@ class StreamDecoder:
     def _end(self, chunks: list[Chunk]) -> None:
         """Add what is said at the end of an answer."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether the whole answer is there, so that a connection which breaks now does no harm."""
+        return self.done or self._complete()
+
     def feed(self, data: bytes) -> list[Chunk]:
         """Take the next bytes and return the chunks that they complete.
 

@@ -120,10 +120,14 @@ def retry_after_s(
     """Return how long a failed answer asks to wait, None when it does not say.
 
     Where retry-after and retry-after-ms disagree the longer one holds: Azure sends 1 beside 0. On a success the
-    headers mean nothing: Anthropic sends retry-after on 200.
+    headers mean nothing: Anthropic sends retry-after on 200. A date is read by the server's own clock where it tells
+    it, since the clock of this machine (`wall_s`) may be wrong by hours.
     """
     if 200 <= status < 400:
         return None
+    told_s = _http_date(headers.get("date", ""))
+    if told_s is not None:
+        wall_s = told_s
     told = [wait_s(headers.get("retry-after", ""), wall_s)]
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         millis = headers.get(name, "").strip()

@@ -330,9 +330,13 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
         completion = max(total - prompt, 0)
     into, out = wire.prompt_tokens_details or _NO_PROMPT_DETAILS, wire.completion_tokens_details or _NO_DETAILS
     cached = into.cached_tokens or wire.prompt_cache_hit_tokens or wire.num_cached_tokens
+    thought = out.reasoning_tokens or wire.reasoning_tokens
+    if prompt + completion == total and not (
+        cached or thought or into.cache_write_tokens or into.audio_tokens or out.audio_tokens
+    ):
+        return Usage(input=prompt, output=completion)
     read_ = count(cached) if cached else 0
     written = count(into.cache_write_tokens) if into.cache_write_tokens else 0
-    thought = out.reasoning_tokens or wire.reasoning_tokens
     reasoning = count(thought) if thought else 0
     audio_in = count(into.audio_tokens) if into.audio_tokens else 0
     inside = _inside_prompt(prompt, read_, written, provider)

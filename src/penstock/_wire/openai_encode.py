@@ -33,7 +33,21 @@ _SAME_NAME: Final = (
     "store",
 )
 _VALUES: Final = attrgetter(*_SAME_NAME)
-_UNSET: Final = (None,) * len(_SAME_NAME)
+_OPTIONS: Final = attrgetter(
+    *_SAME_NAME,
+    "tool_choice",
+    "response_format",
+    "reasoning_effort",
+    "thinking",
+    "top_k",
+    "prompt_cache",
+    "tools",
+    "stop",
+    "modalities",
+    "extra",
+)
+_NO_OPTIONS: Final = _OPTIONS(Request(model="", messages=()))
+"""What most requests have of these; one look at all of them is cheaper than one at each."""
 _CHOICES: Final = frozenset({"auto", "none", "required"})
 
 
@@ -45,15 +59,27 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
     neutral = capabilities.check(request, provider)
     writer = Writer(request, provider)
     body: JSON = {"model": request.model, "messages": writer.messages()}
-    values = _VALUES(request)
-    if values != _UNSET:
-        for name, value in zip(_SAME_NAME, values, strict=True):
-            if value is not None and name not in neutral:
-                body[name] = value
     if request.max_tokens is not None:
         known = capabilities.family(request.model)
         field = "max_completion_tokens" if known and known.reasoning and _openai(provider) else None
         body[field or provider.max_tokens_field] = request.max_tokens
+    optional = _OPTIONS(request) != _NO_OPTIONS
+    if optional:
+        _options(body, request, writer, neutral)
+    if stream:
+        body["stream"] = True
+        if provider.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    if optional:
+        body.update(request.extra)
+    path = path_of(provider, "/chat/completions", request.model)
+    return Outbound(path=path, body=write(body, request, provider))
+
+
+def _options(body: JSON, request: Request, writer: Writer, neutral: tuple[str, ...]) -> None:
+    for name, value in zip(_SAME_NAME, _VALUES(request), strict=True):
+        if value is not None and name not in neutral:
+            body[name] = value
     if request.stop:
         body["stop"] = list(request.stop)
     if request.modalities:
@@ -61,18 +87,11 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
     if request.tools or request.tool_choice is not None:
         _tools(body, request, writer)
     if request.response_format is not None:
-        _format(body, request, provider, writer)
+        _format(body, request, writer.provider, writer)
     if request.reasoning_effort is not None or request.thinking is not None:
         _thinking(body, request, writer)
     if request.top_k is not None or request.prompt_cache is not None:
         _beyond(body, request, writer)
-    if stream:
-        body["stream"] = True
-        if provider.stream_usage:
-            body["stream_options"] = {"include_usage": True}
-    body.update(request.extra)
-    path = path_of(provider, "/chat/completions", request.model)
-    return Outbound(path=path, body=write(body, request, provider))
 
 
 def _openai(provider: Provider) -> bool:

@@ -39,7 +39,7 @@ class Decoder(StreamDecoder):
         return bool(self._choices)
 
     def _complete(self) -> bool:
-        return any(choice.finished for choice in self._choices.values())
+        return bool(self._choices) and all(choice.finished for choice in self._choices.values())
 
     def _document(self, body: bytes) -> Reply:
         return decode_json(body, self.provider)

@@ -19,12 +19,14 @@ from ..types import Choice, Chunk, LimitSeen, Request, Secret, Usage
 class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One row of the provider table: everything that differs between servers of one protocol.
 
-    `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key.
+    `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key, and how
+    many calls it takes is found by trying.
     `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by
     which rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission
     (OpenAI: the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
-    `takes` names what this server takes beyond its protocol ('top_k', 'cache_control', 'reasoning_content' …),
-    `unsupported` the parameters of the protocol that it refuses.
+    `idempotency` names the header in which the server takes a key that is the same over all attempts of a call; what it
+    does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
+    'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     json_schema: bool = True
     unsupported: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    idempotency: str = ""
     prices: str = ""
     docs: str = ""
 
@@ -86,7 +89,8 @@ class Decoder(Protocol):
 
     Chunks that came before an error are given out first: `feed` then returns them and keeps the error in `failure`,
     which the next call raises; a caller that looks at it need not wait for more bytes. `done` says that the end was
-    announced ([DONE], message_stop), so nothing more is to be expected.
+    announced ([DONE], message_stop), so nothing more is to be expected; `complete` that all of the answer is there, of
+    which at most usage and the end are missing.
     """
 
     id: str | None
@@ -95,6 +99,9 @@ class Decoder(Protocol):
     cost_nano: int | None
     failure: CallError | None
     done: bool
+
+    @property
+    def complete(self) -> bool: ...
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take the next bytes and return the chunks that they complete.

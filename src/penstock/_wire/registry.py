@@ -18,6 +18,7 @@ from .capabilities import FAMILIES
 from .protocol import Provider, Wire
 
 WIRES: Final = ("openai_chat", "anthropic")
+_HEADER_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Provider) if field.name != "name"}
 
 
@@ -111,6 +112,10 @@ def _row(name: str, row: object, source: str, old: Provider | None) -> Provider:
     url = fields.get("base_url")
     if url and not url.startswith(("http://", "https://")):
         raise ConfigError(f"{where}.base_url: expected a URL that begins with http:// or https://, got {url!r}")
+    if not set(fields.get("idempotency", "").lower()) <= _HEADER_LETTERS:
+        raise ConfigError(
+            f"{where}.idempotency: expected the name of a header like 'Idempotency-Key', got {fields['idempotency']!r}"
+        )
     if old is not None:
         return msgspec.structs.replace(old, **fields)
     if "wire" not in fields:

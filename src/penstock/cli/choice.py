@@ -111,7 +111,10 @@ class Number(click.ParamType[float]):
 
 
 def budget_of(dollars: Decimal | None) -> Budget | None:
-    """Turn the option --budget into a cap on the whole command; all other caps of the settings hold beside it."""
+    """Turn the option --budget into a cap on the whole command; all other caps of the settings hold beside it.
+
+    Where a file keeps the total of many commands, that one holds as well.
+    """
     if dollars is None:
         return None
     import msgspec
@@ -119,7 +122,8 @@ def budget_of(dollars: Decimal | None) -> Budget | None:
     from .._io.settings import load
     from .._policy.budget import Budget
 
-    return msgspec.structs.replace(load().budget or Budget(), total=dollars)
+    budget = load().budget or Budget()
+    return msgspec.structs.replace(budget, **{"per_client" if budget.file else "total": dollars})
 
 
 def meant(settings: Settings, model: str) -> str:

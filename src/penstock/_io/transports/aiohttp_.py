@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,8 +10,8 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
+from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
 from ..watchdog import Watchdog
 
@@ -34,21 +32,23 @@ class AiohttpTransport:
 
     def __init__(self, *, connect_s: float) -> None:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_s, sock_read=None)
-        self._watchdog = Watchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: aiohttp.ClientSession | None = None
-        self._pid = 0
+        self._closed = False
+        self.streams: set[AiohttpExchange] = set()
         self._urls: dict[tuple[str, str], URL] = {}
         self._proxied = not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies())
 
     def _session(self) -> aiohttp.ClientSession:
-        if self._open is None or self._loop is None or self._loop.is_closed() or self._pid != os.getpid():
-            # A session belongs to its loop and process: the next asyncio.run() and a forked child get their own.
+        loop = asyncio.get_running_loop()
+        if self._open is None or self._loop is not loop:
+            if self._closed:
+                raise ConnectionFailed("the transport is closed; nothing was sent")
+            # A session belongs to its loop: the next asyncio.run(), also that of a forked child, gets its own.
             if self._open is not None:
                 self._open.detach()
-            self._pid = os.getpid()
-            self._loop = asyncio.get_running_loop()
-            self._watchdog = Watchdog()
+            self._loop = loop
+            self.watchdog = Watchdog(loop)
             self._open = aiohttp.ClientSession(
                 connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -72,44 +72,49 @@ class AiohttpTransport:
             # A compressing proxy holds small chunks back; an uncompressed stream arrives as it is produced.
             headers = {**headers, "Accept-Encoding": "identity"}
         session = self._session()
+        seconds, _ = window(until)
         try:
-            response = await self._watchdog.wait(_ask(session, outbound, url, headers, stream), until)
+            with self.watchdog.watch(seconds):
+                response = await session.request(
+                    outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
+                )
+                body = None if stream else await response.read()
         except aiohttp.ConnectionTimeoutError as error:
             raise not_sent(target, error) from error
         except aiohttp.ClientConnectorError as error:
             raise not_sent(target, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(target, error) from error
-        return AiohttpExchange(target, response, self._watchdog)
+        exchange = AiohttpExchange(target, response, self, body)
+        if stream:
+            self.streams.add(exchange)
+        return exchange
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also those in use."""
+        self._closed = True
+        for exchange in tuple(self.streams):
+            exchange.close()  # aiohttp would leave its reader waiting
         session, self._open = self._open, None
         if session is None:
             return
-        if self._loop is asyncio.get_running_loop() and self._pid == os.getpid():
+        if self._loop is asyncio.get_running_loop():
             await session.close()
         else:
             session.detach()
 
 
-async def _ask(
-    session: aiohttp.ClientSession, outbound: Outbound, url: URL, headers: Mapping[str, str], stream: bool
-) -> aiohttp.ClientResponse:
-    response = await session.request(outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False)
-    if not stream:
-        await response.read()  # aiohttp keeps it, and closes the connection when it fails
-    return response
-
-
 class AiohttpExchange:
-    """The answer to one request."""
+    """The answer to one request; `body` is all of it where it came whole."""
 
-    __slots__ = ("_response", "_target", "_watchdog", "headers", "status")
+    __slots__ = ("_body", "_response", "_target", "_transport", "headers", "status")
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, watchdog: Watchdog) -> None:
+    def __init__(
+        self, target: Target, response: aiohttp.ClientResponse, transport: AiohttpTransport, body: bytes | None
+    ) -> None:
+        self._body = body
         self._target = target
-        self._watchdog = watchdog
+        self._transport = transport
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers  # finds names in any case
@@ -125,11 +130,9 @@ class AiohttpExchange:
             if ready or content.at_eof():
                 return ready
             seconds, idle = window(until, idle_s)
-            async with asyncio.timeout(seconds):
+            with self._transport.watchdog.watch(seconds, idle=idle):
                 data: bytes = await content.readany()
                 return data
-        except TimeoutError:
-            raise Expired(time.monotonic(), idle=idle) from None
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
@@ -138,15 +141,18 @@ class AiohttpExchange:
 
         Raises: OutcomeUnknown, Expired.
         """
+        if self._body is not None:
+            return self._body
         try:
-            if self._response.content.at_eof():
-                return await self._response.read()  # it is all here
-            return await self._watchdog.wait(self._response.read(), until)
+            seconds, _ = window(until)
+            with self._transport.watchdog.watch(seconds):
+                return await self._response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise lost(self._target, error) from error
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else drop it."""
+        self._transport.streams.discard(self)
         if self._response.connection is None:
             return  # aiohttp gave it back with the last byte
         if self._response.content.at_eof():

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -21,13 +22,41 @@ from urllib3.exceptions import (
 
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
+from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
+from .lines import Lines
 
 CHUNK_BYTES: Final = 256 * 1024
 NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
 """The gate owns retries; made once, since urllib3 would make one for every call."""
+JOINED_BYTES_MAX: Final = 64 * 1024
+"""A larger body is worth a packet of its own more than a copy."""
 POOL_CONNECTIONS: Final = 256
 """Idle connections kept per host; more threads than that open connections of their own, closed after use."""
+
+
+class _OneWrite(HTTPConnection):
+    """A connection that sends head and body in one write: http.client makes two system calls, two packets, of them."""
+
+    _waits = False
+    _head = b""
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        self._waits = isinstance(body, bytes) and len(body) <= JOINED_BYTES_MAX
+        super().request(method, url, body, *args, **options)
+
+    def send(self, data: Any) -> None:
+        if self._waits:
+            self._waits, self._head = False, data
+        elif self._head:
+            head, self._head = self._head, b""
+            super().send(head + data)
+        else:
+            super().send(data)
+
+
+class _OneWriteTLS(_OneWrite, HTTPSConnection):
+    pass
 
 
 class Urllib3Transport:
@@ -36,6 +65,7 @@ class Urllib3Transport:
     def __init__(self, *, connect_s: float) -> None:
         self._connect_s = connect_s
         self._lock = threading.Lock()
+        self.lines = Lines()
         self._pools: dict[tuple[int, str], tuple[Any, str]] = {}
         self._managers: list[urllib3.PoolManager] = []
 
@@ -46,6 +76,8 @@ class Urllib3Transport:
         if found is not None:
             return found
         with self._lock:
+            if self.lines.closed:
+                raise ConnectionFailed("the transport is closed; nothing was sent")
             url = urllib3.util.parse_url(base_url)
             proxies = urllib.request.getproxies()
             proxy = None if urllib.request.proxy_bypass(url.host or "") else proxies.get(url.scheme or "http")
@@ -58,7 +90,9 @@ class Urllib3Transport:
             prefix = (url.path or "").rstrip("/")
             if proxy and url.scheme == "http":
                 prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
-            return self._pools.setdefault(key, (manager.connection_from_url(base_url), prefix))
+            pool = manager.connection_from_url(base_url)
+            pool.ConnectionCls = self.lines.tracked(_OneWriteTLS if pool.scheme == "https" else _OneWrite)
+            return self._pools.setdefault(key, (pool, prefix))
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
         """Send and wait for status and headers.
@@ -80,7 +114,9 @@ class Urllib3Transport:
                 preload_content=False,
                 assert_same_host=False,
                 timeout=urllib3.Timeout(
-                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds), read=seconds
+                    total=seconds,
+                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds),
+                    read=None,
                 ),
             )
         except ReadTimeoutError:
@@ -93,10 +129,11 @@ class Urllib3Transport:
             raise not_sent(target, error) from error
         except (HTTPError, OSError, ValueError) as error:
             raise lost(target, error) from error
-        return Urllib3Exchange(target, response, seconds)
+        return Urllib3Exchange(target, response)
 
     def close(self) -> None:
-        """Close all pooled connections."""
+        """Close all connections, also those that threads wait for."""
+        self.lines.close()
         with self._lock:
             self._pools.clear()
             for manager in self._managers:
@@ -107,14 +144,13 @@ class Urllib3Transport:
 class Urllib3Exchange:
     """The answer to one request."""
 
-    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "_waits_s", "headers", "status")
+    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "headers", "status")
 
-    def __init__(self, target: Target, response: Any, waits_s: float | None) -> None:
+    def __init__(self, target: Target, response: Any) -> None:
         self._target = target
         self._response = response
         self._ended = False
-        self._sock: Any = getattr(response.connection, "sock", None)
-        self._waits_s = waits_s
+        self._sock: Any = getattr(response.connection, "line", None)
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
         self.status: int = response.status
@@ -129,12 +165,14 @@ class Urllib3Exchange:
             return b""
         seconds, idle = window(until, idle_s)
         try:
-            if self._sock is not None and not _near(seconds, self._waits_s):
-                self._sock.settimeout(seconds)
-                self._waits_s = seconds
+            if self._sock is not None:
+                self._sock.until = until
+                if not _near(seconds, self._sock.gettimeout()):
+                    self._sock.settimeout(seconds)
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
         except ReadTimeoutError:
-            raise Expired(time.monotonic(), idle=idle) from None
+            now = time.monotonic()
+            raise Expired(now, idle=idle and now < until) from None
         except (HTTPError, OSError, ValueError, ArithmeticError, MemoryError) as error:
             # http.client and urllib3 let a nonsensical chunk size through to int() and read().
             raise lost(self._target, error) from error

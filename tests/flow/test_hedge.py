@@ -1,0 +1,568 @@
+"""Two attempts side by side: whoever answers first stays, and both are settled in every interleaving."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock import AsyncClient, Budget, Client, Hedge, Limits, RetryPolicy, Timeouts
+from penstock._flow.effects import Expired
+from penstock._io.http import Target
+from penstock._policy.hedge import ENOUGH, Latencies
+from penstock._wire.protocol import Outbound
+from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError
+from penstock.testing import Scripted
+
+from .colours import KEYS, QUICK, anthropic_reply, openai_error, openai_events, openai_reply
+
+both = pytest.mark.parametrize("colour", ["sync", "async"])
+streams = pytest.mark.parametrize("stream", [False, True])
+MODEL = "openai:gpt-4o-mini"
+SOON = Hedge(after_s=0.005)
+
+
+class Act(msgspec.Struct):
+    """What an attempt does: it waits until request `after` was sent, for ever if None, then answers."""
+
+    answer: Scripted
+    after: int | None = 0
+    at_read: bool = False
+    late_s: float = 0.0
+
+
+class _Play:
+    """Attempts that wait for each other, in threads or tasks: the script of a race."""
+
+    def __init__(self, acts: Sequence[Act]) -> None:
+        self.acts = list(acts)
+        self.sent: list[Outbound] = []
+        self.open = 0
+
+    def next(self, outbound: Outbound) -> Act:
+        self.sent.append(outbound)
+        return self.acts[len(self.sent) - 1]
+
+
+class _Exchange:
+    def __init__(self, play: Any, act: Act, until: float) -> None:
+        self.play = play
+        self.act = act
+        self.status = act.answer.status
+        self.headers = {name.lower(): value for name, value in act.answer.headers.items()}
+        self.pieces = iter([act.answer.body] if isinstance(act.answer.body, bytes) else act.answer.body)
+        play.open += 1
+
+    def take(self) -> bytes:
+        piece = next(self.pieces, b"")
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    def close(self) -> None:
+        self.play.open -= 1
+
+
+class SyncExchange(_Exchange):
+    """Blocks until its turn."""
+
+    def read(self, until: float, idle_s: float | None) -> bytes:
+        if self.act.at_read:
+            self.play.wait(self.act.after, until)
+        return self.take()
+
+    def read_all(self, until: float) -> bytes:
+        return self.read(until, None)
+
+
+class AsyncExchange(_Exchange):
+    """Awaits its turn."""
+
+    async def read(self, until: float, idle_s: float | None) -> bytes:
+        if self.act.at_read:
+            await self.play.wait(self.act.after, until)
+        return self.take()
+
+    async def read_all(self, until: float) -> bytes:
+        return await self.read(until, None)
+
+
+class SyncPlay(_Play):
+    """The script for threads; it is its own `lines`."""
+
+    def __init__(self, acts: Sequence[Act]) -> None:
+        super().__init__(acts)
+        self.lines = self
+        self._changed = threading.Condition()
+        self._ended: set[threading.Thread] = set()
+        self.watched: set[threading.Thread] = set()
+
+    def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> SyncExchange:
+        with self._changed:
+            act = self.next(outbound)
+            self._changed.notify_all()
+        time.sleep(act.late_s)
+        if not act.at_read:
+            self.wait(act.after, until)
+        if act.answer.error is not None:
+            raise act.answer.error
+        return SyncExchange(self, act, until)
+
+    def wait(self, after: int | None, until: float) -> None:
+        thread = threading.current_thread()
+        left = 5.0 if until == float("inf") else max(0.0, min(5.0, until - now()))
+        with self._changed:
+            self._changed.wait_for(
+                lambda: thread in self._ended or (after is not None and len(self.sent) >= after), left
+            )
+            if thread in self._ended:
+                raise OutcomeUnknown("the line was cut")
+            if after is None or len(self.sent) < after:
+                raise Expired(now())
+
+    def watch(self, thread: threading.Thread) -> None:
+        self.watched.add(thread)
+
+    def interrupt(self, thread: threading.Thread) -> None:
+        with self._changed:
+            self._ended.add(thread)
+            self._changed.notify_all()
+
+    def forget(self, thread: threading.Thread) -> None:
+        self.watched.discard(thread)
+
+    def close(self) -> None:
+        for thread in tuple(self.watched) or (threading.main_thread(),):
+            self.interrupt(thread)
+
+
+class AsyncPlay(_Play):
+    """The script for tasks."""
+
+    def __init__(self, acts: Sequence[Act]) -> None:
+        super().__init__(acts)
+        self._changed = asyncio.Condition()
+        self.closed = False
+
+    async def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> AsyncExchange:
+        act = self.next(outbound)
+        async with self._changed:
+            self._changed.notify_all()
+        await asyncio.sleep(act.late_s)
+        if not act.at_read:
+            await self.wait(act.after, until)
+        if act.answer.error is not None:
+            raise act.answer.error
+        return AsyncExchange(self, act, until)
+
+    async def wait(self, after: int | None, until: float) -> None:
+        left = 5.0 if until == float("inf") else max(0.0, min(5.0, until - now()))
+        try:
+            async with asyncio.timeout(left), self._changed:
+                await self._changed.wait_for(lambda: self.closed or (after is not None and len(self.sent) >= after))
+        except TimeoutError:
+            raise Expired(now()) from None
+        if self.closed:
+            raise OutcomeUnknown("the line was cut")
+
+    async def close(self) -> None:
+        async with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+
+def now() -> float:
+    """Return the time as the gate sees it."""
+    return time.monotonic()
+
+
+class Raced(msgspec.Struct):
+    """What a race came to, and what it left behind."""
+
+    client: Any
+    play: Any
+    response: Any = None
+    error: Any = None
+    text: str = ""
+
+    def outcomes(self) -> list[str]:
+        """Return how the attempts ended, in their order."""
+        return [attempt.outcome for attempt in (self.response or self.error).attempts]
+
+
+def race(
+    colour: str,
+    *acts: Act,
+    stream: bool = False,
+    meanwhile: Callable[[Any], Any] | None = None,
+    client: Any = None,
+    **options: Any,
+) -> Raced:
+    """Make one hedged call; `meanwhile` happens once both attempts are under way. Nothing may be left afterwards."""
+    settings = {"keys": KEYS, "config": False, "env": {}, "retry": QUICK, "budget": Budget(total="1"), "hedge": SOON}
+    settings |= client or {}
+    options = {"model": MODEL, "max_tokens": 50, **options}
+    threads = set(threading.enumerate())
+    if colour == "sync":
+        raced = _sync(settings, acts, stream, meanwhile, options)
+        assert raced.play.watched == set()
+    else:
+        raced = asyncio.run(_async(settings, acts, stream, meanwhile, options))
+    assert set(threading.enumerate()) <= threads
+    assert raced.play.open == 0
+    for lane in raced.client.lanes():
+        assert (lane.limiter.in_flight, lane.limiter.queued, lane.breaker.probes_out) == (0, 0, 0)
+    assert raced.client.budget().calls_under_way == 0
+    assert all(scope.held_nano == 0 for scope in raced.client.budget().scopes)
+    assert raced.client.usage().calls == 1
+    return raced
+
+
+def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+    play = SyncPlay(acts)
+    raced = Raced(Client(transport=play, **settings), play)
+    helper = threading.Thread(target=_once_sent, args=(raced, meanwhile)) if meanwhile else None
+    if helper is not None:
+        helper.start()
+    try:
+        if stream:
+            with raced.client.stream("hi", **options) as chunks:
+                raced.text = "".join(chunks.text)
+            raced.response = chunks.response
+        else:
+            raced.response = raced.client.complete("hi", **options)
+    except (PenstockError, ZeroDivisionError, RuntimeError) as error:
+        raced.error = error
+    if helper is not None:
+        helper.join()
+    return raced
+
+
+def _once_sent(raced: Raced, meanwhile: Any) -> None:
+    raced.play.watched.add(threading.current_thread())
+    raced.play.wait(2, float("inf"))
+    raced.play.watched.discard(threading.current_thread())
+    meanwhile(raced)
+
+
+async def _async(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+    play = AsyncPlay(acts)
+    raced = Raced(AsyncClient(transport=play, **settings), play)
+
+    async def ask() -> None:
+        if stream:
+            async with raced.client.stream("hi", **options) as chunks:
+                async for text in chunks.text:
+                    raced.text += text
+            raced.response = chunks.response
+        else:
+            raced.response = await raced.client.complete("hi", **options)
+
+    task = asyncio.create_task(ask())
+    if meanwhile is not None:
+        await play.wait(2, float("inf"))
+        await (raced.client.close() if meanwhile is closing else meanwhile(task))
+    try:
+        await task
+    except (PenstockError, ZeroDivisionError, asyncio.CancelledError) as error:
+        raced.error = error
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return raced
+
+
+def closing(raced: Raced) -> None:
+    """Close the client under the race."""
+    raced.client.close()
+
+
+def reply(stream: bool, text: str = "hello") -> Scripted:
+    """Answer a call of either kind."""
+    return Scripted(body=openai_events(text)) if stream else openai_reply(text)
+
+
+@pytest.mark.prove(7, 12)
+@both
+@streams
+@pytest.mark.parametrize("at_read", [False, True])
+def test_a_late_attempt_is_overtaken_by_the_one_beside_it(colour: str, stream: bool, at_read: bool) -> None:
+    """The loser is cancelled and stays on the books as possibly paid; the answer tells of both."""
+    raced = race(colour, Act(reply(stream), None, at_read), Act(reply(stream, "won")), stream=stream)
+    assert raced.response is not None, raced.error
+    assert raced.response.text == "won"
+    assert not stream or raced.text == "won"
+    assert raced.outcomes() == ["cancelled", "ok"]
+    assert [attempt.number for attempt in raced.response.attempts] == [1, 2]
+    totals, scope = raced.client.usage(), raced.client.budget().scopes[0]
+    assert (totals.attempts, totals.retries) == (2, 1)
+    assert scope.possible_nano > 0
+    assert scope.spent_nano > scope.possible_nano
+
+
+@both
+@streams
+def test_a_quick_attempt_is_never_hedged(colour: str, stream: bool) -> None:
+    """Nothing more is sent than without a hedge."""
+    raced = race(colour, Act(reply(stream)), stream=stream, hedge=Hedge(after_s=5))
+    assert raced.response is not None, raced.error
+    assert raced.outcomes() == ["ok"]
+
+
+@both
+@streams
+@pytest.mark.parametrize("at_read", [False, True])
+def test_the_first_attempt_may_still_win(colour: str, stream: bool, at_read: bool) -> None:
+    """It answers once the second was sent; that one is cancelled."""
+    raced = race(colour, Act(reply(stream, "first"), 2), Act(reply(stream), None, at_read), stream=stream)
+    assert raced.response is not None, raced.error
+    assert raced.response.text == "first"
+    assert raced.outcomes() == ["ok", "cancelled"]
+
+
+@both
+@streams
+def test_two_answers_at_once_are_one_answer(colour: str, stream: bool) -> None:
+    """Whichever is taken, nothing is shown twice and both are settled."""
+    for _ in range(20):
+        raced = race(colour, Act(reply(stream, "one"), 2), Act(reply(stream, "two"), 2), stream=stream)
+        assert raced.response is not None, raced.error
+        assert raced.response.text in ("one", "two")
+        assert not stream or raced.text == raced.response.text
+        assert len(raced.response.attempts) == 2
+        assert "ok" in raced.outcomes()
+
+
+@both
+@streams
+def test_when_both_fail_the_first_error_is_retried_as_ever(colour: str, stream: bool) -> None:
+    """And the call is not hedged again."""
+    acts = [Act(openai_error(503), 2), Act(openai_error(503), 2), Act(reply(stream, "third"))]
+    raced = race(colour, *acts, stream=stream)
+    assert raced.response is not None, raced.error
+    assert raced.response.text == "third"
+    assert raced.outcomes() == ["overloaded", "overloaded", "ok"]
+    raced = race(colour, *acts[:2], stream=stream, client={"retry": RetryPolicy(attempts=1)})
+    assert isinstance(raced.error, Overloaded)
+    assert raced.outcomes() == ["overloaded", "overloaded"]
+
+
+@both
+@streams
+@pytest.mark.parametrize("failing", [0, 1])
+def test_one_that_fails_leaves_the_field_to_the_other(colour: str, stream: bool, failing: int) -> None:
+    """The race goes on while somebody is under way."""
+    acts = [Act(reply(stream, "fine"), 2), Act(reply(stream, "fine"), 2)]
+    acts[failing] = Act(openai_error(500), 2)
+    acts[1 - failing].at_read = stream
+    raced = race(colour, *acts, stream=stream, client={"retry": RetryPolicy(attempts=1)})
+    if raced.response is None:
+        raise raced.error
+    assert raced.response.text == "fine"
+    assert len(raced.response.attempts) == 2
+
+
+@both
+def test_a_first_attempt_that_fails_early_is_retried_and_not_hedged(colour: str) -> None:
+    """A hedge is for the late."""
+    raced = race(colour, Act(openai_error(503)), Act(reply(False)), hedge=Hedge(after_s=5))
+    assert raced.outcomes() == ["overloaded", "ok"]
+
+
+@both
+@streams
+def test_a_deadline_ends_both(colour: str, stream: bool) -> None:
+    """Neither answers in time."""
+    raced = race(colour, Act(reply(stream), None), Act(reply(stream), None), stream=stream, deadline_s=0.2)
+    assert isinstance(raced.error, TimeoutError)
+    assert raced.outcomes() == ["total_timeout", "total_timeout"]
+
+
+@both
+@streams
+@pytest.mark.parametrize("at_read", [False, True])
+def test_closing_the_client_ends_both(colour: str, stream: bool, at_read: bool) -> None:
+    """Both are settled, and possibly paid."""
+    acts = [Act(reply(stream), None, at_read), Act(reply(stream), None, at_read)]
+    raced = race(colour, *acts, stream=stream, meanwhile=closing)
+    assert isinstance(raced.error, ClientClosed), raced.error
+    assert raced.outcomes() == ["client_closed", "client_closed"]
+    assert raced.client.budget().scopes[0].possible_nano > 0
+
+
+@streams
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+def test_a_cancel_of_the_caller_ends_both(stream: bool, cancels: int) -> None:
+    """Also a second one while they are settled."""
+
+    async def cancel(task: asyncio.Task[None]) -> None:
+        for _ in range(cancels):
+            task.cancel()
+            await asyncio.sleep(0)
+
+    raced = race("async", Act(reply(stream), None), Act(reply(stream), None), stream=stream, meanwhile=cancel)
+    assert isinstance(raced.error, asyncio.CancelledError)
+    assert raced.client.usage().attempts == 2
+    assert raced.client.budget().scopes[0].possible_nano > 0
+
+
+@both
+@streams
+def test_a_hedge_that_still_waits_for_its_turn_is_called_back(colour: str, stream: bool) -> None:
+    """A lane that is full has no room for it; nobody waits for that once the first one answers."""
+    settings = {"limits": Limits(concurrency=1)}
+    raced = race(colour, Act(reply(stream), late_s=0.03), stream=stream, client=settings)
+    assert raced.response is not None, raced.error
+    assert raced.text == "hello" if stream else raced.response.text == "hello"
+    assert [attempt.sent for attempt in raced.response.attempts] == [True, False]
+    assert raced.client.usage().attempts == 1
+
+
+@both
+@streams
+def test_a_bug_in_one_of_them_surfaces_and_settles_both(colour: str, stream: bool) -> None:
+    """Whether the other is under way, or at its first output in the same instant."""
+    for other in [Act(reply(stream), None)] + [Act(reply(stream), 2)] * 10:
+        raced = race(colour, Act(Scripted(error=ZeroDivisionError("bug")), 2), other, stream=stream)
+        assert isinstance(raced.error, ZeroDivisionError) or raced.response.text == "hello"
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt that was about to be sent is settled."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    raced = race("sync", Act(reply(False)))
+    assert isinstance(raced.error, RuntimeError)
+    assert raced.play.sent == []
+
+
+@both
+def test_a_stream_that_breaks_after_it_won_is_interrupted(colour: str) -> None:
+    """A race is over with the first output; nothing is repeated after it."""
+    broken = Scripted(body=[*openai_events("some", done=False), OutcomeUnknown("cut")])
+    raced = race(colour, Act(reply(True), None), Act(broken), stream=True)
+    assert raced.error.code == "stream_interrupted"
+    assert raced.error.partial.text == "some"
+    assert raced.outcomes() == ["cancelled", "stream_interrupted"]
+
+
+@both
+def test_the_hedge_goes_to_the_next_model_of_the_chain(colour: str) -> None:
+    """Which another provider may answer sooner."""
+    raced = race(colour, Act(reply(False), None), Act(anthropic_reply("b")), fallbacks=["anthropic:claude-haiku-4-5"])
+    assert raced.response is not None, raced.error
+    assert (raced.response.provider, raced.response.text) == ("anthropic", "b")
+
+
+@both
+def test_a_hedge_that_the_budget_cannot_hold_is_not_sent(colour: str) -> None:
+    """The first attempt goes on alone."""
+    tight = {"budget": Budget(total="0.0001"), "timeouts": Timeouts(total_s=0.05), "retry": RetryPolicy(attempts=1)}
+    raced = race(colour, Act(reply(False), None), client=tight)
+    assert raced.error.code == "total_timeout"
+    assert len(raced.play.sent) == 1
+
+
+@both
+def test_a_hedge_is_paid_out_of_the_retry_budget(colour: str) -> None:
+    """Which is empty after 35 of them: in an outage nothing is doubled."""
+    settings: Any = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1), "hedge": SOON}
+    settings |= {"timeouts": Timeouts(total_s=0.04), "hedge": Hedge(after_s=0.001)}
+    acts = [Act(reply(False), None)] * 90
+
+    async def ask_async() -> int:
+        play = AsyncPlay(acts)
+        client = AsyncClient(transport=play, **settings)
+        await asyncio.gather(*[client.complete("hi", model=MODEL) for _ in range(40)], return_exceptions=True)
+        return len(play.sent)
+
+    def ask_sync() -> int:
+        play = SyncPlay(acts)
+        client = Client(transport=play, **settings)
+        for _ in range(5):
+            client._gate.state(client._lane(MODEL)).retries.spend(90)
+        for _ in range(5):
+            with pytest.raises(PenstockError):
+                client.complete("hi", model=MODEL)
+        return len(play.sent)
+
+    assert asyncio.run(ask_async()) <= 40 + 35 if colour == "async" else ask_sync() == 5 + 3
+
+
+def test_a_percentile_hedges_from_the_twentieth_answer_on() -> None:
+    """The lane's own latencies say what late is."""
+    latencies = Latencies()
+    for i in range(ENOUGH):
+        assert latencies.percentile(95) is None
+        latencies.add(float(i))
+    assert (latencies.percentile(50), latencies.percentile(95), latencies.percentile(99.9)) == (9.0, 18.0, 19.0)
+
+
+@both
+@streams
+def test_latencies_are_kept_per_lane_and_kind(colour: str, stream: bool) -> None:
+    """After 20 quick answers the slow one is hedged."""
+    acts = [Act(reply(stream))] * ENOUGH + [Act(reply(stream), None), Act(reply(stream, "won"))]
+    settings: Any = {"keys": KEYS, "config": False, "env": {}, "hedge": Hedge(after_percentile=90)}
+
+    def text_of(answer: Any) -> str:
+        return str(answer.text)
+
+    async def ask_async() -> list[str]:
+        client = AsyncClient(transport=AsyncPlay(acts), **settings)
+        texts = []
+        for _ in range(ENOUGH + 1):
+            asked = client.stream("hi", model=MODEL).finish() if stream else client.complete("hi", model=MODEL)
+            texts.append(text_of(await asked))
+        return texts
+
+    def ask_sync() -> list[str]:
+        client = Client(transport=SyncPlay(acts), **settings)
+        texts = []
+        for _ in range(ENOUGH + 1):
+            asked = client.stream("hi", model=MODEL).finish() if stream else client.complete("hi", model=MODEL)
+            texts.append(text_of(asked))
+        return texts
+
+    texts = ask_sync() if colour == "sync" else asyncio.run(ask_async())
+    assert texts == ["hello"] * ENOUGH + ["won"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"after_s": 1, "after_percentile": 90},
+        *({"after_s": value} for value in (0, -1, True, "1", float("nan"), float("inf"))),
+        *({"after_percentile": value} for value in (40, 100)),
+    ],
+)
+def test_a_wrong_hedge_is_refused(wrong: dict[str, Any]) -> None:
+    """With what was expected."""
+    with pytest.raises(ConfigError, match="after_"):
+        Hedge(**wrong)
+
+
+@both
+def test_a_hedge_of_the_wrong_type_is_named(colour: str) -> None:
+    """On the client and on the call."""
+    make: Any = Client if colour == "sync" else AsyncClient
+    with pytest.raises(ConfigError, match="hedge is 5; expected a Hedge"):
+        make(config=False, env={}, hedge=5)
+    with pytest.raises(ConfigError, match="'hedge' is 5; expected a Hedge"):
+        make(config=False, env={}, keys=KEYS).preview("hi", model=MODEL, hedge=5)
+
+
+def test_a_transport_that_cannot_end_a_wait_is_not_hedged() -> None:
+    """The loser would be waited for, and the hedge would gain nothing."""
+    with (
+        Client(config=False, env={}, keys=KEYS, transport="httpx2", hedge=SOON) as client,
+        pytest.raises(ConfigError, match="urllib3"),
+    ):
+        client.complete("hi", model=MODEL)

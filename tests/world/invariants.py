@@ -1,0 +1,373 @@
+"""What must hold at every step of a world, whoever wins: the referee watches every effect, every arrival, every bill.
+
+It sits between the flow and its driver, and beside the server, and asks the policies nothing but their snapshots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final, NamedTuple
+
+from penstock import AsyncClient, Client, PenstockError, Timeouts
+from penstock._flow.accounting import Order
+from penstock._flow.effects import Admission, Emit, Flow, Permit, Record, Reserve, Settle
+from penstock._flow.trail import Trail
+from penstock._policy.limiter import Ticket
+from penstock._policy.retry import Retry
+from penstock.errors import AuthenticationFailed, BreakerOpen, PermissionDenied, QuotaExhausted, RateLimited
+from penstock.sim.bill import Attempt
+from penstock.sim.simulator import Plan
+from penstock.types import Chunk, Response
+
+from .mishaps import Mishap
+from .provider import Net
+from .schedule import UNPRICED, Call, Schedule
+from .scheduler import Timeline
+
+FIRST_TOKEN_S: Final = 20.0
+TIMEOUTS: Final = Timeouts(first_token_s=FIRST_TOKEN_S, idle_s=10.0, total_s=60.0)
+PUNCTUAL: Final = 0.05  # of a clock
+ESTIMATED: Final = 1.01  # of a limit in tokens: client and server estimate a prompt each by its own rule
+LATE_S: Final = 0.05
+WINDOW_S: Final = 60.0
+EXACT_S: Final = 1e-6
+MOST_VIOLATIONS: Final = 20  # one of them is enough
+UNKNOWN: Final = {"outcome_unknown", "first_token_timeout", "idle_timeout", "total_timeout", "server_fault"}
+REFUSED_STATUS: Final = (503, 529)
+
+
+class Violation(NamedTuple):
+    """A rule that was broken, when, and how."""
+
+    rule: str
+    at: float
+    what: str
+
+
+class Side:
+    """One client as the referee sees it. A dead one crashed: what it still does counts for nobody."""
+
+    def __init__(self, client: Client | AsyncClient, net: Net) -> None:
+        self.client = client
+        self.net = net
+        self.dead = False
+        self.heir: Side | None = None  # the client that was started in its place, and has its bills to answer for
+        self.calls = 0
+        self.failed = 0
+        self.sent = 0
+        self.billed_nano = 0
+        self.waiting: dict[tuple[str, str, bool], deque[Ticket]] = defaultdict(deque)
+        self.probes: dict[str, dict[int, float]] = defaultdict(dict)
+        self.pauses: dict[str, tuple[float, float]] = {}
+
+
+class Story:
+    """One call as the server and the flow see it."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.opened = 0
+        self.trail: Trail | None = None
+        self.deadline = inf
+        self.emitted = False
+        self.ended = False
+        self.visits: dict[str, list[int]] = defaultdict(list)  # statuses by model
+        self.not_before: dict[str, float] = {}
+        self.hopeless: dict[str, str] = {}
+        self.wrong: str | None = None  # the model that said so
+
+
+class Referee:
+    """Collects violations; `opened`, `arrived` and `charged` are the server's side, `watch` is the flow's."""
+
+    def __init__(self, timeline: Timeline, schedule: Schedule, flow: Callable[[Order, Trail], Flow[Response]]) -> None:
+        self.timeline = timeline
+        self.schedule = schedule
+        self.scenario = schedule.scenario
+        self.violations: list[Violation] = []
+        self.sides: list[Side] = []
+        self.stories: dict[int, Story] = {}
+        self.own_429s = 0
+        self.arrivals = 0
+        self.reached = 0
+        self.cut_nano = self.cut_billed_nano = 0
+        self._flow = flow
+        self._billed: dict[str, tuple[int, bool]] = {}
+        self._told: list[tuple[str, int, bool]] = []
+        self._turns = [happening.at for happening in schedule.happenings if happening.kind == "turn"]
+        self._tasks = self.scenario.colour == "tasks"
+
+    def say(self, rule: str, what: str) -> None:
+        """Note a violation."""
+        if len(self.violations) < MOST_VIOLATIONS:
+            self.violations.append(Violation(rule, round(self.timeline.now, 6), what))
+
+    def begin(self, call: Call, side: Side) -> None:
+        """A call starts at a client."""
+        story = self.stories[call.number] = Story(side)
+        if call.deadline_s is not None:
+            story.deadline = self.timeline.now + call.deadline_s
+
+    # --- the server's side ---------------------------------------------------------------------------------------
+
+    def opened(self, number: int) -> None:
+        self.stories[number].opened += 1
+        self.reached += 1
+
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
+        now, story, model = self.timeline.now, self.stories[number], plan.model
+        self.arrivals += 1
+        visits = story.visits[model]
+        if story.emitted:
+            self.say("nothing is repeated after output", f"call {number} was sent again")
+        if model in story.hopeless:
+            self.say("what cannot be helped is sent once", f"call {number} came again after {story.hopeless[model]}")
+        if story.wrong is not None and story.wrong != model:
+            self.say("the caller's faults never fall back", f"call {number} went on to {model}")
+        if now < story.not_before.get(model, 0.0) - EXACT_S:
+            early_s = story.not_before[model] - now
+            self.say("never earlier than Retry-After", f"call {number} came {early_s:.3f} s early")
+        visits.append(plan.status)
+        limited = visits.count(429)
+        if len(visits) - limited > 3 or limited > 11:
+            self.say("retries are bounded", f"call {number} was sent {len(visits)} times: {visits}")
+        if self.scenario.budget is not None and f"openai:{model}" == UNPRICED:
+            self.say("an unpriced call under a cap is refused", f"call {number} was sent")
+        if not left:  # a cancelled request may be overtaken by the one that took its place
+            self._check_limit(number, plan, now)
+        if mishap is not None and plan.fault_label.startswith("mishap:"):
+            if mishap.told_s:
+                story.not_before[model] = now + mishap.told_s
+            if mishap.final:
+                story.hopeless[model] = mishap.kind
+                story.wrong = model if mishap.kind == "wrong" else story.wrong
+
+    def _check_limit(self, number: int, plan: Plan, now: float) -> None:
+        own = plan.fault_label.startswith("limit:")
+        self.own_429s += own
+        if own and self._turns and not any(turn <= now <= turn + WINDOW_S for turn in self._turns):
+            self.say("a new limit is obeyed within a window", f"call {number} met {plan.fault_label}")
+        if not self.scenario.true_limits:
+            return
+        if own:
+            self.say("no 429 of our own making", f"call {number} met {plan.fault_label}")
+        lane = plan.lane
+        if lane is not None and plan.admitted:
+            limits = {"requests": (self.scenario.rpm, 1.0), "tokens": (self.scenario.tpm, ESTIMATED)}
+            for dimension, (limit, share) in limits.items():
+                window = lane.windows.get(dimension)
+                if limit is not None and window is not None and window.used(plan.arrived) > share * limit:
+                    self.say("the limit holds in any 60 s", f"{window.used(plan.arrived)} {dimension} of {limit}")
+
+    def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
+        side = self.stories[number].side
+        while side.heir is not None:
+            side = side.heir
+        side.billed_nano += attempt.billed_nano
+        honest = mishap is None or mishap.honest
+        self._billed[attempt.request_id] = (attempt.billed_nano, honest)
+        self._check_money(side)
+
+    # --- the flow's side -----------------------------------------------------------------------------------------
+
+    def watch(self, order: Order, trail: Trail) -> Flow[Response]:
+        """Be the flow of a call, and look at every effect before and after."""
+        number = int(str(order.request.messages[0].content)[5:].partition(":")[0])
+        story = self.stories[number]
+        story.trail = trail
+        flow = self._flow(order, trail)
+        answer, raised = None, None
+        while True:
+            try:
+                effect = flow.send(answer) if raised is None else flow.throw(raised)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            before = None if story.side.dead else self._before(story, effect)
+            answer, raised = None, None
+            try:
+                answer = yield effect
+            except BaseException as error:  # noqa: BLE001 - it belongs to the flow
+                raised = error
+            if not story.side.dead:
+                self._after(story, effect, answer, before)
+
+    def _before(self, story: Story, effect: object) -> object:
+        if isinstance(effect, Permit):
+            record = effect.record
+            ticket = record.ticket
+            story.side.waiting[record.lane.id, ticket.priority, ticket.returned].append(ticket)
+        elif isinstance(effect, Emit):
+            story.emitted = True
+        elif isinstance(effect, Settle):
+            state = story.side.client._gate.state(effect.record.lane)
+            due = state.limiter.next_at
+            if due is not None and due < self.timeline.now - LATE_S:
+                self.say("somebody watches the clock", f"the head of a queue is {self.timeline.now - due:.3f} s late")
+            if self._tasks and effect.record.admission is not None:
+                return state.breaker.snapshot()
+        return None
+
+    def _after(self, story: Story, effect: object, answer: object, before: object) -> None:
+        if isinstance(effect, Permit) and isinstance(answer, Admission):
+            self._check_turn(story, effect.record, answer)
+        elif isinstance(effect, Settle):
+            self._check_settled(story.side, effect.record, before)
+            told_s = None  # by the provider: an open breaker's time is our own
+            if not isinstance(effect.record.error, BreakerOpen):
+                told_s = getattr(effect.record.error, "retry_after_s", None)
+            decision = getattr(answer, "decision", None)
+            if told_s and isinstance(decision, Retry) and decision.after_s < told_s:
+                self.say("never earlier than Retry-After", f"{decision.after_s:.3f} s for {told_s:.3f} s")
+            self._check_money(story.side)
+        elif isinstance(effect, Reserve):
+            self._check_money(story.side)
+
+    def _breaker(self, side: Side, record: Record) -> Any:
+        return side.client._gate.state(record.lane).breaker
+
+    def _check_money(self, side: Side) -> None:
+        if self.scenario.budget is None:
+            return
+        for scope in side.client.budget().scopes:
+            if scope.cap_nano is None:
+                continue
+            if scope.spent_nano + scope.held_nano > scope.cap_nano:
+                self.say("settled + held <= cap", f"{scope.name}: {scope.spent_nano} + {scope.held_nano}")
+            whole = scope.name == "total" or not self.scenario.jumps  # no world lasts longer than its day
+            if whole and side.billed_nano > scope.cap_nano:
+                self.say("the bill never exceeds the cap", f"{side.billed_nano} of {scope.name} {scope.cap_nano}")
+
+    def _check_turn(self, story: Story, record: Record, admission: Admission) -> None:
+        side, ticket, lane = story.side, record.ticket, record.lane.id
+        line = side.waiting[lane, ticket.priority, ticket.returned]
+        while line and line[0].state not in ("new", "queued"):
+            line.popleft()
+        if line and line[0].state == "queued" and line[0].asked_at < ticket.asked_at - EXACT_S:
+            self.say("first in, first out", f"{ticket!r} of {ticket.asked_at} before {line[0].asked_at}")
+        since, until = side.pauses.get(lane, (0.0, 0.0))
+        if since < ticket.granted_at < until - EXACT_S:
+            self.say("a 429 pauses the lane", f"a turn {until - ticket.granted_at:.3f} s early")
+        if admission.now > story.deadline + LATE_S:
+            self.say("no wait past the deadline", f"a turn {admission.now - story.deadline:.3f} s late")
+        self._check_pass(side, record, admission)
+
+    def _check_pass(self, side: Side, record: Record, admission: Admission) -> None:
+        breaker, permit = self._breaker(side, record), admission.permit
+        state = breaker.snapshot()
+        if not permit.probe:
+            if permit.epoch == state.epoch and state.state != "closed":
+                self.say("an open breaker lets nobody pass", f"{record.lane.name} is {state.state}")
+            return
+        now, settings = self.timeline.now, breaker.settings
+        out = side.probes[record.lane.id]
+        out[id(record)] = now
+        fresh = [since for since in out.values() if now - since < settings.lease_s]
+        if len(fresh) > settings.probes:
+            self.say("at most N probes", f"{len(fresh)} in flight to {record.lane.name}")
+
+    def _check_settled(self, side: Side, record: Record, before: Any) -> None:
+        error, admission = record.error, record.admission
+        if admission is None:
+            return
+        out = side.probes[record.lane.id]
+        out.pop(id(record), None)
+        told_s = getattr(error, "retry_after_s", None)
+        if told_s:
+            since, until = side.pauses.get(record.lane.id, (0.0, 0.0))
+            now = self.timeline.now
+            side.pauses[record.lane.id] = (since if until > now else now, max(until, now + told_s))
+        if before is not None and not isinstance(error, AuthenticationFailed | PermissionDenied | QuotaExhausted):
+            after = self._breaker(side, record).snapshot()
+            late = admission.permit.epoch != before.epoch
+            said_nothing = isinstance(error, RateLimited) or (error and not isinstance(error, PenstockError))
+            if late and after != before:
+                self.say("late results change nothing", f"{before} became {after}")
+            elif said_nothing and (after.state, after.failures) != (before.state, before.failures):
+                self.say("429s and cancels say nothing of health", f"{before} became {after}")
+            elif said_nothing and admission.permit.probe and after.probes_out != before.probes_out - 1:
+                self.say("a permit comes back", f"{before} became {after}")
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def shown(self, call: Call, chunks: list[Chunk], response: Response) -> None:
+        """A stream was read to its end: what its reader saw is the answer, whole and once."""
+        text = "".join(chunk.text or "" for chunk in chunks if chunk.kind == "text")
+        if text != response.text:
+            self.say("what is shown is the answer", f"call {call.number}: {text!r} for {response.text!r}")
+
+    def ended(self, call: Call, error: BaseException | None, *, cancelled: bool = False) -> None:
+        """A call is over, with an answer, an error, or because its caller left."""
+        story = self.stories[call.number]
+        side, trail = story.side, story.trail
+        if side.dead:
+            return
+        if story.ended:
+            self.say("each call ends once", f"call {call.number} ended twice")
+        story.ended = True
+        if self.timeline.now > story.deadline + LATE_S:
+            self.say(
+                "no wait past the deadline", f"call {call.number}: {self.timeline.now - story.deadline:.3f} s late"
+            )
+        if error is not None and not cancelled and not isinstance(error, PenstockError):
+            self.say("only our errors surface", f"call {call.number}: {error!r}")
+        if error is not None and self.scenario.peaceful:
+            self.say("nothing fails without a reason", f"call {call.number}: {error!r}")
+        if trail is None:
+            return
+        side.calls += 1
+        side.failed += error is not None or cancelled
+        sent = [attempt for attempt in trail.attempts if attempt.sent]
+        side.sent += len(sent)
+        if len(sent) != story.opened:
+            self.say("every attempt is in the record", f"call {call.number}: {len(sent)} of {story.opened}")
+        unknown = [a.model for a in sent if a.outcome in UNKNOWN and a.status not in REFUSED_STATUS]
+        if any(unknown.count(model) > 2 for model in unknown):
+            self.say("an unknown outcome is repeated once", f"call {call.number}: {unknown}")
+        for attempt in sent:
+            if attempt.outcome == "first_token_timeout" and abs(attempt.latency_s / FIRST_TOKEN_S - 1) > PUNCTUAL:
+                self.say("silence is noticed on time", f"call {call.number}: after {attempt.latency_s:.3f} s")
+            if attempt.request_id and attempt.cost_nano is not None:
+                estimated = attempt.usage is not None and attempt.usage.estimated
+                self._told.append((attempt.request_id, attempt.cost_nano, estimated))
+
+    def close(self, stray: list[dict[str, Any]]) -> None:
+        """Nothing is left, and the books agree."""
+        for call in self.schedule.calls:
+            story = self.stories.get(call.number)
+            if story is None or not (story.ended or story.side.dead):
+                self.say("no call is lost", f"call {call.number} neither answered nor failed")
+        for side in self.sides:
+            if not side.dead:
+                self._check_left(side)
+        for request_id, cost_nano, estimated in self._told:
+            billed_nano, honest = self._billed.get(request_id, (0, True))
+            if estimated:
+                self.cut_nano += cost_nano
+                self.cut_billed_nano += billed_nano
+            elif honest and cost_nano != billed_nano:
+                self.say("what was reported is what is billed", f"{request_id}: {cost_nano} for {billed_nano}")
+        most = self.scenario.most_per_call
+        if most is not None and self.reached > most * len(self.schedule.calls) >= 200:
+            self.say("an outage is not made worse", f"{self.reached} attempts for {len(self.schedule.calls)} calls")
+        for context in stray:
+            self.say("nothing goes astray", str(context.get("exception") or context.get("message")))
+
+    def _check_left(self, side: Side) -> None:
+        client, totals = side.client, side.client.usage()
+        told = (totals.calls, totals.failed, totals.attempts)
+        if told != (side.calls, side.failed, side.sent):
+            self.say("usage() counts every call", f"{told} for {(side.calls, side.failed, side.sent)}")
+        for lane in client.lanes():
+            left = (lane.limiter.in_flight, lane.limiter.queued, lane.breaker.probes_out)
+            if left != (0, 0, 0) or lane.limiter.next_at is not None:
+                self.say("nothing is left behind", f"{lane.name}: in flight, queued, probes {left}")
+        for state in client._gate.lanes():
+            if state.parked or state.timer is not None:
+                self.say("nothing is left behind", f"parked {len(state.parked)}, timer {state.timer}")
+        books = client.budget()
+        if books.calls_under_way or any(scope.held_nano for scope in books.scopes):
+            self.say("nothing is left behind", f"{books.calls_under_way} holds")
+        if side.net.open:
+            self.say("nothing is left behind", f"{side.net.open} exchanges are open")
