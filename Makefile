@@ -6,10 +6,10 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove recorded bench docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench docs clean
 
 help: ## print these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget and bill (ARGS=--real: the provider)
 	@.venv/bin/penstock demo $(ARGS)
@@ -30,6 +30,9 @@ fix: .venv/.dev ## format, and mend what ruff can mend
 
 prove: .venv/.dev ## the guarantees, the simulated world (HOURS=50) and its mutants, with figures, to build/prove.json
 	@$(RUN) tools/prove.py $(if $(HOURS),--hours=$(HOURS)) $(ARGS)
+
+prove-bulk: .venv/.dev ## 100 kills and a million rows, to build/prove-bulk.json (ARGS='--rows 100000 --kills 20')
+	@$(RUN) tools/prove_bulk.py $(ARGS)
 
 recorded: .venv/.dev ## recorded real traffic through both drivers, to build/recorded.json
 	@$(RUN) tools/recorded.py $(ARGS)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock import AsyncClient, Budget
-from penstock.batch import Batch, BatchReport, Row, RowFile, run_batch
+from penstock import AsyncClient, Budget, Message
+from penstock.batch import Batch, BatchReport, Row, RowFile, Rows, run_batch
 from penstock.errors import EXIT_IO, BudgetExceeded, ConfigError, InputError
 from penstock.sim import Latency, Limits, SimConfig, SimServer
 
@@ -34,11 +35,10 @@ def some(count: int, **options: Any) -> list[Row]:
     return [Row(id=f"r{number}", prompt=f"Error or not? case {number}", **options) for number in range(count)]
 
 
-def go(
-    sim: SimServer, rows: Sequence[Row] | RowFile, output: Path, *, models: Sequence[str] = (OPENAI,), **options: Any
-) -> BatchReport:
+def go(sim: SimServer, rows: Rows, output: Path, *, models: Sequence[str] = (OPENAI,), **options: Any) -> BatchReport:
     """Run a job to its end."""
-    chosen = {name: options.pop(name) for name in ("concurrency", "params", "count_earlier") if name in options}
+    named = ("concurrency", "params", "count_earlier", "template", "keep_columns", "order", "retry_failed")
+    chosen = {name: options.pop(name) for name in named if name in options}
 
     async def main() -> BatchReport:
         async with client(sim, **options) as made:
@@ -396,10 +396,42 @@ def test_limits_are_kept_without_a_429(tmp_path: Path) -> None:
     assert (report.answered, report.rate_limited) == (150, 0)
 
 
-def test_rows_that_can_be_read_only_once_are_refused(tmp_path: Path) -> None:
-    """A run must be able to begin again."""
-    with SimServer() as sim, pytest.raises(ConfigError, match="only once"):
-        go(sim, iter(some(3)), tmp_path / "out")  # type: ignore[arg-type]
+def test_rows_that_can_be_read_only_once_are_copied_first(tmp_path: Path) -> None:
+    """A generator, sync or async, of rows, dicts or prompts: all are asked, and a second run knows them again."""
+
+    def rows() -> Iterator[Any]:
+        yield Row(id="a", prompt=[Message("user", "x")], params={"max_tokens": 5})
+        yield {"id": "b", "prompt": "y", "label": 3}
+        yield "z"
+
+    async def slowly() -> AsyncIterator[Any]:
+        for row in rows():
+            await asyncio.sleep(0)
+            yield row
+
+    with SimServer() as sim:
+        first = go(sim, rows(), tmp_path / "out")
+        again = go(sim, slowly(), tmp_path / "out")
+        listed = go(sim, list(rows()), tmp_path / "out")
+        assert sim.bill()["attempts"] == 3
+    assert [row["id"] for row in lines(tmp_path / "out")] == ["a", "b", 3]
+    assert (first.answered, again.before, listed.before) == (3, 3, 3)
+
+
+def test_an_item_that_is_no_row_is_refused_with_its_number(tmp_path: Path) -> None:
+    """Before anything is sent, wherever it comes from."""
+    given: list[Any] = ["a", 7]
+    for rows in (given, iter(given)):
+        with SimServer() as sim, pytest.raises(InputError, match="row 2 is 7; expected a Row"):
+            go(sim, rows, tmp_path / "out")
+
+
+def test_dicts_are_columns_of_a_template(tmp_path: Path) -> None:
+    """Python's own values too."""
+    with SimServer() as sim:
+        report = go(sim, [{"day": date(2026, 11, 20)}, {"day": None}], tmp_path / "out", template="Which day? {day}")
+    assert (report.answered, report.failed) == (1, 1)
+    assert "column 'day' of the prompt is null" in lines(tmp_path / "out")[1]["error"]["message"]
 
 
 def test_rows_with_one_id_are_refused(tmp_path: Path) -> None:

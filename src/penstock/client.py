@@ -398,8 +398,12 @@ class AsyncClient(_Client[AsyncGate, AsyncTransport]):
 
         Raises: PenstockError; see errors for what each class asks you to do.
         """
+        return await self._begin(prompt, **options).finish()
+
+    def _begin(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncRun:
+        """Make the call of `complete` ready to be finished by somebody who must know how far it is."""
         order = self._order(prompt, options, stream=False)
-        return await AsyncRun(order, self._gate, self._transport, self._targets).finish()
+        return AsyncRun(order, self._gate, self._transport, self._targets)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.

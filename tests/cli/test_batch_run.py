@@ -126,7 +126,7 @@ def test_rows_that_failed_give_exit_code_1(tmp_path: Path) -> None:
         sim.play('[[rule]]\nmatch = { contains = "case 3" }\nfault = { kind = "status", status = 400 }')
         ended = penstock(*JOB, "--json", sim=sim, folder=tmp_path)
     assert ended.returncode == 1
-    figures = json.loads(ended.stdout)
+    figures = json.loads(ended.stdout.splitlines()[-1])
     assert (figures["answered"], figures["failed"], figures["failures"]) == (4, 1, {"invalid_request": 1})
 
 
@@ -162,7 +162,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("-m", "openai:gpt-unheard-of"), 65, "gpt-unheard-of"),
     (("-o", "nowhere/out.jsonl"), 73, "does not exist"),
     (("-o", "."), 73, "folder"),
-    (("-o", "in.jsonl"), 65, "no result of a run"),
+    (("-o", "in.jsonl"), 65, "is also the input"),
     *(
         (("--budget", value), 64, f"'--budget': {value!r} is no amount of dollars above 0")
         for value in ("lots", "-1", "0", "nan", "inf", "1e999", "1e999999999", "", "$", "0.0000000001")

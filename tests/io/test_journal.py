@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock._io.journal import Journal, Mended
+from penstock._io.lockfile import RESERVE_BYTES
 from penstock.errors import InputError, OutputBusy, OutputError, OutputFull
 
 NOBODY = 65534
@@ -246,6 +247,35 @@ def test_a_lock_that_a_killed_run_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".out.lock").write_bytes(bytes(1000))
     Journal.open(tmp_path / "out").close()
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_job_may_be_killed_as_often_as_you_like(tmp_path: Path) -> None:
+    """The room kept aside by each killed run is the next one's, and does not grow."""
+    for _ in range(5):
+        program = os.fork()
+        if not program:
+            Journal.open(tmp_path / "out")
+            os._exit(0)  # without a word, as if killed
+        os.waitpid(program, 0)
+        assert (tmp_path / ".out.lock").stat().st_size <= RESERVE_BYTES
+    with Journal.open(tmp_path / "out") as journal:
+        put(journal, "a")
+
+
+@pytest.mark.prove(21)
+@pytest.mark.parametrize("length", [30, 700, 9000])
+def test_a_tail_torn_by_1_to_4096_bytes_costs_only_the_rows_in_it(tmp_path: Path, length: int) -> None:
+    """Every line before the cut still counts, every line after it does not, and the file can be written again."""
+    path = tmp_path / "out"
+    rows = 2 + 4096 // length + 2
+    whole = b"".join(line(n, text="é" * (length // 2)) + b"\n" for n in range(rows))
+    for torn in (*range(1, 70), *range(70, 4096, 211), 4095, 4096):
+        path.write_bytes(whole[:-torn])
+        left = (whole[:-torn] + b"\n").count(b"}\n")  # a line that lacks nothing but its end is whole
+        with Journal.open(path) as journal:
+            assert [journal.is_answered(n, KEY) for n in range(rows)] == [n < left for n in range(rows)]
+            put(journal, "new")
+        assert ids(path) == [*range(left), "new"]
 
 
 def test_compacting_writes_through_no_link(tmp_path: Path) -> None:

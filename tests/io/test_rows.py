@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import penstock._io.rows as rows_module
-from penstock._io.rows import Row, RowFile, Template
+import penstock._io.records as records_module
+from penstock._io.rowfile import RowFile
+from penstock._io.template import Template
 from penstock.errors import ConfigError, InputError
 
 
@@ -159,7 +160,9 @@ def test_parameters_come_from_the_row_or_its_params(tmp_path: Path) -> None:
     """With a template all fields are columns, so parameters stand in `params`."""
     path = write(tmp_path, {"prompt": "a", "model": "openai:x", "max_tokens": 5, "label": "kept out", "system": "s"})
     (row,) = RowFile(path)
-    assert row == Row(id=1, line=1, prompt="a", model="openai:x", params={"max_tokens": 5, "system": "s"})
+    assert (row.id, row.line, row.prompt, row.model) == (1, 1, "a", "openai:x")
+    assert row.params == {"max_tokens": 5, "system": "s"}
+    assert row.fields["label"] == "kept out"
     path = write(tmp_path, {"model": "Corolla", "params": {"model": "openai:x", "max_tokens": 5}})
     (row,) = RowFile(path, template="Which car? {model}")
     assert (row.prompt, row.model, row.params) == ("Which car? Corolla", "openai:x", {"max_tokens": 5})
@@ -183,7 +186,7 @@ def test_a_file_without_rows_or_without_a_file_is_refused(tmp_path: Path) -> Non
 
 def test_a_line_that_is_too_long_keeps_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so do those after it; a line of just the limit is a row."""
-    monkeypatch.setattr(rows_module, "LINE_MAX_BYTES", 2**20)
+    monkeypatch.setattr(records_module, "LINE_MAX_BYTES", 2**20)
     good = json.dumps({"prompt": "a"})
     just = good[:-1].ljust(2**20 - 1) + "}"
     path = write(tmp_path, good, just, "x" * 3 * 2**20, good, "nonsense")

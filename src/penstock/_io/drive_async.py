@@ -30,7 +30,9 @@ Step = asyncio.Task[list[Chunk] | None]
 
 
 class AsyncRun(Run[AsyncGate, AsyncTransport]):
-    """One call under way in the running event loop."""
+    """One call under way in the running event loop. Once `drained` it begins no further attempt: it is cancelled."""
+
+    drained = False
 
     async def step(self) -> list[Chunk] | None:
         """Perform effects until the flow shows chunks; None means that it ended and `response` is set.
@@ -52,7 +54,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
                         answer = await self._read(effect)
                     elif isinstance(effect, Settle):
                         answer = self._settle(effect)
-                    elif isinstance(effect, Permit):
+                    elif isinstance(effect, Permit) and not self.drained:
                         answer = gate.enter(effect.record) or await gate.park(effect.record)
                     elif isinstance(effect, Send):
                         answer = await self._send(effect)
@@ -79,11 +81,14 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
 
     async def _send(self, effect: Send) -> Head:
         target = self._targets[effect.lane.id]
+        self.under_way = True
         self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
         body = b"" if effect.stream else await sent.read_all(effect.until)
         return self._gate.head(sent.status, sent.headers, body)
 
-    async def _wait(self, effect: Sleep | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
+    async def _wait(self, effect: Sleep | Permit | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
+        if isinstance(effect, Permit) or (self.drained and isinstance(effect, Sleep)):
+            raise asyncio.CancelledError
         if isinstance(effect, Sleep):
             await self._gate.sleep(effect.seconds)
             return None
@@ -98,6 +103,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         tasks: list[Step] = []
         pending: set[Step] = set()
         over = False
+        self.under_way = True  # one of them may be
         try:
             while not over:
                 if len(tasks) < len(runs):

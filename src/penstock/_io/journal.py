@@ -1,4 +1,4 @@
-"""The output of a job, which is its journal as well: one line per finished row, appended as rows finish.
+"""The journal of a job, which is its output as well unless that is a table: a line per row, appended as rows finish.
 
 A line counts once it is whole, with its end of line. A killed run leaves at most one torn line, which the next run
 cuts off; a line for an id replaces the earlier one. `compact` rewrites the file with one line per id, in the order of
@@ -16,32 +16,22 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, BinaryIO, Final, Self
 
 import msgspec
 
-from ..errors import CallError, InputError, OutputBusy, OutputError, OutputFull, PenstockError
-from ..types import Attempt, Response, to_nano, to_usd
+from ..errors import CallError, InputError, OutputError, PenstockError
+from ..types import NANO_PER_USD, Attempt, Response, to_usd
 from .index import Index
+from .lockfile import Lock, lock_path
+from .replaced import refused, replaced
 from .rows import id_digest
 
-RESERVE_BYTES: Final = 1024 * 1024
-"""Kept aside in the lock file: when the disk is full it is freed, so that answers under way still find room."""
-
-RESERVE_SHARE: Final = 20
-"""At most one part in so many of what is free: a small disk is for the answers themselves."""
-
-RESERVE_FROM_BYTES: Final = 64 * 1024
-"""Where less is free, nothing is kept aside."""
-
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 LINE_MAX_BYTES: Final = 256 * 1024 * 1024
-_COPY_BYTES: Final = 1024 * 1024
-_NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BEGIN: Final = b'{"id":'
 _OURS: Final = re.compile(rb'\{"id":(?:-?\d+|"(?:[^"\\]|\\.)*"),"model":')
-_ANSWERED, _AGAIN = 1, 2  # the low bits of a place; the offset is above them
-_FLAG_BITS: Final = 2
+_ANSWERED, _AGAIN, _COPIED = 1, 2, 4  # the low bits of a place; the offset is above them
+_FLAG_BITS: Final = 3
 
 
 _Dollars = Annotated[float, msgspec.Meta(ge=0)]
@@ -71,19 +61,27 @@ class Mended(msgspec.Struct, frozen=True):
 
 
 _line = msgspec.json.Decoder(_Line).decode
+_whole = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Journal:
-    """One output file, held by one run. Open it with `Journal.open`, close it, or use it in a `with` block."""
+    """One output file, held by one run. Open it with `Journal.open`, close it, or use it in a `with` block.
 
-    def __init__(self, path: Path, fd: int, lock: _Lock) -> None:
+    `failures` counts rows whose newest line is an error; `spent_nano` sums what the newest lines cost at its opening.
+    """
+
+    def __init__(self, path: Path, fd: int, lock: Lock) -> None:
         self.path = path
         self._fd = fd
         self._lock = lock
+        self._reader: BinaryIO | None = None
         self._index = Index()
         self._size = 0
         self._lines = 0
+        self._begun_at = 0
+        self.failures = 0
+        self.spent_nano = 0
         self.mended = Mended(0, 0)
 
     @classmethod
@@ -95,8 +93,8 @@ class Journal:
         """
         real = Path(os.path.realpath(path))
         if real.is_dir():
-            raise _refused(real, IsADirectoryError(errno.EISDIR, ""))
-        lock = _Lock(real.with_name(f".{real.name}.lock"), real)
+            raise refused(real, IsADirectoryError(errno.EISDIR, ""))
+        lock = Lock(lock_path(real), real)
         try:
             fd = _open(real)
         except BaseException:
@@ -118,13 +116,36 @@ class Journal:
         found = self._index.find(id_digest(name))
         return found is not None and found[0] == _short(key) and bool(found[1] & _ANSWERED)
 
+    def find(self, name: str | int, key: str) -> bool | None:
+        """Whether the row's newest line for exactly this question is an answer; None when it has no such line."""
+        found = self._index.find(id_digest(name))
+        return None if found is None or found[0] != _short(key) else bool(found[1] & _ANSWERED)
+
     def passing_failure(self, name: str | int, key: str) -> str | None:
-        """Return the error code of the row's newest line if another try may mend it, else None."""
+        """Return the error code of the row's newest line if it was written since the opening and may be mended."""
         found = self._index.find(id_digest(name))
         if found is None or found[0] != _short(key) or not found[1] & _AGAIN:
             return None
+        if found[1] >> _FLAG_BITS < self._begun_at:
+            return None
         record = self._read(found[1])
         return record.error.code if record.error else None
+
+    def failure(self, name: str | int, key: str) -> str | None:
+        """Return the error code of the row's newest line for exactly this question, None for an answer or no line."""
+        found = self._index.find(id_digest(name))
+        if found is None or found[0] != _short(key) or found[1] & _ANSWERED:
+            return None
+        record = self._read(found[1])
+        return record.error.code if record.error else None
+
+    def error_of(self, name: str | int) -> dict[str, Any] | None:
+        """Return the whole error of the row's newest line, None for an answer or no line."""
+        found = self._index.find(id_digest(name))
+        if found is None or found[1] & _ANSWERED:
+            return None
+        error: dict[str, Any] | None = _whole(self._line(found[1])).get("error")
+        return error
 
     def spent(self, name: str | int, key: str) -> int:
         """Return what the file says that the row's calls for exactly this question cost, in nano-dollars."""
@@ -132,13 +153,22 @@ class Journal:
         if found is None or found[0] != _short(key):
             return 0
         record = self._read(found[1])
-        parts = (record.cost, record.cost_known, record.cost_before)
-        return sum(to_nano(cost) for cost in parts if cost is not None)
+        return _spent(record)
+
+    def ids(self) -> Iterator[str | int]:
+        """Yield the ids in the order of their lines; an id may come more than once."""
+        with self.path.open("rb") as file:
+            for line in file:
+                yield _line(line).id
 
     def _read(self, place: int) -> _Line:
-        with open(self._fd, "rb", closefd=False) as file:
-            file.seek(place >> _FLAG_BITS)
-            return _line(file.readline())
+        return _line(self._line(place))
+
+    def _line(self, place: int) -> bytes:
+        if self._reader is None:
+            self._reader = self.path.open("rb")
+        self._reader.seek(place >> _FLAG_BITS)
+        return self._reader.readline()
 
     def append(self, name: str | int, key: str, line: bytes, *, answered: bool, retriable: bool = False) -> None:
         """Write one row's line (without its end) at once, whole or not at all.
@@ -151,9 +181,9 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
-            raise _refused(self.path, error) from error
+            raise refused(self.path, error) from error
         flags = (_ANSWERED if answered else 0) | (_AGAIN if retriable and not answered else 0)
-        self._index.put(id_digest(name), _short(key), self._size << _FLAG_BITS | flags)
+        self._put(id_digest(name), _short(key), self._size, flags)
         self._size += len(data)
         self._lines += 1
 
@@ -174,32 +204,18 @@ class Journal:
     def compact(self, ids: Callable[[], Iterable[str | int]]) -> bool:
         """Leave one line per id: first those of `ids` in their order, then what other rows left. Say whether it did.
 
-        The file is replaced in one step, so that a crash leaves the old one or the new one. It is the last thing to do
-        with a journal, which is closed by it.
+        The file is replaced in one step, so that a crash leaves the old one or the new one. Nothing can be written to
+        or asked of the journal after it; it stays locked until it is closed.
 
         Raises: OutputError; the old file is untouched then.
         """
         if self._lines == len(self._index) and self._in_order(ids()):
             return False
-        side = self.path.with_name(f".{self.path.name}.tmp")
-        fd = _make(side, self.path)
-        try:
-            with open(self._fd, "rb", closefd=False) as old, open(fd, "wb", buffering=_COPY_BYTES) as new:
-                for line in self._chosen(old, ids()):
-                    new.write(line)
-                new.flush()
-                if hasattr(os, "fchmod"):
-                    os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))
-                os.fsync(fd)
-            os.replace(side, self.path)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                side.unlink()
-            if isinstance(error, OSError):
-                raise _refused(self.path, error) from error
-            raise
-        _sync_folder(self.path.parent)
-        self.close()
+        with open(self._fd, "rb", closefd=False) as old, replaced(self.path, (_BEGIN,)) as new:
+            for line in self._chosen(old, ids()):
+                new.write(line)
+        os.close(self._fd)
+        self._fd = -1
         return True
 
     def _in_order(self, ids: Iterable[str | int]) -> bool:
@@ -213,18 +229,15 @@ class Journal:
                 last = place
         return True
 
-    def _chosen(self, old: Any, ids: Iterable[str | int]) -> Iterator[bytes]:
-        placed = Index()
+    def _chosen(self, old: BinaryIO, ids: Iterable[str | int]) -> Iterator[bytes]:
         for name in ids:
             digest = id_digest(name)
             found = self._index.find(digest)
-            if found is not None:
-                placed.put(digest, 0, 0)
+            if found is not None and not found[1] & _COPIED:
+                self._index.put(digest, found[0], found[1] | _COPIED)
                 old.seek(found[1] >> _FLAG_BITS)
                 yield old.readline()
-        others = array(
-            "Q", sorted(at >> _FLAG_BITS for digest, _, at in self._index.items() if not placed.find(digest))
-        )
+        others = array("Q", sorted(at >> _FLAG_BITS for _, _, at in self._index.items() if not at & _COPIED))
         for place in others:
             old.seek(place)
             yield old.readline()
@@ -255,18 +268,27 @@ class Journal:
                 self._size += len(line)
         if torn:
             os.ftruncate(self._fd, self._size)
+        self._begun_at = self._size
         self.mended = Mended(self._lines, torn)
 
     def _finish_line(self) -> None:
         try:
             os.write(self._fd, b"\n")
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise refused(self.path, error) from error
 
     def _note(self, record: _Line, place: int) -> None:
         self._lines += 1
+        digest = id_digest(record.id)
+        before = self._index.find(digest)
+        self.spent_nano += _spent(record) - (0 if before is None else _spent(self._read(before[1])))
         flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
-        self._index.put(id_digest(record.id), _short(record.key), place << _FLAG_BITS | flags)
+        self._put(digest, _short(record.key), place, flags)
+
+    def _put(self, digest: int, key: int, place: int, flags: int) -> None:
+        before = self._index.find(digest) if self.failures else None
+        self.failures += (not flags & _ANSWERED) - (before is not None and not before[1] & _ANSWERED)
+        self._index.put(digest, key, place << _FLAG_BITS | flags)
 
     def close(self) -> None:
         """Sync, close and unlock; again changes nothing."""
@@ -274,6 +296,9 @@ class Journal:
             self.sync()
             os.close(self._fd)
             self._fd = -1
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -283,8 +308,20 @@ class Journal:
         self.close()
 
 
-def answer_line(name: str | int, key: str, answer: Response, *, spent_nano: int = 0) -> bytes:
-    """Write an answered row; `spent_nano` is what earlier calls for the same question cost."""
+def answer_line(
+    name: str | int,
+    key: str,
+    answer: Response,
+    *,
+    spent_nano: int = 0,
+    shaped: bool = False,
+    columns: dict[str, Any] | None = None,
+) -> bytes:
+    """Write an answered row.
+
+    `spent_nano` is what earlier calls for the same question cost. A `shaped` answer is to be JSON and is read as such.
+    `columns` are fields of the input.
+    """
     line: dict[str, Any] = {
         "id": name,
         "model": f"{answer.provider}:{answer.model}",
@@ -298,6 +335,10 @@ def answer_line(name: str | int, key: str, answer: Response, *, spent_nano: int 
         "key": key,
         **_partly(answer.cost_nano, answer.attempts, spent_nano),
     }
+    if shaped:
+        line["parsed"] = _parsed(answer.text)
+    if columns is not None:
+        line["columns"] = columns
     if answer.tool_calls:
         line["tool_calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
@@ -306,7 +347,13 @@ def answer_line(name: str | int, key: str, answer: Response, *, spent_nano: int 
 
 
 def failure_line(
-    name: str | int, key: str, error: PenstockError, *, model: str | None = None, spent_nano: int = 0
+    name: str | int,
+    key: str,
+    error: PenstockError,
+    *,
+    model: str | None = None,
+    spent_nano: int = 0,
+    columns: dict[str, Any] | None = None,
 ) -> bytes:
     """Write a failed row; `model` is whom it would have asked where no attempt says so."""
     last = error.attempts[-1] if error.attempts else None
@@ -332,8 +379,17 @@ def failure_line(
             },
             "key": key,
             **_partly(error.cost_nano, error.attempts, spent_nano),
+            **({} if columns is None else {"columns": columns}),
         }
     )
+
+
+def _parsed(text: str) -> Any:
+    """Read an answer as JSON; None when it is none. The text stays beside it."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def known_nano(attempts: Sequence[Attempt]) -> int:
@@ -347,146 +403,15 @@ def _partly(cost_nano: int | None, attempts: Sequence[Attempt], spent_nano: int)
     return {name: to_usd(nano) for name, nano in costs.items() if nano}
 
 
-class _Lock:
-    """A file beside the output that one process holds; the system lets go of it when the process dies."""
-
-    def __init__(self, path: Path, output: Path) -> None:
-        self._path = path
-        self._fd = -1
-        while self._fd < 0:
-            try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | _NOT_THROUGH_LINKS, 0o644)
-            except OSError as error:
-                if os.path.lexists(path):
-                    raise _in_the_way(path) from error
-                raise _refused(output, error) from error
-            if not _lock(fd):
-                os.close(fd)
-                raise OutputBusy(f"another run is writing {output}; wait for it to end, or choose another output (-o)")
-            if not _is_empty_lock(fd):
-                os.close(fd)
-                raise _in_the_way(path)
-            if _same_file(fd, path):
-                self._fd = fd
-            else:  # its owner removed it between our open and our lock
-                os.close(fd)
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-            os.lseek(self._fd, 0, os.SEEK_SET)  # the look inside went to the end of what a killed run left
-            os.write(self._fd, bytes(_reserve(self._fd)))
-
-    def free_reserve(self) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-
-    def release(self) -> None:
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-            os.close(self._fd)
-            self._fd = -1
-
-
-def _is_empty_lock(fd: int) -> bool:
-    """Whether a file is a lock of ours, which holds nothing but zeros, and no second name of another file."""
-    seen = os.fstat(fd)
-    if not stat.S_ISREG(seen.st_mode) or seen.st_nlink > 1 or seen.st_size > RESERVE_BYTES:
-        return False
-    with open(fd, "rb", closefd=False) as file:
-        return not file.read(RESERVE_BYTES).strip(b"\0")
-
-
-def _reserve(fd: int) -> int:
-    """How many bytes to keep aside on the disk of a file."""
-    if not hasattr(os, "fstatvfs"):
-        return RESERVE_BYTES
-    disk = os.fstatvfs(fd)
-    free = disk.f_bavail * disk.f_frsize
-    return min(RESERVE_BYTES, free // RESERVE_SHARE) if free >= RESERVE_FROM_BYTES else 0
-
-
-def _in_the_way(path: Path) -> OutputError:
-    return OutputError(f"{path} is in the way and is no file of a run; remove it, or choose another output")
-
-
-def _make(path: Path, output: Path) -> int:
-    """Make a new file; what a killed run left there makes place, anything else is left alone."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOT_THROUGH_LINKS
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_nlink == 1 and _begins_like_ours(path):
-            path.unlink()
-    try:
-        return os.open(path, flags, 0o600)
-    except FileExistsError:
-        raise _in_the_way(path) from None
-    except OSError as error:
-        raise _refused(output, error) from error
-
-
-def _begins_like_ours(path: Path) -> bool:
-    with open(path, "rb") as file:
-        begin = file.read(len(_BEGIN))
-    return begin in (b"", _BEGIN)
-
-
-def _lock(fd: int) -> bool:
-    """Take the lock of a file without waiting; False when another process has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: the file cannot be removed while it is open, which is lock enough
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
-    return True
-
-
-def _same_file(fd: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except OSError:
-        return False
-
-
 def _open(path: Path) -> int:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OutputError(f"{path} is no regular file; a run needs one that it can read again, to resume")
     return fd
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    """Say why the output cannot be written and what to do."""
-    if error.errno in FULL:
-        why = {errno.EFBIG: "reached the largest size that this process may write"}.get(
-            error.errno or 0, "cannot grow: the disk or its quota is full"
-        )
-        return OutputFull(
-            f"{path} {why}; every line written so far is whole. Make room and run the same command again."
-        )
-    hint = {
-        errno.ENOENT: "its folder does not exist; create it first",
-        errno.EISDIR: "it is a folder; name a file in it",
-        errno.ENOTDIR: "a part of its path is not a folder",
-        errno.EROFS: "its file system is read-only; choose another output",
-        errno.EACCES: "permission denied; choose another output, or change its rights",
-        errno.EPERM: "permission denied; choose another output, or change its rights",
-    }.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"cannot write {path}: {hint}")
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _is_ours(torn: bytes, *, alone: bool) -> bool:
@@ -501,6 +426,12 @@ def _is_ours(torn: bytes, *, alone: bool) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return bool(_OURS.match(torn)) if alone else torn.startswith(_BEGIN[: len(torn)])
     return False  # whole, so somebody else wrote it
+
+
+def _spent(record: _Line) -> int:
+    """Sum what a line says that its question cost, in nano-dollars."""
+    parts = (record.cost, record.cost_known, record.cost_before)
+    return sum(round(cost * NANO_PER_USD) for cost in parts if cost is not None)
 
 
 def _short(key: str) -> int:

@@ -29,7 +29,12 @@ class Closable(Protocol):
 
 
 class Run(Generic[GateT, TransportT]):
-    """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one."""
+    """A flow with the gate and the transport that serve it. Once `ended`, `response` has the answer if there is one.
+
+    `under_way`: an attempt of it is at the provider.
+    """
+
+    under_way = False
 
     stopped = False
     _beside = False
@@ -107,6 +112,7 @@ class Run(Generic[GateT, TransportT]):
 
     def _settle(self, effect: Settle) -> Settled:
         exchange, self._open = self._open, None
+        self.under_way = False
         if exchange is not None:
             exchange.close()
         return self._gate.settle(effect)

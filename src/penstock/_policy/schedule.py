@@ -28,7 +28,8 @@ FATAL_MAX: Final = 3
 """Fatal failures in a row that close a lane."""
 
 SAME_MAX: Final = 20
-"""Rows that may fail in the same way before the first answer; then the run stops instead of burning all rows."""
+"""Rows that may fail in the same way before the first answer, and in a row for the key, the account or the name of the
+model that they name themselves; then the run stops instead of burning all rows."""
 
 OUTAGE_S: Final = 300.0
 """How long all lanes may be shut by their breakers, or others may hold the rest of a budget, before the run gives up.
@@ -72,7 +73,17 @@ class LaneCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Lane:
-    __slots__ = ("answered", "closed", "failed", "fatal", "in_flight", "model", "paused_until", "shut_since")
+    __slots__ = (
+        "answered",
+        "cause",
+        "closed",
+        "failed",
+        "fatal",
+        "in_flight",
+        "model",
+        "paused_until",
+        "shut_since",
+    )
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -80,6 +91,7 @@ class _Lane:
         self.answered = 0
         self.failed = 0
         self.fatal = 0
+        self.cause: PenstockError | None = None
         self.closed = False
         self.paused_until = 0.0
         self.shut_since: float | None = None
@@ -177,6 +189,10 @@ class Planner:
         lane = self._leave(model)
         self._credit += 1 if self._starved else 0
         match error:
+            case BudgetExceeded(scope="per_call") if error.needed_nano is not None:
+                # The row alone is too dear, and the others may be cheap: it is its result.
+                lane.failed += 1
+                return "record"
             case BudgetExceeded():
                 return self._over_budget(now, lane, error)
             case BudgetUnavailable():
@@ -196,8 +212,8 @@ class Planner:
                 self.stop("refused", error)
                 return "leave"
         lane.failed += 1
-        if error.code in FATAL and not own:
-            return self._fatal(lane, error, tried)
+        if error.code in FATAL or isinstance(error, BreakerOpen):
+            return self._fatal_own(lane, error) if own else self._fatal(lane, error, tried)
         if error.retriable:
             self._same = ("", 0)
             return "record"
@@ -246,6 +262,15 @@ class Planner:
             lane.closed = True
             if all(other.closed for other in self._pool):
                 self.stop("failed", error)
+
+    def _fatal_own(self, lane: _Lane, error: PenstockError) -> Verdict:
+        shut = isinstance(error, BreakerOpen) and lane.cause is not None  # by the refusals counted so far
+        if lane.cause is None or not (shut or error.code == lane.cause.code):
+            lane.fatal, lane.cause = 0, error
+        lane.fatal += 1
+        if lane.fatal >= SAME_MAX:
+            self.stop("failed", lane.cause)
+        return "record"
 
     def _same_again(self, error: PenstockError) -> Verdict:
         code, count = self._same

@@ -1,50 +1,82 @@
-"""`penstock batch run`: many rows in, one line of JSON out for each, resumable."""
+"""`penstock batch run`: many rows in, one result out for each, resumable."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
+import sys
 import tempfile
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import click
 
 from .. import AsyncClient, Limits
 from .._io.settings import Settings
-from ..batch import CONCURRENCY, Batch, BatchReport, Checked, RowFile
+from ..batch import (
+    CONCURRENCY,
+    Batch,
+    BatchReport,
+    Checked,
+    Projection,
+    RowFile,
+    Template,
+    failed_path,
+    journal_of,
+    standing,
+)
 from ..errors import InputError
+from ..types import to_nano
+from .batch_jobs import cancel, resume, status
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import conduct, exit_code, explain, finish, run
-from .shown import note, write_json
+from .progress import Form, usd_cap
+from .schema import enum_fields, load_schema
+from .shown import count, note, usd, write_json
 from .streams import printing
+
+CONFIRM_USD: Final = 1
+"""On a terminal, a run that may cost more dollars than this is asked for first."""
+
+_ARGS: Final = "penstock.batch.run"
 
 
 @click.group(name="batch")
 def command() -> None:
-    """Answer many rows: one JSON line in, one out.
+    """Answer many rows: one row in, one result out; resumable.
 
     \b
     penstock batch run tickets.jsonl -o answers.jsonl --prompt "Urgent? {text}" -m openai:gpt-4o-mini
+    penstock batch status answers.jsonl
     """  # noqa: D301 - click wants the backspace itself
 
 
-@command.command(name="run")
-@click.argument(
-    "rows",
-    metavar="IN.jsonl",
-)
-@click.option(
-    "-o", "--output", required=True, metavar="OUT.jsonl", help="Where the answers go; also what a rerun resumes."
-)
+class _Recorded(click.Command):
+    """A command that remembers how it was called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@command.command(name="run", cls=_Recorded)
+@click.argument("rows", metavar="IN")
+@click.option("-o", "--output", required=True, metavar="OUT",
+              help="Where the answers go and what a rerun resumes: .csv, .tsv, .parquet, else JSON lines.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
+              help="What IN holds [default: by the end of its name, else jsonl].")  # fmt: skip
 @click.option(
     "--prompt", metavar="TEXT", help="The prompt, with {column} for a field of the row; {{ and }} are braces."
 )
 @click.option(
     "-m", "--model", "models", multiple=True, metavar="PROVIDER:NAME", help="Repeat it to share the rows out."
 )
-@click.option("--system", metavar="TEXT", help="A system message for every row.")
+@click.option("--system", metavar="TEXT", help="A system message for every row; with --prompt it takes columns too.")
+@click.option("--schema", metavar="FILE", help="What answers must follow: JSON Schema, FILE.py:Type or module:Type.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
 @click.option(
@@ -57,13 +89,29 @@ def command() -> None:
 @click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
               help="stop: nothing is sent when a row is bad. skip: bad rows get their error as result.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.option("--keep-columns", metavar="NAMES", help="Fields of IN to keep in OUT, as in id,service; * for all.")
+@click.option("--order", type=click.Choice(["input", "completed"]), default="input", show_default=True,
+              help="How the finished output is sorted.")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Ask only rows that failed before.")
+@click.option("--only", metavar="CODES", help="With --retry-failed: only these errors, as in rate_limited,overloaded.")
+@click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
-def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
-    """Answer every row of IN.jsonl into OUT.jsonl.
+@click.pass_context
+def run_command(
+    context: click.Context,
+    /,
+    rows: str,
+    output: str,
+    models: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Answer every row of IN (JSON lines, CSV, Parquet, an OpenAI batch file, - for stdin) into OUT.
 
     A row is {"prompt": "…"} or {"messages": […]}, with an "id" and parameters such as "max_tokens" if you like; with
-    --prompt it is any object, its parameters in "params". Each answer is one line: id, model, text, usage, cost, error.
+    --prompt it is any record, its parameters in "params". Each result has id, model, text, usage, cost, error.
     Run the same command again to resume: only rows that are new, changed or failed are asked.
 
     \b
@@ -72,30 +120,62 @@ def run_command(rows: str, output: str, models: tuple[str, ...], as_json: bool, 
     """  # noqa: D301 - click wants the backspace itself
     if output == "-":
         raise click.UsageError("the output is a file that a rerun resumes, and stdout is none; write -o OUT.jsonl")
+    if options["only"] and not options["retry_failed"]:
+        raise click.UsageError("--only chooses among failed rows; write --retry-failed --only CODES")
+    system = None if options["system"] is None or options["prompt"] is None else Template(options["system"], "system")
+    if system is not None and not system.columns:
+        options["system"], system = system.fill({}), None
+    schema = load_schema(options["schema"]) if options["schema"] else None
     with tempfile.TemporaryDirectory(prefix="penstock-") as side:
         file = RowFile(
             _spooled(rows, Path(side)) if _flows(rows) else rows,
             template=options["prompt"],
+            system=None if system is None else system.text,
             limit=options["limit"],
             on_bad_row=options["on_bad_row"],
+            form=options["form"],
             name="stdin" if rows == "-" else rows,
         )
-        report = run(_run(file, output, models, options, quiet=quiet or as_json))
+        params = {name: options[name] for name in ("max_tokens", "temperature") if options[name] is not None}
+        if system is None and options["system"] is not None:
+            params["system"] = options["system"]
+        if schema is not None:
+            params["response_format"] = schema
+        told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
+        report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
+    more = "" if schema is None or quiet else _classes(output, enum_fields(schema))
+    if report.failed:
+        more += f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
     if as_json:
         if why := explain(report):
             note(f"penstock: {why}")
         with printing(f"the run has ended and {output} is written, but its summary is lost"):
-            write_json(_figures(report, output))
+            write_json({"event": "end", "output": output, **report.figures()})
         raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet, cap=options["budget"])
+    finish(report, output, quiet=quiet, cap=options["budget"], more=more)
+
+
+class _Told(NamedTuple):
+    """What the user wants to be told and asked."""
+
+    quiet: bool
+    as_json: bool
+    yes: bool
+    cap: Decimal | None
 
 
 async def _run(
-    file: RowFile, output: str, models: tuple[str, ...], options: dict[str, Any], *, quiet: bool
+    file: RowFile,
+    output: str,
+    models: tuple[str, ...],
+    params: dict[str, Any],
+    options: dict[str, Any],
+    told: _Told,
+    args: list[str],
 ) -> BatchReport:
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
-    async with AsyncClient(limits=limits, budget=budget_of(options["budget"])) as client:
-        params = {name: options[name] for name in ("system", "max_tokens", "temperature") if options[name] is not None}
+    only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
+    async with AsyncClient(limits=limits, budget=budget_of(told.cap)) as client:
         batch = Batch(
             file,
             output,
@@ -103,15 +183,62 @@ async def _run(
             models=models or (default_model(client.settings),),
             concurrency=options["concurrency"],
             params=params,
+            keep_columns=[name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
+            order=options["order"],
+            retry_failed=only or options["retry_failed"],
             count_earlier=True,
+            command=args,
+            approve=lambda projection: _approve(projection, told),
         )
         checked = batch.check()
-        if not quiet:
+        silent = told.quiet or told.as_json
+        if not silent:
             _announce(checked)
-        report = await conduct(batch, client, title=Path(output).name, quiet=quiet, cap=options["budget"])
+        form: Form = "none" if told.quiet else "json" if told.as_json else "text"
+        report = await conduct(batch, client, title=Path(output).name, form=form, cap=told.cap)
         if report.failures.get("not_found"):
             _say_meant(client.settings, report)
         return report
+
+
+def _approve(projection: Projection, told: _Told) -> bool:
+    """Tell what the rows may cost; on a terminal, ask before much is spent."""
+    low, high = projection.low_nano, projection.high_nano
+    cap = None if told.cap is None else to_nano(told.cap)
+    most = min((each for each in (projection.likely_nano, cap) if each is not None), default=None)
+    rows = count(projection.rows, "row")
+    if low is None:
+        words = f"{rows} to ask, at a price that is not known"
+    elif high is None:
+        words = f"{rows} to ask: about {usd(low)} for the prompts, and answers of any length (no --max-tokens)"
+    else:
+        words = f"{rows} to ask: about {usd(low)} for the prompts, {usd(high)} if every answer is as long as it may be"
+    if told.cap is not None:
+        words += f"; never more than {usd_cap(told.cap)}"
+    if not (told.quiet or told.as_json):
+        note(words)
+    little = most is not None and most <= to_nano(CONFIRM_USD)
+    if told.yes or little or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's own would wait for the answer
+    try:
+        return click.confirm("Go on?", err=True)
+    except click.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def _classes(output: str, fields: Sequence[str]) -> str:
+    """Count the values of the fields that take one of a few."""
+    if not fields:
+        return ""
+    found = standing(journal_of(output), fields)
+    return "".join(
+        f"\n{field}: " + ", ".join(f"{number:,} {value}" for value, number in sorted(values.items()))
+        for field, values in found.classes.items()
+        if values
+    )
 
 
 def _announce(checked: Checked) -> None:
@@ -148,25 +275,5 @@ def _spooled(name: str, folder: Path) -> Path:
     return path
 
 
-def _figures(report: BatchReport, output: str) -> dict[str, Any]:
-    return {
-        "output": output,
-        "rows": report.rows,
-        "answered": report.answered,
-        "failed": report.failed,
-        "before": report.before,
-        "left": report.left,
-        "attempts": report.attempts,
-        "retries": report.retries,
-        "rate_limited": report.rate_limited,
-        "tokens": {"prompt": report.usage.prompt, "completion": report.usage.completion},
-        "cost": report.cost,
-        "cost_before": report.cost_before,
-        "unpriced": report.unpriced,
-        "cut": report.cut,
-        "elapsed_s": round(report.elapsed_s, 3),
-        "failures": {code: number for code, number in report.failures.items() if number},
-        "models": {lane.model: lane.answered for lane in report.lanes},
-        "stopped": report.stopped,
-        "error": None if report.cause is None else {"code": report.cause.code, "message": str(report.cause)},
-    }
+for _command in (status, resume, cancel):
+    command.add_command(_command)

@@ -15,7 +15,7 @@ import click
 from .. import AsyncClient
 from ..batch import Batch, BatchReport
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE, BudgetExceeded
-from .progress import usd_cap, watch
+from .progress import Form, usd_cap, watch
 from .shown import count, note, span, usd
 from .signals import on_stop
 
@@ -56,9 +56,9 @@ async def stoppable(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def conduct(
-    batch: Batch, client: AsyncClient, *, title: str, quiet: bool = False, cap: Decimal | None = None
+    batch: Batch, client: AsyncClient, *, title: str, form: Form = "text", cap: Decimal | None = None
 ) -> BatchReport:
-    """Run a checked job with its progress on stderr; the first Ctrl-C stops it gently, the second at once."""
+    """Run a checked job and show its progress; the first Ctrl-C stops it gently, the second at once."""
     presses = 0
 
     def on_signal() -> None:
@@ -72,7 +72,7 @@ async def conduct(
         else:
             batch.cancel()
 
-    shown = asyncio.create_task(watch(batch, client, title=title, quiet=quiet, cap=cap))
+    shown = asyncio.create_task(watch(batch, client, title=title, form=form, cap=cap))
     with on_stop(on_signal):
         try:
             return await batch.run()
@@ -91,6 +91,8 @@ def summary(report: BatchReport, output: str, cap: Decimal | None = None) -> str
         parts.append(f"{report.failed:,} failed ({codes})" if codes else f"{report.failed:,} failed")
     if report.before:
         parts.append(f"{report.before:,} answered before")
+    if report.kept:
+        parts.append(f"{report.kept:,} failed before")
     if report.left:
         parts.append(f"{report.left:,} left")
     tokens = report.usage.total
@@ -142,7 +144,7 @@ def explain(report: BatchReport, *, resumes: bool = True) -> str:
         case _ if report.left:
             lines.append(f"{left}; to go on once that is mended:\n  {again}")
         case _:
-            lines.append("every row is in the output, though not in the order of the input")
+            lines.append("every row has its line; what is made of the lines (order, table, failed rows) is missing")
     return "\n".join(lines)
 
 
@@ -157,13 +159,13 @@ def exit_code(report: BatchReport) -> int:
         return EXIT_INTERRUPTED
     if report.stopped is not None:
         return report.cause.exit_code if report.cause else EXIT_UNAVAILABLE
-    return EXIT_ROWS_FAILED if report.failed else EXIT_OK
+    return EXIT_ROWS_FAILED if report.failed or report.kept else EXIT_OK
 
 
-def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None) -> None:
-    """Print how the run ended, and exit."""
+def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None, more: str = "") -> None:
+    """Print how the run ended, with `more` lines, and exit."""
     if not quiet:
-        note(summary(report, output, cap))
+        note(summary(report, output, cap) + more)
     if why := explain(report):
         note(f"penstock: {why}")
     raise click.exceptions.Exit(exit_code(report))

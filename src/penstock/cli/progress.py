@@ -7,17 +7,21 @@ import sys
 import time
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from .. import AsyncClient
 from ..batch import Batch, BatchReport
-from .shown import note, span, usd
+from ..types import to_usd
+from .shown import note, span, usd, write_json
 from .streams import is_plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+Form = Literal["text", "json", "none"]
+"""How a run is shown: to people on stderr, to machines on stdout, or not at all."""
 
 DRAWN_EVERY_S: Final = 0.125
 SAID_EVERY_S: Final = 5.0
@@ -70,6 +74,25 @@ def live(report: BatchReport, client: AsyncClient) -> BatchReport:
     )
 
 
+def binding(report: BatchReport, client: AsyncClient, concurrency: int) -> str:
+    """Name what holds the run back now: a dimension of a limit, a number of calls at once, or the provider's pace."""
+    queued = [lane.limiter for lane in client.lanes() if lane.limiter.queued]
+    if not queued:
+        return "concurrency" if report.in_flight >= concurrency else "provider"
+    limiter = max(queued, key=lambda each: each.queued)
+    if limiter.paused_until is not None:
+        return "retry-after"
+    if limiter.in_flight_cap is not None and limiter.in_flight >= limiter.in_flight_cap:
+        return "in-flight cap"
+    return max(limiter.dimensions, key=lambda each: each.utilisation).name if limiter.dimensions else "provider"
+
+
+def projected_nano(report: BatchReport) -> int | None:
+    """Scale what this run cost so far to all of its rows; None before its first result."""
+    done = report.answered + report.failed
+    return report.cost_nano * (done + report.left) // done if done else None
+
+
 def waits(client: AsyncClient, now: float) -> str:
     """Say which lanes stand still and for how long; empty while all go on."""
     still: list[str] = []
@@ -97,9 +120,16 @@ def line(report: BatchReport, pace: Pace, cap: Decimal | None) -> str:
             f"{report.retries:,} retried",
             f"{report.rate_limited:,}×429",
             f"{pace.rows:.1f} rows/s",
-            f"{usd(counted)} of {usd_cap(cap)}" if cap else usd(report.cost_nano),
+            f"{usd(counted)} of {usd_cap(cap)}" if cap else _of_projected(report),
         ]
     )
+
+
+def _of_projected(report: BatchReport) -> str:
+    """Write what the run cost so far, and what all of it will cost at that rate."""
+    projected = projected_nano(report)
+    more = f" of ~{usd(projected)}" if projected and report.left else ""
+    return usd(report.cost_nano) + more
 
 
 def usd_cap(cap: Decimal) -> str:
@@ -107,14 +137,42 @@ def usd_cap(cap: Decimal) -> str:
     return f"${cap:f}"
 
 
-async def watch(batch: Batch, client: AsyncClient, *, title: str, quiet: bool, cap: Decimal | None) -> None:
+async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, cap: Decimal | None) -> None:
     """Show a run until cancelled; `client` serves nothing else."""
-    if quiet:
+    if form == "none":
         return
-    if is_plain(sys.stderr):
+    await batch.begun.wait()
+    if form == "json":
+        await _emit(batch, client)
+    elif is_plain(sys.stderr):
         await _say(batch, client, cap)
     else:
         await _draw(batch, client, title, cap)
+
+
+async def _emit(batch: Batch, client: AsyncClient) -> None:
+    pace = Pace()
+    pace.see(time.monotonic(), batch.report)
+    while True:
+        await asyncio.sleep(SAID_EVERY_S)
+        now, report = time.monotonic(), live(batch.report, client)
+        pace.see(now, report)
+        projected = projected_nano(report)
+        write_json(
+            {
+                "event": "progress",
+                **report.figures(),
+                "rows_per_s": round(pace.rows, 3),
+                "tokens_per_s": round(pace.tokens, 1),
+                "eta_s": round(report.left / pace.rows, 1) if pace.rows > 0 else None,
+                "cost_projected": None if projected is None else to_usd(projected),
+                "binding": binding(report, client, batch.concurrency),
+                "limits": {
+                    lane.name: {each.name: round(each.utilisation, 4) for each in lane.limiter.dimensions}
+                    for lane in client.lanes()
+                },
+            }
+        )
 
 
 async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
@@ -125,7 +183,10 @@ async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
         now, report = time.monotonic(), live(batch.report, client)
         pace.see(now, report)
         still = f" · {found}" if (found := waits(client, now)) else ""
-        note(f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left{still}")
+        held = f" · held by {binding(report, client, batch.concurrency)}"
+        note(
+            f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left{held}{still}"
+        )
 
 
 async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | None) -> None:
@@ -138,13 +199,16 @@ async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | No
             while True:
                 now, report = time.monotonic(), live(batch.report, client)
                 pace.see(now, report)
-                shown.update(_picture(report, pace, title, cap, waits(client, now)), refresh=True)
+                held = binding(report, client, batch.concurrency)
+                shown.update(_picture(report, pace, title, cap, waits(client, now), held), refresh=True)
                 await asyncio.sleep(DRAWN_EVERY_S)
         finally:
-            shown.update(_picture(batch.report, pace, title, cap, ""), refresh=True)
+            shown.update(_picture(batch.report, pace, title, cap), refresh=True)
 
 
-def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None, still: str) -> RenderableType:
+def _picture(
+    report: BatchReport, pace: Pace, title: str, cap: Decimal | None, still: str = "", held: str = ""
+) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -158,6 +222,8 @@ def _picture(report: BatchReport, pace: Pace, title: str, cap: Decimal | None, s
         Text(f"{report.done:,}/{report.rows:,} {share}, {pace.left(report)} left"),
     )
     lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
-    more = [f"{report.in_flight:,} under way", f"{pace.tokens:,.0f} tokens/s", *lanes]
+    under_way = f"{report.in_flight:,} under way" + (f" (held by {held})" if held else "")
+    more = [under_way, f"{pace.tokens:,.0f} tokens/s", *lanes]
+    more += [f"{number:,} {code}" for code, number in sorted(report.failures.items()) if number]
     waiting = [Text(still, style="yellow")] if still else []
     return Group(bar, Text(line(report, pace, cap)), Text(" · ".join(more), style="dim"), *waiting)

@@ -1,0 +1,42 @@
+"""Bulk runs: many rows through one client into one file, resumable at any point.
+
+    async with AsyncClient(limits=Limits(rpm=600), budget=Budget(total="5.00")) as client:
+        rows = RowFile("tickets.jsonl", template="Is this urgent? {text}")
+        report = await run_batch(rows, "answers.jsonl", client=client, models=["openai:gpt-4o-mini"])
+
+The journal of a run is lines of JSON, one per row, written as rows finish: the output itself, or beside a table. The
+same call again asks only what has no answer yet: rows that failed, rows that changed and rows that are new. Once all
+rows are done the output has exactly one line per id, in the order of the rows.
+"""
+
+from .._io.rowfile import Checked, OnBadRow, RowFile
+from .._io.rows import Row
+from .._io.template import Template
+from .job import CONCURRENCY, Batch, Order, Rows, run_batch
+from .jobfile import JobFile, JobState, journal_of
+from .outputs import failed_path
+from .projection import Projection
+from .report import BatchReport
+from .standing import Failures, Standing, standing
+
+__all__ = [
+    "CONCURRENCY",
+    "Batch",
+    "BatchReport",
+    "Checked",
+    "Failures",
+    "JobFile",
+    "JobState",
+    "OnBadRow",
+    "Order",
+    "Projection",
+    "Row",
+    "RowFile",
+    "Rows",
+    "Standing",
+    "Template",
+    "failed_path",
+    "journal_of",
+    "run_batch",
+    "standing",
+]

@@ -1,0 +1,71 @@
+"""What a job may cost, told before its first call from a sample of its rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from .._policy.prices import Prices
+from .._text import tokens
+from ..client import Preview
+from ..types import Usage
+
+SAMPLE_ROWS: Final = 512
+"""At most so many rows are looked at; their sum is scaled to all."""
+
+
+LIKELY_TOKENS: Final = 1024
+"""What an answer without max_tokens is taken to have: more than most."""
+
+
+class Projection(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows still to be asked may cost, in nano-dollars; None where a price is unknown.
+
+    `low_nano` is that of their prompts alone, `high_nano` with answers as long as max_tokens lets them be (None without
+    max_tokens), `likely_nano` the same with answers of `LIKELY_TOKENS` where there is no max_tokens.
+    """
+
+    rows: int
+    low_nano: int | None
+    likely_nano: int | None
+    high_nano: int | None
+
+
+class Sample:
+    """Every row, then every second, every fourth …: an even sample of a stream of unknown length."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._stride = 1
+        self._kept: list[tuple[str, int, int | None, int]] = []
+
+    def see(self, preview: Preview) -> None:
+        """Look at a row, if it is its turn."""
+        self._seen += 1
+        if self._seen % self._stride:
+            return
+        asked = preview.request
+        self._kept.append((preview.lanes[0][0], tokens.estimate_request(asked), asked.max_tokens, asked.n or 1))
+        if len(self._kept) >= SAMPLE_ROWS:
+            self._kept = self._kept[1::2]
+            self._stride *= 2
+
+    def project(self, rows: int, prices: Prices) -> Projection:
+        """Scale the sample to so many rows."""
+        low: list[int | None] = []
+        likely: list[int | None] = []
+        high: list[int | None] = []
+        for lane, prompt, max_tokens, n in self._kept:
+            provider, _, model = lane.partition(":")
+            output = (LIKELY_TOKENS if max_tokens is None else max_tokens) * n
+            low.append(prices.cost(provider, model, Usage(input=prompt)))
+            likely.append(prices.cost(provider, model, Usage(input=prompt, output=output)))
+            high.append(None if max_tokens is None else likely[-1])
+        sums = [_scaled(costs, rows) for costs in (low, likely, high)]
+        return Projection(rows=rows, low_nano=sums[0], likely_nano=sums[1], high_nano=sums[2])
+
+
+def _scaled(costs: list[int | None], rows: int) -> int | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) * rows // len(known) if known and len(known) == len(costs) else None

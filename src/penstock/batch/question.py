@@ -1,0 +1,121 @@
+"""What the rows of a job ask, and of whom: the identity of a question, and the options of its call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from .._flow.prompt import Options
+from .._io.rows import HALF_A_CHARACTER, Row, check_row
+from ..client import AsyncClient, Preview
+from ..errors import ConfigError, InputError, PenstockError
+from ..types import Request
+from .projection import Sample
+
+
+class Task(NamedTuple):
+    """A row to be asked, the key of its question, and the lane that it names itself.
+
+    `shaped`: its answer is to be JSON. `sent`: a call for it went out in this run. `failed_with` is the code of its
+    failure earlier in this run, `spent_nano` what earlier calls for it cost, `wrong` why it cannot be asked.
+    """
+
+    row: Row
+    key: str
+    lane: str | None
+    shaped: bool = False
+    sent: bool = False
+    failed_with: str | None = None
+    spent_nano: int = 0
+    wrong: PenstockError | None = None
+
+
+class Questions:
+    """Reads rows as the client would for a call, with nothing sent.
+
+    `params` are options of every row, `models` the pool where rows go that name none. With `checked` rows were looked
+    at as they were read. `sample` is shown what is asked.
+    """
+
+    def __init__(
+        self, client: AsyncClient, models: Sequence[str], params: Mapping[str, Any], *, checked: bool = False
+    ) -> None:
+        self._client = client
+        self._is_checked = checked
+        self._models = models
+        self._params = params
+        self._pool: tuple[tuple[str, str], ...] = ()
+        self._homeless: ConfigError | None = None
+        self.sample: Sample | None = None
+
+    def check_job(self) -> None:
+        """Look at what all rows share, so that an error after this is a row's own.
+
+        Raises: ConfigError, InputError.
+        """
+        if "model" in self._params:
+            raise ConfigError("params has a model; name it in models=[…], or in the rows that it is for")
+        if self._models and "tier" in self._params:
+            raise ConfigError("the job names models and params has a tier, which would not count; give one of them")
+        job = Row(id="?", prompt="?", params=dict(self._params))
+        check_row(job)
+        self._homeless = None
+        if self._models:
+            self._pool = tuple(sorted(self._preview(job, model).lanes[0] for model in self._models))
+            return
+        try:
+            lane = self._preview(job, None).lanes[0]
+        except ConfigError as error:
+            self._homeless = error  # which is none if every row says where it goes
+        else:
+            self._pool = (lane,)
+
+    def task(self, row: Row) -> Task:
+        """Read a row: what it asks, of whom, or what is wrong with it."""
+        try:
+            return self.ask(row)
+        except (ConfigError, InputError) as error:
+            wrong = InputError(f"line {row.line}: {error.message}") if row.line else error
+            return Task(row, _key_of((), error.message), None, wrong=wrong)
+
+    def ask(self, row: Row) -> Task:
+        """Find what decides the answer: where the row may go, the prompt and the parameters.
+
+        Raises: InputError, ConfigError for a row that cannot be asked.
+        """
+        if row.problem is not None or not self._is_checked:
+            check_row(row)
+        own = row.model is not None or row.params.get("tier") is not None
+        if not own and self._homeless is not None:
+            raise self._homeless
+        seen = self._preview(row, None if own else next(iter(self._models), None))
+        if self.sample is not None:
+            self.sample.see(seen)
+        shaped = seen.request.response_format not in (None, "text")
+        if own:
+            return Task(row, _key_of(seen.lanes[:1], seen.request), seen.lanes[0][0], shaped)
+        return Task(row, _key_of(self._pool, seen.request), None, shaped)
+
+    def is_homeless(self, task: Task) -> bool:
+        """Whether a row cannot be asked because neither it nor the job says whom."""
+        return self._homeless is not None and task.wrong is self._homeless
+
+    def _preview(self, row: Row, model: str | None) -> Preview:
+        return self._client.preview(row.prompt, **self.options(row, model))
+
+    def options(self, row: Row, model: str | None) -> Options:
+        """Put together what a row's call is asked with; a row's own model or tier wins over `model`."""
+        own = {name: value for name, value in row.params.items() if value is not None}
+        to = row.model if row.model is not None else None if "tier" in own else model or None
+        return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
+
+
+def _key_of(lanes: tuple[tuple[str, str], ...], asked: Request | str) -> str:
+    """Hash what decides an answer: the models that may give it with their base URLs, the prompt and the parameters."""
+    try:
+        return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()
+    except UnicodeEncodeError:
+        raise InputError(HALF_A_CHARACTER) from None
