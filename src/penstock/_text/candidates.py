@@ -10,11 +10,13 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
+from ..errors import Candidate
 from . import quoted
 from .reader import Reader
 from .result import MISSING, Repair, Unreadable
 
-MAX_CANDIDATES: Final = 40
+MAX_TRIES: Final = 40
+"""Brackets that turned out to be none; what was read is not counted, since it is not read again."""
 MAX_WORK: Final = 16
 """Characters read per character of the text."""
 
@@ -22,14 +24,16 @@ _OPENER: Final = re.compile(r"[\[{]")
 _FENCE: Final = re.compile(r"^[ \t>]*(`{3,}|~{3,})[ \t]*([\w+.-]{0,30})[^\n`]*$", re.MULTILINE)
 _INLINE_FENCE: Final = re.compile(r"```[ \t]*(json[5cl]?)\b", re.IGNORECASE)
 _THINK: Final = re.compile(r"\s*<(think|thinking|reasoning)>")
-_BETWEEN: Final = re.compile(r"[\s,;]*+\Z")
+_LIKELY: Final = re.compile(r"\{\s*+[\"}]|\[\s*+[\[{\"\d\]\-tfn]")
 _JSON: Final = frozenset({"json", "json5", "jsonc", "jsonl", ""})
-_ESCAPED: Final = re.compile(r"[{\[]\s*\\\"")
+_ESCAPED: Final = re.compile(r"[{\[]\s*+\\\"")
+_STRUCTURE: Final = re.compile(r"[{\[]\s*+(?:[\"'“{\[]|[\w$]{1,60}\s*+:)")
 COSTS: Final = {
     "inner_quote": 3, "unended_string": 3, "brackets": 3, "colon": 3, "dropped": 4, "cut": 2, "duplicate": 4, "call": 2,
     "unclosed": 2,
 }  # fmt: skip
 MOST_COST: Final = 30
+_LOSSES: Final = frozenset({"dropped", "cut"})
 
 
 class Found(NamedTuple):
@@ -55,6 +59,15 @@ class Fences(NamedTuple):
             if start <= at < end:
                 return (f"{language or 'plain'} fence", 0) if language in _JSON else (f"{language} fence", 1)
         return "bare JSON", 1
+
+    def after(self, at: int, end: int) -> int:
+        """Return where the fence around a position ends, or the next one begins, or the end of the text."""
+        for start, stop, _ in self.spans:
+            if at < start:
+                return start
+            if at < stop:
+                return stop
+        return end
 
 
 def after_thinking(text: str) -> int:
@@ -88,30 +101,50 @@ def fences_of(text: str) -> Fences:
     return Fences(tuple(spans))
 
 
-def scan(text: str, start: int, fences: Fences, *, partial: bool) -> list[Found]:
-    """Find what may be JSON in a text, in its order."""
+class Scanned(NamedTuple):
+    """What may be JSON in a text, in its order, and where something began that surely was meant as JSON but is unreadable."""
+
+    found: list[Found]
+    broken: Candidate | None
+
+
+def scan(text: str, start: int, fences: Fences, *, partial: bool) -> Scanned:
+    """Find what may be JSON in a text.
+
+    Where an object or list is unreadable, what stands inside or after it is no candidate: a piece is not the whole.
+    """
     found: list[Found] = []
+    broken: Candidate | None = None
     work = MAX_WORK * (len(text) + 64)
-    tries, at = MAX_CANDIDATES, start
-    while tries and work > 0:
-        opener = _OPENER.search(text, at)
-        if opener is None:
-            break
-        tries -= 1
+    tries, at, end, strict = MAX_TRIES, start, len(text.rstrip()), MAX_TRIES
+    while (opener := _OPENER.search(text, at)) is not None:
         at = opener.start()
+        if not tries or work < 0:
+            broken = broken or Candidate("text", at, len(text), "too many brackets lead nowhere")
+            break
         label, rank = fences.label(at)
-        got, spent = _strict(text, at, label, rank)
-        work -= spent
-        if got is None:
-            got, spent = _tolerant(text, at, label, rank, partial=partial)
+        got = None
+        if strict and _LIKELY.match(text, at):
+            got, spent = _strict(text, at, label, rank)
             work -= spent
+            strict -= got is None  # an error of the standard library counts the lines before it: not too often
         if got is None:
-            at += 1
-            continue
-        if got.end < len(text) or got.cost < MOST_COST:
+            reader = Reader(text, at, end=end, partial=partial)
+            got, spent, reason = _tolerant(reader, label, rank, partial=partial)
+            work -= spent
+            if got is None and _STRUCTURE.match(text, at):
+                broken = Candidate(label, at, len(text), reason)
+                at = fences.after(at, len(text))
+                tries -= 1
+                continue
+        if got is not None:
             found.append(got)
-        at = got.end if _is_plausible(got) else at + 1
-    return found
+        if got is not None and _is_plausible(got):
+            at = got.end
+        else:
+            at += 1
+            tries -= 1
+    return Scanned(found, broken)
 
 
 def _is_plausible(found: Found) -> bool:
@@ -143,18 +176,21 @@ def _strict(text: str, at: int, label: str, rank: int) -> tuple[Found | None, in
     return Found(label, at, end, value, (), False, rank), end - at
 
 
-def _tolerant(text: str, at: int, label: str, rank: int, *, partial: bool) -> tuple[Found | None, int]:
-    reader = Reader(text, at, partial=partial)
+def _tolerant(reader: Reader, label: str, rank: int, *, partial: bool) -> tuple[Found | None, int, str]:
+    text, at = reader.text, reader.at
     try:
         value = reader.read()
-    except (Unreadable, RecursionError):
-        return None, max(64, reader.at - at)
+    except (Unreadable, RecursionError) as error:
+        return None, max(64, reader.at - at), str(error)
     if value is MISSING:
-        return None, max(64, reader.at - at)
+        return None, max(64, reader.at - at), "there is no value"
+    if not value and not partial and any(repair.kind in _LOSSES for repair in reader.repairs):
+        return None, max(64, reader.at - at), "nothing in it is whole"
     cost = rank + sum(COSTS.get(repair.kind, 1) for repair in reader.repairs[:MOST_COST])
     if isinstance(value, list) and text[at] == "{":
         cost += 5
-    return Found(label, at, reader.at, value, tuple(reader.repairs), reader.cut, min(cost, MOST_COST - 1)), reader.at - at
+    found = Found(label, at, reader.at, value, tuple(reader.repairs), reader.cut, min(cost, MOST_COST))
+    return found, reader.at - at, ""
 
 
 def sequence(text: str, found: list[Found]) -> Found | None:
@@ -168,7 +204,7 @@ def sequence(text: str, found: list[Found]) -> Found | None:
 
 def everything(found: list[Found]) -> Found | None:
     """Take all values of a text as one list."""
-    return _together(found, "all values", 4) if len(found) > 1 else None
+    return _together(found, "all values", 1) if len(found) > 1 else None
 
 
 def _together(found: list[Found], source: str, cost: int) -> Found:
@@ -185,21 +221,21 @@ def _together(found: list[Found], source: str, cost: int) -> Found:
 
 
 def _alone(text: str, start: int, end: int) -> bool:
-    if start >= end:
-        return True
+    """Say whether there are only blanks, commas, comments and fence marks from start to end."""
     at = start
     while at < end:
-        then = quoted.skip(text, at)
-        if text[then : then + 1] == "," and then < end:
-            then += 1
-        if then == at:
-            return text.startswith("```", at)
-        at = then
-    return True
+        at = quoted.skip(text, at)
+        if at >= end or text[at] not in ",;`":
+            break
+        at += 1
+    return at >= end
 
 
-def unescaped(text: str) -> str | None:
-    r"""Undo one level of escapes where the whole JSON was escaped: {\"a\": 1}."""
-    if not (_ESCAPED.search(text) or text.startswith('\\"')):
-        return None
+def is_escaped(text: str, at: int) -> bool:
+    """Say whether the JSON that begins here has its quotes escaped."""
+    return _ESCAPED.match(text, at) is not None
+
+
+def unescaped(text: str) -> str:
+    r"""Undo one level of escapes, where the whole JSON was escaped: {\"a\": 1}."""
     return re.sub(r'\\(["\\/])|\\\Z', r"\1", text)

@@ -349,7 +349,7 @@ class Fitter:
 
     def _unechoed(self, value: dict[str, Any], keyword: str, name: str) -> Any:
         """Take the data out of an answer that repeats the schema around it: {"type": "object", "properties": data}."""
-        if value.get("type") != name or keyword not in value or not value.keys() <= {"type", "title", keyword, "required"}:
+        if value.get("type") != name or keyword not in value or not value.keys() <= {"type", "title", "description", keyword, "required"}:
             return value
         self._note("unwrapped", 6, "took the data out of an echo of the schema")
         inner = value[keyword]

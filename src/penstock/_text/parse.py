@@ -32,7 +32,7 @@ MAX_CHARS: Final = 1 << 20
 _SPACED_COLON: Final = re.compile(r'"\s+:')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _TEXT_COST: Final = 8
-_WORD: Final = re.compile(r"(?:[\"'“‘`\\/].+|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z", re.DOTALL)
+_WORD: Final = re.compile(r"(?!```)(?:[\"'“‘`\\/].+|[A-Za-z_]\w{0,40}\(.+\)|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z", re.DOTALL)
 
 
 class Choice:
@@ -104,8 +104,6 @@ def guarded(text: str | bytes, max_chars: int = MAX_CHARS) -> str:
         text = text[1:]
     if not text or text.isspace():
         raise ParseError("the text is empty")
-    if not text.isprintable() and len(_CONTROL.findall(text, 0, 4096)) > max(4, min(len(text), 4096) // 20):
-        raise ParseError("the text is binary: it has control characters all over")
     return text
 
 
@@ -117,19 +115,20 @@ class _Parse:
         self.policy = policy
         self.yaml = yaml
         self.tried: list[Candidate] = []
+        self.structured = False
 
     def run(self) -> Parsed[Any]:
         done = self._whole()
         if done is not None:
             return done
+        if len(_CONTROL.findall(self.text, 0, 4096)) > max(4, min(len(self.text), 4096) // 20):
+            raise ParseError("the text is binary: it has control characters all over")
         start = candidates.after_thinking(self.text)
         fences = candidates.fences_of(self.text)
         found = self._scanned(start, fences)
         best = self._best(found)
-        if self.policy != "strict" and (best is None or best.cost > _TEXT_COST):
-            other = self._best(list(self._texts(start, fences, found)))
-            if other is not None and (best is None or other.cost < best.cost):
-                best = other
+        if best is None and self.policy != "strict":
+            best = self._best(list(self._texts(start, fences)))
         if best is None:
             raise self._failure()
         return self._parsed(best)
@@ -154,37 +153,46 @@ class _Parse:
         return None
 
     def _scanned(self, start: int, fences: candidates.Fences) -> list[Found]:
-        found = candidates.scan(self.text, start, fences, partial=self.partial)
+        found, broken = candidates.scan(self.text, start, fences, partial=self.partial)
+        if broken is not None:
+            self.tried.append(broken)
         if self.policy == "strict":
             return [one for one in found if not one.repairs]
-        if not any(one.cost < 8 for one in found):
-            found.extend(self._escaped())
-        if not found:
-            found.extend(self._scalar(start))
+        at = found[0].start if found else broken.start if broken is not None else -1
+        if (at >= 0 and candidates.is_escaped(self.text, at)) or self.text.lstrip().startswith('\\"'):
+            found = list(self._escaped())
+        self.structured = broken is not None or any(_is_structure(one.value) for one in found)
         shape = self.target.shape
-        together = candidates.sequence(self.text, found) if shape.kind in ("any", "array", "union") else None
-        if together is None and shape.kind == "array":
-            together = candidates.everything(found)
-        if together is not None:
-            return [together] if shape.kind == "any" else [*found, together]
+        if shape.kind == "any":
+            found = [one for one in found if not self._is_prose(one)]
+        if not found and not self.structured and shape.kind != "string":
+            found = list(_scalar_of(self.text, start, self.partial))
+        if shape.kind in ("any", "array", "union"):
+            together = candidates.sequence(self.text, found)
+            if together is not None and shape.kind == "any":
+                return [together]
+            if together is None and shape.kind == "array" and broken is None:
+                together = candidates.everything(found)
+            if together is not None:
+                found.append(together)
         return found
+
+    def _is_prose(self, found: Found) -> bool:
+        """Say whether brackets with bare words stand in prose, as in 'the set {a}'."""
+        if not found.repairs or _is_structure(found.value):
+            return False
+        return bool(self.text[: found.start].strip()) and "fence" not in found.source
 
     def _escaped(self) -> Iterator[Found]:
         plain = candidates.unescaped(self.text.strip())
-        if plain is None:
-            return
         note = Repair("escape", "$", "undid one level of escapes")
-        got = candidates.scan(plain, 0, candidates.Fences(()), partial=self.partial)
+        got = candidates.scan(plain, 0, candidates.Fences(()), partial=self.partial).found
         if not got and plain[0] == '"':
             got = list(_scalar_of(plain, 0, self.partial))
         for one in got[:1]:
             yield one._replace(repairs=(note, *one.repairs), start=0, end=len(self.text), cost=one.cost + 1)
 
-    def _scalar(self, start: int) -> Iterator[Found]:
-        if self.target.shape.kind != "string":
-            yield from _scalar_of(self.text, start, self.partial)
-
-    def _texts(self, start: int, fences: candidates.Fences, found: list[Found]) -> Iterator[Found]:
+    def _texts(self, start: int, fences: candidates.Fences) -> Iterator[Found]:
         """Read the text in other ways: as YAML if asked, tags, lines, or a word."""
         text, shape = self.text, self.target.shape
         if self.yaml:
@@ -196,19 +204,20 @@ class _Parse:
             known = shape.kind == "any" or any(_knows(one, value) for one in objects) or shape.kind == "array"
             if value is not MISSING and known:
                 yield Found("tags", elements[0].start, elements[-1].end, value, (_format("tags"),), False, 3)
-        for one in objects if not self.partial else ():
+        for one in objects if not (self.partial or self.structured) else ():
             got = lines.pairs(text[start:], one)
             if got is not None:
                 yield Found("key: value lines", start, len(text), got, (_format("key: value lines"),), False, 4)
-        if shape.kind in ("any", "object") or self.partial and shape.kind != "string":
-            return
+        if shape.kind in ("any", "object") or (shape.kind != "string" and (self.partial or self.structured)):
+            if not (shape.kind == "union" and not self.partial and any(one.kind == "string" for one in shape.options)):
+                return
         listed = lines.items(text[start:]) if shape.kind in ("array", "union") else None
         if listed is not None:
             yield Found("list lines", start, len(text), listed, (_format("list lines"),), False, 4)
         if shape.kind != "array" or (shape.item is not None and shape.item.kind not in ("string", "any")):
-            yield from self._words(start, fences, found)
+            yield from self._words(start, fences)
 
-    def _words(self, start: int, fences: candidates.Fences, found: list[Found]) -> Iterator[Found]:
+    def _words(self, start: int, fences: candidates.Fences) -> Iterator[Found]:
         text = self.text
         for begin, end, language in fences.spans:
             if self.target.shape.kind != "string" and begin >= start:
@@ -286,7 +295,8 @@ def _may_repeat_keys(text: str, value: Any) -> bool:
 
 
 def _scalar_of(text: str, start: int, partial: bool) -> Iterator[Found]:
-    body = text[start:].strip()
+    body = text[start:].lstrip()
+    body = body if partial else body.rstrip()
     if _WORD.match(body) is None:
         return
     reader = Reader(body, 0, partial=partial)
@@ -315,6 +325,11 @@ def _knows(shape: Any, value: Any) -> bool:
     names = {words.fold(name) for name in (*shape.fields, *shape.aliases)}
     keys = [*value, *(inner if isinstance(inner, dict) else ())]
     return not names or any(words.fold(key) in names for key in keys)
+
+
+def _is_structure(value: Any) -> bool:
+    """Say whether a value is more than a word in brackets, as prose has them."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value))
 
 
 def _format(name: str) -> Repair:

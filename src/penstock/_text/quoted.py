@@ -19,6 +19,7 @@ _NEXT: Final = {
 }
 _SPACE: Final = re.compile(r"[\s\u200b\ufeff\u180e]*+")
 COMMENT: Final = re.compile(r"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|\#[^\n]*+|<!--(?:[^-]|-(?!->))*+(?:-->|\Z)")
+_SHORT_COMMENT: Final = re.compile(r"//[^\n]{0,200}(?=\n)|/\*[^*]{0,200}\*/|\#[^\n]{0,200}(?=\n)")
 _QUOTED_KEY: Final = r"[\"“”']{1,2}(?:[^\"“”\n\\]|\\.){0,200}[\"“”']{1,2}\s{0,20}:"
 _CUT_KEY: Final = re.compile(r"\"[^\"\n]{0,200}\"?\s*+\Z")
 KEY_AHEAD: Final = re.compile(rf"\s{{0,200}}(?:\w{{1,40}}\s{{1,20}})?(?:{_QUOTED_KEY}|`?[^\s:,{{}}\[\]\"'\n][^:,{{}}\[\]\"'\n]{{0,80}}:(?!//))")
@@ -29,6 +30,7 @@ _STRING_ITEM: Final = re.compile(r"[\"'](?:[^\"'\n\\]|\\.){0,200}[\"']\s{0,20}(?
 _AFTER_BRACKET: Final = re.compile(r"[}\]]\s*+(?:[,;}\]{\[\"'`/]|$)|[}\]][ \t]*\n")
 _TAIL: Final = re.compile(r"\s*+(?:`{3,}\s*+)?$")
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})?|x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+_BACK: Final = 200
 _HALF_ESCAPE: Final = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _SIMPLE: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "/": "/", "'": "'", '"': '"', "`": "`"}
 
@@ -52,6 +54,24 @@ def skip(text: str, at: int) -> int:
         if comment is None:
             return at
         at = comment.end()
+
+
+def peek(text: str, at: int) -> int:
+    """Look where skip would lead, past short comments only, so that looking ahead from every quote stays linear."""
+    while True:
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        if text[at : at + 1] not in ("/", "#", "<"):
+            return at
+        comment = _SHORT_COMMENT.match(text, at)
+        if comment is None:
+            return at
+        at = comment.end()
+
+
+def mark_at(text: str, at: int) -> str:
+    """Return the next mark, '' at the end."""
+    at = peek(text, at)
+    return text[at : at + 1]
 
 
 def read(text: str, at: int, place: Place, depth: int, closers: str) -> Quoted:
@@ -94,16 +114,16 @@ def _scan(text: str, start: int, opener: str, place: Place, depth: int, closers:
 
 def _closes(text: str, stop: int, place: Place, depth: int, nested: int, first: int) -> bool:
     """Say whether the quote at `stop` can be the end of the string."""
-    at = skip(text, stop + 1)
+    at = peek(text, stop + 1)
     mark = text[at : at + 1]
     if not mark or text.startswith("```", at):
         return True
-    if mark == "+" and text[skip(text, at + 1) :][:1] in ('"', "'"):
+    if mark == "+" and mark_at(text, at + 1) in ('"', "'"):
         return place != "key"
     if place == "key":
         return mark in ":=,}" or (not nested and _VALUE_AHEAD.match(text, at) is not None and stop > first)
     if place == "top":
-        return mark == "," and skip(text, at + 1) == len(text)
+        return mark == "," and peek(text, at + 1) == len(text)
     if mark in "}]":
         return depth <= 1 or _AFTER_BRACKET.match(text, at) is not None
     lined = "\n" in text[stop + 1 : at]
@@ -118,7 +138,7 @@ def _closes(text: str, stop: int, place: Place, depth: int, nested: int, first: 
             return not nested
         return not nested and _ITEM_AHEAD.match(text, at) is not None
     if mark == ",":
-        then = skip(text, at + 1)
+        then = peek(text, at + 1)
         if text[then : then + 1] in ("}", "]", "", ",") or KEY_AHEAD.match(text, then) is not None:
             return True
         return not nested and _CUT_KEY.match(text, then) is not None
@@ -129,16 +149,16 @@ def _closes(text: str, stop: int, place: Place, depth: int, nested: int, first: 
 
 def _ended_before(text: str, start: int, previous: int, stop: int, place: Place) -> int | None:
     """Find where a string without a closing quote ended, when the quote at `stop` closes the key after it."""
-    mark = text[skip(text, stop + 1) :][:1] if place in ("object", "key") else ""
     if place == "key":
-        head = text[start:stop].rstrip()
-        return start + len(head) - 1 if head.endswith(":") and len(head) > 1 else None
-    if mark != ":" or previous < start:
+        head = text[max(start, stop - _BACK) : stop].rstrip()
+        return max(start, stop - _BACK) + len(head) - 1 if head.endswith(":") and len(head) > 1 else None
+    if place != "object" or previous < start or mark_at(text, stop + 1) != ":":
         return None
-    head = text[start:previous].rstrip()
+    begin = max(start, previous - _BACK)
+    head = text[begin:previous].rstrip()
     if head.endswith(","):
-        return start + len(head) - 1
-    return start + len(head) if "\n" in text[start + len(head) : previous] else None
+        return begin + len(head) - 1
+    return begin + len(head) if "\n" in text[begin + len(head) : previous] else None
 
 
 def _unended(

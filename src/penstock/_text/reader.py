@@ -20,12 +20,15 @@ MAX_DIGITS: Final = 4_000
 _PLAIN: Final = re.compile(r"(-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null|True|False|None)(?=\s*+(?:[,}\])]|$))")
 _NUMBER: Final = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d*+)?")
 _THOUSANDS: Final = re.compile(r"-?\d{1,3}(?:,\d{3})++(?:\.\d++)?(?=\s*+(?:[}\]]|\n|,\s*+[\"'}\]\w\n]))")
-_CALL: Final = re.compile(r"[A-Za-z_][\w.]{0,60}\(")
+_CALL: Final = re.compile(
+    r"([A-Za-z_][\w.]{0,60})\(\s{0,20}(\"(?:[^\"\\\n]|\\.){0,500}\"|'(?:[^'\\\n]|\\.){0,500}'|-?(?:0|[1-9]\d{0,30})(?:\.\d{1,30})?)\s{0,20}\)"
+)
 _TUPLE: Final = re.compile(r"\(\s*+(?=[\"'\d\[{(\-]|None|True|False|\))")
 _BARE_KEY: Final = re.compile(r"([^\s:,{}\[\]\"'][^:,{}\[\]\"'\n=]{0,120}?)\s*+(?::|=>|=(?!=))")
 _STRAY: Final = re.compile(r"[^\s,:{}\[\]\"']++")
-_RUN: Final = re.compile(r"[^,}\]{\[\n\"']*+")
+_RUN: Final = re.compile(r"[^,}\]{\[(\n\"']*+")
 _RUN_TUPLE: Final = re.compile(r"[^,)}\]{\[\n\"']*+")
+_PARENTHESIS: Final = re.compile(r"\([^()\n]{0,300}\)")
 _LITERALS: Final = {
     "true": True, "false": False, "null": None, "True": True, "False": False, "None": None, "undefined": None,
     "TRUE": True, "FALSE": False, "NULL": None, "Null": None,
@@ -36,13 +39,14 @@ _CLOSER: Final = {"{": "}", "[": "]", "(": ")"}
 class Reader:
     """Reads one value that begins at `at`; afterwards `at` is behind it and `cut` says whether the text ended too early."""
 
-    __slots__ = ("_open", "_partial", "_path", "at", "cut", "repairs", "text")
+    __slots__ = ("_end", "_open", "_partial", "_path", "at", "cut", "repairs", "text")
 
-    def __init__(self, text: str, at: int = 0, *, partial: bool = False) -> None:
+    def __init__(self, text: str, at: int = 0, *, end: int = -1, partial: bool = False) -> None:
         self.text = text
         self.at = at
         self.cut = False
         self.repairs: list[Repair] = []
+        self._end = end if end >= 0 else len(text.rstrip())  # of what is not blank
         self._partial = partial
         self._open: list[str] = []
         self._path: list[str | int] = []
@@ -72,7 +76,9 @@ class Reader:
     def _value(self, place: quoted.Place) -> Any:
         text = self.text
         plain = _PLAIN.match(text, self.at) if place != "top" else None
-        if plain is not None and plain.end() < len(text):
+        if plain is not None and plain.end() < len(text) and not (
+            place == "object" and text[plain.end()] == "," and _THOUSANDS.match(text, self.at)
+        ):
             self.at = plain.end()
             return self._scalar(plain[1])
         mark = text[self.at : self.at + 1]
@@ -99,9 +105,9 @@ class Reader:
                 return MISSING
         for kind in got.repairs:
             self._note(kind, _NOTES[kind])
-        joint = quoted.skip(text, self.at)
+        joint = quoted.peek(text, self.at)
         if place != "key" and text[joint : joint + 1] == "+":
-            then = quoted.skip(text, joint + 1)
+            then = quoted.peek(text, joint + 1)
             if text[then : then + 1] in ('"', "'"):
                 self.at = then
                 more = self._string(place)
@@ -146,7 +152,7 @@ class Reader:
         return found
 
     def _is_doubled(self) -> bool:
-        then = quoted.skip(self.text, self.at + 1)
+        then = quoted.peek(self.text, self.at + 1)
         return self.text[then : then + 1] in ('"', "'", "}") or _BARE_KEY.match(self.text, then) is not None
 
     def _inner(self) -> Any:
@@ -172,8 +178,6 @@ class Reader:
             else:
                 break
         if commas > 1 or (commas and mark in "}])"):
-            self._note("comma", "left out a comma")
-        elif commas and self.text[self.at - 1 :][:1] in "{[":
             self._note("comma", "left out a comma")
         return mark
 
@@ -210,7 +214,7 @@ class Reader:
         stray = _STRAY.match(text, start)
         if stray is None:
             raise Unreadable(f"there is {text[start : start + 20]!r} where a key was expected")
-        then = quoted.skip(text, stray.end())
+        then = quoted.peek(text, stray.end())
         mark = text[then : then + 1]
         if first and mark in (",", "}"):
             return _SET
@@ -248,7 +252,7 @@ class Reader:
         if not mark and self.text.startswith("```", self.at) and self.text.find("\n```", self.at + 3) >= 0:
             line = self.text.find("\n", self.at)
             closing = self.text.find("\n```", line)
-            then = quoted.skip(self.text, closing + 4)
+            then = quoted.peek(self.text, closing + 4)
             return "`" if self.text[then : then + 1] in (",", "}") else ""
         return mark
 
@@ -313,7 +317,7 @@ class Reader:
     def _is_typo(self, mark: str) -> bool:
         """Say whether a wrong bracket closes this list: when what follows goes on in the object around it."""
         text = self.text
-        then = quoted.skip(text, self.at + 1)
+        then = quoted.peek(text, self.at + 1)
         if mark != "}":
             return True
         if "{" in self._open:
@@ -342,9 +346,10 @@ class Reader:
         text, start = self.text, self.at
         call = _CALL.match(text, start)
         if call is not None:
-            value = self._called(call)
-            if value is not MISSING:
-                return value
+            self._note("call", f"took the argument of {call[1]}(…) as the value")
+            self.at = call.end()
+            argument = call[2]
+            return quoted.unescape(argument[1:-1])[0] if argument[0] in "\"'" else _number(argument)
         amount = _THOUSANDS.match(text, start) if place == "object" else None
         if amount is not None:
             self.at = amount.end()
@@ -357,33 +362,13 @@ class Reader:
             return MISSING
         if token[-1] in "\"'" and token.count(token[-1]) % 2:
             token = token[:-1].rstrip()
-        touching = stop >= len(text.rstrip())
+        touching = stop >= self._end
         if touching and self._open:
             self.cut = True
             if self._partial:
                 return MISSING
             self._note("cut", "the value touches the end of the text and may be cut off")
         return self._scalar(token)
-
-    def _called(self, call: re.Match[str]) -> Any:
-        """Read the one argument of a call such as ObjectId("1") or Decimal('2')."""
-        start = self.at
-        noted = len(self.repairs)
-        inner = quoted.skip(self.text, call.end())
-        if self.text[inner : inner + 1] in ('"', "'", "[", "{") or _NUMBER.match(self.text, inner):
-            self._open.append("(")
-            self.at = inner
-            try:
-                value = self._value("tuple")
-            finally:
-                self._open.pop()
-            if value is not MISSING and self._skip() == ")":
-                self.at += 1
-                self._note("call", f"took the argument of {call[0]}…) as the value")
-                return value
-        self.at = start
-        del self.repairs[noted:]
-        return MISSING
 
     def _bare_end(self, place: quoted.Place) -> int:
         text, at, inner = self.text, self.at, 0
@@ -394,6 +379,10 @@ class Reader:
             mark = text[at : at + 1]
             if not mark or mark == ")":
                 return at
+            if mark == "(":
+                closed = _PARENTHESIS.match(text, at)
+                at = closed.end() if closed is not None else at + 1
+                continue
             if mark in "{[":
                 inner += 1
             elif mark in "}]":
@@ -407,10 +396,10 @@ class Reader:
     def _ends_bare(self, mark: str, at: int, place: quoted.Place) -> bool:
         text = self.text
         if mark == ",":
-            then = quoted.skip(text, at + 1)
+            then = quoted.peek(text, at + 1)
             return place != "object" or text[then : then + 1] in ("", "}", "]") or bool(quoted.KEY_AHEAD.match(text, then))
         if mark == "\n":
-            then = quoted.skip(text, at + 1)
+            then = quoted.peek(text, at + 1)
             return place != "object" or text[then : then + 1] in ("", "}", "`") or bool(quoted.KEY_AHEAD.match(text, then))
         return place == "object" and quoted.STRICT_KEY_AHEAD.match(text, at) is not None
 

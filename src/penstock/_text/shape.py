@@ -55,18 +55,19 @@ class Shape:
         self.limits: dict[str, Any] = {}
 
 
-def compile_schema(schema: Mapping[str, Any] | bool) -> Shape:
-    """Read a JSON Schema.
+def compile_schema(schema: Mapping[str, Any] | bool, *, closed: bool = False) -> Shape:
+    """Read a JSON Schema; `closed` says that objects which name their fields and nothing else take no other field.
 
     Raises: ConfigError that names the path, when the schema refers to itself without end, has a keyword that is unknown
     or cannot be checked, or a type that does not exist.
     """
-    return _Compiler(schema).shape(schema, "$")
+    return _Compiler(schema, closed=closed).shape(schema, "$")
 
 
 class _Compiler:
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, *, closed: bool) -> None:
         self._root = root
+        self._closed = closed
         self._known: dict[str, Shape] = {}
         self._count = 0
 
@@ -204,7 +205,7 @@ class _Compiler:
             for alias in part.get("x-aliases", ()) if isinstance(part, Mapping) else ():
                 made.aliases[alias] = name
         made.required = tuple(schema.get("required", ()))
-        rest = schema.get("additionalProperties", True)
+        rest = schema.get("additionalProperties", not (self._closed and properties))
         made.rest = rest if isinstance(rest, bool) else self._child(rest, f"{path}.*")
         if "propertyNames" in schema:
             made.item = self._child(schema["propertyNames"], f"{path}.propertyNames")

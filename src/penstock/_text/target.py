@@ -6,6 +6,7 @@ its shape.
 
 from __future__ import annotations
 
+import collections.abc
 import sys
 import typing
 from collections.abc import Mapping
@@ -24,9 +25,9 @@ ANY: Final = (None, object, Any)
 class Target:
     """A JSON Schema, or anything: values stay plain."""
 
-    def __init__(self, schema: Mapping[str, Any] | bool) -> None:
+    def __init__(self, schema: Mapping[str, Any] | bool, *, closed: bool = False) -> None:
         self.schema = schema
-        self.shape = compile_schema(schema)
+        self.shape = compile_schema(schema, closed=closed)
 
     def strict(self, value: Any) -> Any:
         """Return the value of strict JSON that fits as it is.
@@ -55,11 +56,12 @@ class _Typed(Target):
         try:
             made = msgspec.json.schema(wanted)
         except (TypeError, RecursionError, NameError) as error:
+            path, culprit = _blame(wanted, _name(wanted))
             raise ConfigError(
-                f"the type {_name(wanted)} cannot be expressed as a JSON Schema: {error}; use a pydantic model, a dataclass, "
-                "a TypedDict or a JSON Schema"
+                f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: {str(error).splitlines()[-1]}; "
+                "use a pydantic model, a dataclass, a TypedDict or a JSON Schema"
             ) from error
-        super().__init__(made)
+        super().__init__(made, closed=True)
 
     def strict(self, value: Any) -> Any:
         return self.finish(super().strict(value))
@@ -118,13 +120,17 @@ class _Pydantic(Target):
         try:
             return self._adapter.json_schema()  # type: ignore[no-any-return]
         except (pydantic.errors.PydanticUserError, RecursionError) as error:
-            raise ConfigError(f"the type {_name(self._wanted)} cannot be expressed as a JSON Schema: {error}") from error
+            path, culprit = _blame(self._wanted, _name(self._wanted))
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: {reason}"
+            ) from error
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
         """The shape, made when a value does not fit as it stands."""
         if self._shape is None:
-            self._shape = compile_schema(self.schema)
+            self._shape = compile_schema(self.schema, closed=True)
         return self._shape
 
     def strict(self, value: Any) -> Any:
@@ -148,6 +154,29 @@ def _misfit(error: Any) -> Misfit:
     first = error.errors(include_url=False, include_context=False)[0]
     steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
     return Misfit(f"${steps}", first["msg"], first.get("input"))
+
+
+def _blame(wanted: Any, path: str) -> tuple[str, Any]:
+    """Find the innermost part of a type that has no JSON Schema, and where it is."""
+    parts = [(f"{path}[{at}]", part) for at, part in enumerate(typing.get_args(wanted))]
+    if isinstance(wanted, type):
+        try:
+            parts += [(f"{path}.{name}", hint) for name, hint in typing.get_type_hints(wanted).items()]
+        except (NameError, TypeError, AttributeError):
+            return path, wanted
+    for inner, part in parts:
+        if isinstance(part, type) and not hasattr(part, "__annotations__") and not typing.get_args(part):
+            try:
+                msgspec.json.schema(part)
+            except TypeError:
+                return inner, part
+        elif typing.get_origin(part) is collections.abc.Callable:
+            return inner, part
+        elif part is not wanted and path.count(".") < 16:
+            found = _blame(part, inner)
+            if found[0] != inner:
+                return found
+    return path, wanted
 
 
 def _name(wanted: Any) -> str:

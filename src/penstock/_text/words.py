@@ -56,7 +56,7 @@ def closest(text: str, names: Sequence[str]) -> Named | None:
         return Named(same[0], 2, f"{bare[:40]!r} differs in case, accents or punctuation")
     if same:
         return None
-    return _said_in(said, folded)
+    return _said_in(bare, names) or _said_in(said, folded)
 
 
 def _said_in(said: str, names: Sequence[str]) -> Named | None:
