@@ -24,9 +24,12 @@ PROMISE = [
     "Limits",
     "Message",
     "Opaque",
+    "ParseError",
+    "Parsed",
     "PenstockError",
     "Reasoning",
     "Refusal",
+    "Repair",
     "Request",
     "Response",
     "RetryPolicy",
@@ -40,6 +43,7 @@ PROMISE = [
     "Totals",
     "Usage",
     "__version__",
+    "parse",
 ]
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"

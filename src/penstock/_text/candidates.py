@@ -26,7 +26,6 @@ _INLINE_FENCE: Final = re.compile(r"```[ \t]*(json[5cl]?)\b", re.IGNORECASE)
 _THINK: Final = re.compile(r"\s*<(think|thinking|reasoning)>")
 _LIKELY: Final = re.compile(r"\{\s*+[\"}]|\[\s*+[\[{\"\d\]\-tfn]")
 _JSON: Final = frozenset({"json", "json5", "jsonc", "jsonl", ""})
-_ESCAPED: Final = re.compile(r"[{\[]\s*+\\\"")
 _STRUCTURE: Final = re.compile(r"[{\[]\s*+(?:[\"'“{\[]|[\w$]{1,60}\s*+:)")
 COSTS: Final = {
     "inner_quote": 3, "unended_string": 3, "brackets": 3, "colon": 3, "dropped": 4, "cut": 2, "duplicate": 4, "call": 2,
@@ -195,9 +194,9 @@ def _tolerant(reader: Reader, label: str, rank: int, *, partial: bool) -> tuple[
 
 def sequence(text: str, found: list[Found]) -> Found | None:
     """Take values that follow each other with nothing but blanks, commas and comments between them as one list."""
-    if len(found) < 2 or not _alone(text, 0, found[0].start) or not _alone(text, found[-1].end, len(text)):
+    if len(found) < 2 or not alone(text, 0, found[0].start) or not alone(text, found[-1].end, len(text)):
         return None
-    if not all(_alone(text, one.end, two.start) for one, two in zip(found, found[1:], strict=False)):
+    if not all(alone(text, one.end, two.start) for one, two in zip(found, found[1:], strict=False)):
         return None
     return _together(found, "values one after another", 2)
 
@@ -220,7 +219,7 @@ def _together(found: list[Found], source: str, cost: int) -> Found:
     )
 
 
-def _alone(text: str, start: int, end: int) -> bool:
+def alone(text: str, start: int, end: int) -> bool:
     """Say whether there are only blanks, commas, comments and fence marks from start to end."""
     at = start
     while at < end:
@@ -233,7 +232,8 @@ def _alone(text: str, start: int, end: int) -> bool:
 
 def is_escaped(text: str, at: int) -> bool:
     """Say whether the JSON that begins here has its quotes escaped."""
-    return _ESCAPED.match(text, at) is not None
+    quote = text.find('"', at)
+    return quote > 0 and text[quote - 1] == "\\"
 
 
 def unescaped(text: str) -> str:

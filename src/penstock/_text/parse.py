@@ -181,7 +181,7 @@ class _Parse:
         """Say whether brackets with bare words stand in prose, as in 'the set {a}'."""
         if not found.repairs or _is_structure(found.value):
             return False
-        return bool(self.text[: found.start].strip()) and "fence" not in found.source
+        return not candidates.alone(self.text, 0, found.start) and "fence" not in found.source
 
     def _escaped(self) -> Iterator[Found]:
         plain = candidates.unescaped(self.text.strip())

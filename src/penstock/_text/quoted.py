@@ -29,7 +29,7 @@ _VALUE_AHEAD: Final = re.compile(r"[\"'“‘`{\[\d\-]|true\b|false\b|null\b|Non
 _STRING_ITEM: Final = re.compile(r"[\"'](?:[^\"'\n\\]|\\.){0,200}[\"']\s{0,20}(?:[,\]}\"'\d]|$)")
 _AFTER_BRACKET: Final = re.compile(r"[}\]]\s*+(?:[,;}\]{\[\"'`/]|$)|[}\]][ \t]*\n")
 _TAIL: Final = re.compile(r"\s*+(?:`{3,}\s*+)?$")
-_ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})?|x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})?|x[0-9a-fA-F]{2}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|.|$)", re.DOTALL)
 _BACK: Final = 200
 _HALF_ESCAPE: Final = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _SIMPLE: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "/": "/", "'": "'", '"': '"', "`": "`"}
@@ -249,6 +249,9 @@ def unescape(body: str, opener: str = '"') -> tuple[str, tuple[str, ...]]:
         if mark == "\n" or not mark:
             broken.append("escape")
             return ""
+        if mark[0] == "U" and len(mark) > 1:
+            code = int(mark[1:], 16)
+            return found[0] if 0xD800 <= code < 0xE000 else chr(code)
         if mark[0] in "ux" and len(mark) > 1:
             return _point(found[0], broken)
         broken.append("escape")
