@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -77,7 +78,10 @@ def commas(value: Any) -> str:
 def bare_keys(value: Any) -> str:
     """JavaScript: keys without quotes where they are words."""
     if isinstance(value, dict):
-        pairs = (f"{key if re.fullmatch('[a-zA-Z_]+', key) else dumps(key)}: {bare_keys(item)}" for key, item in value.items())
+        pairs = (
+            f"{key if re.fullmatch('[a-zA-Z_]+', key) else dumps(key)}: {bare_keys(item)}"
+            for key, item in value.items()
+        )
         return "{" + ", ".join(pairs) + "}"
     return "[" + ", ".join(map(bare_keys, value)) + "]" if isinstance(value, list) else dumps(value)
 
@@ -126,7 +130,9 @@ def begins(part: Any, whole: Any, cut: bool = True) -> bool:
         if not isinstance(whole, dict) or list(whole)[: len(part)] != list(part):
             return False
         last = next(reversed(part), None)
-        return all(begins(part[key], whole[key], cut and key == last) for key in part) and (cut or len(part) == len(whole))
+        return all(begins(part[key], whole[key], cut and key == last) for key in part) and (
+            cut or len(part) == len(whole)
+        )
     if isinstance(part, list):
         if not isinstance(whole, list) or len(part) > len(whole):
             return False
@@ -172,10 +178,8 @@ def test_a_text_that_was_cut_off_never_passes_for_whole(value: Any, data: st.Dat
 def test_bytes_of_any_kind_raise_nothing_undeclared(data: bytes) -> None:
     """A value or a ParseError."""
     for policy in ("strict", "safe", "loose"):
-        try:
-            parse(data, policy=policy)  # type: ignore[arg-type]
-        except ParseError as error:
-            assert str(error)
+        with contextlib.suppress(ParseError):
+            parse(data, policy=policy)
 
 
 @pytest.mark.prove(20)
@@ -183,12 +187,13 @@ def test_bytes_of_any_kind_raise_nothing_undeclared(data: bytes) -> None:
 @settings(max_examples=500, deadline=None)
 def test_marks_in_any_order_raise_nothing_undeclared(text: str, partial: bool) -> None:
     """The characters that mean something to the reader, in every order, with and without a schema."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "string"}}}}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "string"}}},
+    }
     for wanted in (None, schema, list[str], int | str):
-        try:
+        with contextlib.suppress(ParseError):
             parse(text, wanted, partial=partial)
-        except ParseError as error:
-            assert str(error)
 
 
 @pytest.mark.prove(20)

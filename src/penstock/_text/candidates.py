@@ -1,13 +1,14 @@
 """Candidates: the parts of a text that may be the JSON that was meant, found in one scan.
 
-Each opening bracket outside a part already read is tried, first as strict JSON and then with the tolerant reader, so that
-brackets and fences inside strings never end a part. The work is bounded by a multiple of the text.
+Each opening bracket outside a part already read is tried, first as strict JSON and then with the tolerant reader, so
+that brackets and fences inside strings never end a part. The work is bounded by a multiple of the text.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from ..errors import Candidate
@@ -101,7 +102,7 @@ def fences_of(text: str) -> Fences:
 
 
 class Scanned(NamedTuple):
-    """What may be JSON in a text, in its order, and where something began that surely was meant as JSON but is unreadable."""
+    """What may be JSON in a text, in its order, and where something began that was meant as JSON but is unreadable."""
 
     found: list[Found]
     broken: Candidate | None
@@ -196,7 +197,7 @@ def sequence(text: str, found: list[Found]) -> Found | None:
     """Take values that follow each other with nothing but blanks, commas and comments between them as one list."""
     if len(found) < 2 or not alone(text, 0, found[0].start) or not alone(text, found[-1].end, len(text)):
         return None
-    if not all(alone(text, one.end, two.start) for one, two in zip(found, found[1:], strict=False)):
+    if not all(alone(text, one.end, two.start) for one, two in pairwise(found)):
         return None
     return _together(found, "values one after another", 2)
 
@@ -215,7 +216,13 @@ def _together(found: list[Found], source: str, cost: int) -> Found:
     note = Repair("joined", "$", f"made a list of {len(found)} values")
     most = max(one.cost for one in found)
     return Found(
-        source, found[0].start, found[-1].end, [one.value for one in found], (*repairs, note), found[-1].cut, most + cost
+        source,
+        found[0].start,
+        found[-1].end,
+        [one.value for one in found],
+        (*repairs, note),
+        found[-1].cut,
+        most + cost,
     )
 
 

@@ -87,7 +87,7 @@ class Fitter:
             if value is None or isinstance(value, dict):
                 raise self._no("a string", value)
             if isinstance(value, list):
-                return self._single(value, shape, "a string")
+                return str(self._single(value, shape, "a string"))
             text = msgspec.json.encode(value).decode()
             self._note("text", 2, f"wrote {text[:40]} as a string")
             value = text
@@ -157,7 +157,9 @@ class Fitter:
         if isinstance(value, (dict, list)):
             return self._single(value, shape, "one of " + ", ".join(map(repr, shape.values[:8])))
         renamed = set(shape.aliases.values())
-        names = {alias: at for at, known in enumerate(shape.values) for alias, of in shape.aliases.items() if of == known}
+        names = {
+            alias: at for at, known in enumerate(shape.values) for alias, of in shape.aliases.items() if of == known
+        }
         names |= {
             known if isinstance(known, str) else msgspec.json.encode(known).decode(): at
             for at, known in enumerate(shape.values)
@@ -349,7 +351,11 @@ class Fitter:
 
     def _unechoed(self, value: dict[str, Any], keyword: str, name: str) -> Any:
         """Take the data out of an answer that repeats the schema around it: {"type": "object", "properties": data}."""
-        if value.get("type") != name or keyword not in value or not value.keys() <= {"type", "title", "description", keyword, "required"}:
+        if (
+            value.get("type") != name
+            or keyword not in value
+            or not value.keys() <= {"type", "title", "description", keyword, "required"}
+        ):
             return value
         self._note("unwrapped", 6, "took the data out of an echo of the schema")
         inner = value[keyword]

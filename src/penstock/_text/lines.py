@@ -10,7 +10,9 @@ import msgspec
 from . import words
 from .shape import Shape
 
-_PAIR: Final = re.compile(r"[ \t]*(?:[-*•>+][ \t]+)?[*_`\"]{0,3}([^\W\d_][\w .\-]{0,60}?)[*_`\"]{0,3}[ \t]*[:=][*_]{0,2}(?:[ \t]+|$)(.*)$")
+_PAIR: Final = re.compile(
+    r"[ \t]*(?:[-*•>+][ \t]+)?[*_`\"]{0,3}([^\W\d_][\w .\-]{0,60}?)[*_`\"]{0,3}[ \t]*[:=][*_]{0,2}(?:[ \t]+|$)(.*)$"
+)
 _ITEM: Final = re.compile(r"[ \t]*(?:[-*•+–]|\d{1,3}[.)])[ \t]+(.*)$")
 MAX_LINES: Final = 20_000
 

@@ -1,8 +1,8 @@
-"""From text to value: guard, strict JSON, candidates, fitting, choice, validation; and an error that says what was tried.
+"""From text to value: guard, strict JSON, candidates, fitting, choice, validation; an error says what was tried.
 
-    text ─▶ guard ─▶ strict JSON that validates ──────────────────────────────▶ Parsed without repairs
-                 └─▶ candidates ─▶ fit to the shape ─▶ cheapest ─▶ validate ──▶ Parsed with repairs
-                 └─▶ tags, lines, words (no JSON fits) ─▶ fit ─▶ validate ───▶ Parsed with repairs
+text ─▶ guard ─▶ strict JSON that validates ──────────────────────────────▶ Parsed without repairs
+└─▶ candidates ─▶ fit to the shape ─▶ cheapest ─▶ validate ──▶ Parsed with repairs
+└─▶ tags, lines, words (no JSON fits) ─▶ fit ─▶ validate ───▶ Parsed with repairs
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ MAX_CHARS: Final = 1 << 20
 _SPACED_COLON: Final = re.compile(r'"\s+:')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _TEXT_COST: Final = 8
-_WORD: Final = re.compile(r"(?!```)(?:[\"'“‘`\\/].+|[A-Za-z_]\w{0,40}\(.+\)|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z", re.DOTALL)
+_WORD: Final = re.compile(
+    r"(?!```)(?:[\"'“‘`\\/].+|[A-Za-z_]\w{0,40}\(.+\)|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z",
+    re.DOTALL,
+)
 
 
 class Choice:
@@ -50,11 +53,23 @@ class Choice:
 
 @overload
 def parse(
-    text: str | bytes, wanted: type[T], *, partial: bool = ..., policy: Policy = ..., yaml: bool = ..., max_chars: int = ...
+    text: str | bytes,
+    wanted: type[T],
+    *,
+    partial: bool = ...,
+    policy: Policy = ...,
+    yaml: bool = ...,
+    max_chars: int = ...,
 ) -> Parsed[T]: ...
 @overload
 def parse(
-    text: str | bytes, wanted: Any = ..., *, partial: bool = ..., policy: Policy = ..., yaml: bool = ..., max_chars: int = ...
+    text: str | bytes,
+    wanted: Any = ...,
+    *,
+    partial: bool = ...,
+    policy: Policy = ...,
+    yaml: bool = ...,
+    max_chars: int = ...,
 ) -> Parsed[Any]: ...
 def parse(
     text: str | bytes,
@@ -73,8 +88,8 @@ def parse(
     reads the beginning of a text that still grows: plain values, nothing required, no cut number or word. `yaml` also
     reads YAML (needs the extra penstock[yaml]).
 
-    Raises: ParseError when the text has no such value, with all candidates; ConfigError for a type or schema that cannot
-    be used.
+    Raises: ParseError when the text has no such value, with all candidates; ConfigError for a type or schema that
+    cannot be used.
     """
     if policy not in POLICIES:
         raise ConfigError(f"policy is {policy!r}; expected one of {', '.join(POLICIES)}")
@@ -141,7 +156,7 @@ class _Parse:
             value = msgspec.json.decode(self.text)
         except (ValueError, RecursionError):
             return None
-        if _may_repeat_keys(self.text, value) or isinstance(value, float) and value in (float("inf"), float("-inf")):
+        if _may_repeat_keys(self.text, value) or (isinstance(value, float) and value in (float("inf"), float("-inf"))):
             return None
         if self.partial and isinstance(value, (int, float)):
             return None  # the next piece of the text may go on with the number
@@ -202,26 +217,37 @@ class _Parse:
         if elements and not self.partial:
             value = _ordered(text, start, elements) if shape.kind == "any" else tags.fields(elements)
             known = shape.kind == "any" or any(_knows(one, value) for one in objects) or shape.kind == "array"
+            inner = elements[0].fields() if len(elements) == 1 and shape.kind != "any" else None
+            if objects and isinstance(inner, dict):
+                yield Found("tags", elements[0].start, elements[0].end, inner, (_format("tags"),), False, 4)
             if value is not MISSING and known:
                 yield Found("tags", elements[0].start, elements[-1].end, value, (_format("tags"),), False, 3)
         for one in objects if not (self.partial or self.structured) else ():
             got = lines.pairs(text[start:], one)
             if got is not None:
                 yield Found("key: value lines", start, len(text), got, (_format("key: value lines"),), False, 4)
-        if shape.kind in ("any", "object") or (shape.kind != "string" and (self.partial or self.structured)):
-            if not (shape.kind == "union" and not self.partial and any(one.kind == "string" for one in shape.options)):
-                return
+        if not self._may_be_words():
+            return
         listed = lines.items(text[start:]) if shape.kind in ("array", "union") else None
         if listed is not None:
             yield Found("list lines", start, len(text), listed, (_format("list lines"),), False, 4)
         if shape.kind != "array" or (shape.item is not None and shape.item.kind not in ("string", "any")):
             yield from self._words(start, fences)
 
+    def _may_be_words(self) -> bool:
+        """Say whether words of the text can be the value: not where JSON was meant, or an object is wanted."""
+        shape = self.target.shape
+        if shape.kind == "union" and not self.partial and any(one.kind == "string" for one in shape.options):
+            return True
+        return shape.kind == "string" or not (shape.kind in ("any", "object") or self.partial or self.structured)
+
     def _words(self, start: int, fences: candidates.Fences) -> Iterator[Found]:
         text = self.text
         for begin, end, language in fences.spans:
             if self.target.shape.kind != "string" and begin >= start:
-                yield Found(f"{language or 'plain'} fence", begin, end, text[begin:end].strip(), (_format("text"),), False, 4)
+                yield Found(
+                    f"{language or 'plain'} fence", begin, end, text[begin:end].strip(), (_format("text"),), False, 4
+                )
         body = text[start:] if self.target.shape.kind == "string" else text[start:].strip()
         yield Found("text", start, len(text), body, (_format("text"),), self.partial, _TEXT_COST - 3)
 
@@ -240,7 +266,7 @@ class _Parse:
                 yield Found("YAML", begin, end, value, (_format("YAML"),), False, 3)
 
     def _best(self, found: list[Found]) -> Choice | None:
-        """Fit each candidate and take the cheapest; of equals the last, since the first may be quoted from a question."""
+        """Fit each candidate and take the cheapest; of equals the last, as the first may be quoted from a question."""
         best: Choice | None = None
         rival: Choice | None = None
         fitter = Fitter(self.target.shape, partial=self.partial, loose=self.policy == "loose")
@@ -248,7 +274,9 @@ class _Parse:
             try:
                 value = fitter.fit(one.value)
                 if self.policy == "strict" and fitter.repairs:
-                    raise Misfit(fitter.repairs[0].path, f"JSON that fits as it stands ({fitter.repairs[0].note})", one.value)
+                    raise Misfit(
+                        fitter.repairs[0].path, f"JSON that fits as it stands ({fitter.repairs[0].note})", one.value
+                    )
                 value = value if self.partial else self.target.finish(value)
             except Misfit as misfit:
                 self.tried.append(Candidate(one.source, one.start, one.end, str(misfit)))
@@ -269,7 +297,11 @@ class _Parse:
         found = best.found
         note = f"took the {found.source} at characters {found.start} to {found.end}"
         alone = not self.text[: found.start].strip() and not self.text[found.end :].strip()
-        repairs = best.repairs if alone and best.repairs or self.partial else [Repair("extracted", "$", note), *best.repairs]
+        repairs = (
+            best.repairs
+            if (alone and best.repairs) or self.partial
+            else [Repair("extracted", "$", note), *best.repairs]
+        )
         chosen = Candidate(found.source, found.start, found.end, f"chosen at a cost of {best.cost}")
         others = [one for one in self.tried if one[1:3] != chosen[1:3] or one[0] != chosen[0]]
         return Parsed(best.value, tuple(repairs), best.complete, (chosen, *others))
@@ -285,8 +317,8 @@ class _Parse:
 def _may_repeat_keys(text: str, value: Any) -> bool:
     """Say whether a key may be there twice, in which case the slow way looks.
 
-    In JSON a quote and a colon end a key or stand in a string behind a backslash; written anew, the value has as many of
-    these pairs unless a key was lost.
+    In JSON a quote and a colon end a key or stand in a string behind a backslash; written anew, the value has as many
+    of these pairs unless a key was lost.
     """
     pairs = text.count('":')
     if "\\u" in text or _SPACED_COLON.search(text) is not None:
@@ -329,7 +361,9 @@ def _knows(shape: Any, value: Any) -> bool:
 
 def _is_structure(value: Any) -> bool:
     """Say whether a value is more than a word in brackets, as prose has them."""
-    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value))
+    return isinstance(value, dict) or (
+        isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+    )
 
 
 def _format(name: str) -> Repair:

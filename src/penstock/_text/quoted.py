@@ -1,7 +1,7 @@
 """Quoted strings as models write them: where one ends when its quotes are not escaped, and what it says.
 
-A quote ends a string when what follows fits the place of the string: a colon after a key, a bracket, the end, or a comma
-and the next key after a value. Every look ahead is bounded, so that the work is linear in the text.
+A quote ends a string when what follows fits the place of the string: a colon after a key, a bracket, the end, or a
+comma and the next key after a value. Every look ahead is bounded, so that the work is linear in the text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 Place = Literal["key", "object", "array", "tuple", "top"]
 
 OPENERS: Final = "\"'`“”„‘’´"
-_FAMILY: Final = {'"': '"', "'": "'", "`": "`"} | dict.fromkeys("“”„", "“”\"") | dict.fromkeys("‘’´", "‘’´'")
+_FAMILY: Final = {'"': '"', "'": "'", "`": "`"} | dict.fromkeys("“”„", '“”"') | dict.fromkeys("‘’´", "‘’´'")
 _NEXT: Final = {
     opener: re.compile(rf"[^{family}\\]*+(?:\\.[^{family}\\]*+)*+[{family}]", re.DOTALL)
     for opener, family in _FAMILY.items()
@@ -22,17 +22,32 @@ COMMENT: Final = re.compile(r"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)|\#[^\n]*
 _SHORT_COMMENT: Final = re.compile(r"//[^\n]{0,200}(?=\n)|/\*[^*]{0,200}\*/|\#[^\n]{0,200}(?=\n)")
 _QUOTED_KEY: Final = r"[\"“”']{1,2}(?:[^\"“”\n\\]|\\.){0,200}[\"“”']{1,2}\s{0,20}:"
 _CUT_KEY: Final = re.compile(r"\"[^\"\n]{0,200}\"?\s*+\Z")
-KEY_AHEAD: Final = re.compile(rf"\s{{0,200}}(?:\w{{1,40}}\s{{1,20}})?(?:{_QUOTED_KEY}|`?[^\s:,{{}}\[\]\"'\n][^:,{{}}\[\]\"'\n]{{0,80}}:(?!//))")
+KEY_AHEAD: Final = re.compile(
+    rf"\s{{0,200}}(?:\w{{1,40}}\s{{1,20}})?(?:{_QUOTED_KEY}|`?[^\s:,{{}}\[\]\"'\n][^:,{{}}\[\]\"'\n]{{0,80}}:(?!//))"
+)
 STRICT_KEY_AHEAD: Final = re.compile(rf"\s{{0,200}}{_QUOTED_KEY}")
 _ITEM_AHEAD: Final = re.compile(r"\s*+(?:[\"'“‘`{\[\]\d\-/.]|true\b|false\b|null\b|None\b|True\b|False\b|$)")
 _VALUE_AHEAD: Final = re.compile(r"[\"'“‘`{\[\d\-]|true\b|false\b|null\b|None\b|True\b|False\b")
 _STRING_ITEM: Final = re.compile(r"[\"'](?:[^\"'\n\\]|\\.){0,200}[\"']\s{0,20}(?:[,\]}\"'\d]|$)")
 _AFTER_BRACKET: Final = re.compile(r"[}\]]\s*+(?:[,;}\]{\[\"'`/]|$)|[}\]][ \t]*\n")
 _TAIL: Final = re.compile(r"\s*+(?:`{3,}\s*+)?$")
-_ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})?|x[0-9a-fA-F]{2}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|.|$)", re.DOTALL)
+_ESCAPE: Final = re.compile(
+    r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})?|x[0-9a-fA-F]{2}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|.|$)", re.DOTALL
+)
 _BACK: Final = 200
 _HALF_ESCAPE: Final = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_SIMPLE: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "/": "/", "'": "'", '"': '"', "`": "`"}
+_SIMPLE: Final = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "b": "\b",
+    "f": "\f",
+    "\\": "\\",
+    "/": "/",
+    "'": "'",
+    '"': '"',
+    "`": "`",
+}
 
 
 class Quoted(NamedTuple):
@@ -83,7 +98,11 @@ def read(text: str, at: int, place: Place, depth: int, closers: str) -> Quoted:
         if block is not None:
             return block
     start = at + 1
-    if opener in "\"'" and text.startswith(opener, start) and not _closes(text, start, place, depth, nested=0, first=start):
+    if (
+        opener in "\"'"
+        and text.startswith(opener, start)
+        and not _closes(text, start, place, depth, nested=0, first=start)
+    ):
         doubled = _doubled(text, at, opener, place, depth)
         if doubled is not None:
             return doubled
@@ -142,7 +161,7 @@ def _closes(text: str, stop: int, place: Place, depth: int, nested: int, first: 
         if text[then : then + 1] in ("}", "]", "", ",") or KEY_AHEAD.match(text, then) is not None:
             return True
         return not nested and _CUT_KEY.match(text, then) is not None
-    if lined or mark in "\"“":
+    if lined or mark in '"“':
         return KEY_AHEAD.match(text, at) is not None
     return nested % 2 == 0 and STRICT_KEY_AHEAD.match(text, at) is not None
 
@@ -164,7 +183,7 @@ def _ended_before(text: str, start: int, previous: int, stop: int, place: Place)
 def _unended(
     text: str, start: int, place: Place, closers: str, first: int, last: int, kinds: tuple[str, ...]
 ) -> Quoted:
-    """Take a string that no quote ends: up to brackets that close what is open, or up to the end of a text that was cut."""
+    """Take a string that no quote ends: up to brackets that close what is open, or to the end of a cut text."""
     opener = text[start - 1]
     if last >= 0 and place != "top":
         rest = text[last + 1 :].strip("`; \t\r\n}]")
@@ -183,7 +202,12 @@ def _unended(
             break
         mark = start + blank - 1
     # Brackets at the end belong to the containers only when they close all of them; else they may be text.
-    if closers and mark < stop and len(text[mark:stop].split()) and sum(c in "}]" for c in text[mark:stop]) == len(closers):
+    if (
+        closers
+        and mark < stop
+        and len(text[mark:stop].split())
+        and sum(c in "}]" for c in text[mark:stop]) == len(closers)
+    ):
         value, broken = unescape(text[start:mark].rstrip(), opener)
         return Quoted(value, mark, (*kinds, "unended_string", *broken), cut=True)
     value, broken = unescape(_HALF_ESCAPE.sub(r"\1", text[start:stop]), opener)
@@ -264,7 +288,9 @@ def _point(escape: str, broken: list[str]) -> str:
     codes = [int(code, 16) for code in re.split(r"\\[ux]", escape)[1:]]
     if len(codes) == 2 and 0xD800 <= codes[0] < 0xDC00 <= codes[1] < 0xE000:
         return chr(0x10000 + ((codes[0] - 0xD800) << 10) + (codes[1] - 0xDC00))
-    halves = [escape[at : at + 6] if 0xD800 <= code < 0xE000 else chr(code) for at, code in zip((0, 6), codes, strict=False)]
+    halves = [
+        escape[at : at + 6] if 0xD800 <= code < 0xE000 else chr(code) for at, code in zip((0, 6), codes, strict=False)
+    ]
     if any(len(half) > 1 for half in halves):
         broken.append("escape")
     return "".join(halves)

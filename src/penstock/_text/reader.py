@@ -1,7 +1,7 @@
 """The tolerant reader: one pass over what a model meant as JSON, with a note of everything that had to be mended.
 
-It knows JSON with comments, trailing and missing commas, any quotes, bare words, Python and JavaScript literals, and text
-that was cut off. It never fills in a value; what it leaves out, it notes. Linear in the text, bounded in depth.
+It knows JSON with comments, trailing and missing commas, any quotes, bare words, Python and JavaScript literals, and
+text that was cut off. It never fills in a value; what it leaves out, it notes. Linear in the text, bounded in depth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 4_000
 """Digits of a number; Python itself refuses to convert more than 4,300."""
 
-_PLAIN: Final = re.compile(r"(-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null|True|False|None)(?=\s*+(?:[,}\])]|$))")
+_PLAIN: Final = re.compile(
+    r"(-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null|True|False|None)(?=\s*+(?:[,}\])]|$))"
+)
+_COMMENT_SIGN: Final = re.compile(r"[/#<]")
 _NUMBER: Final = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d*+)?")
 _THOUSANDS: Final = re.compile(r"-?\d{1,3}(?:,\d{3})++(?:\.\d++)?(?=\s*+(?:[}\]]|\n|,\s*+[\"'}\]\w\n]))")
 _CALL: Final = re.compile(
@@ -37,7 +40,7 @@ _CLOSER: Final = {"{": "}", "[": "]", "(": ")"}
 
 
 class Reader:
-    """Reads one value that begins at `at`; afterwards `at` is behind it and `cut` says whether the text ended too early."""
+    """Reads one value from `at` on; afterwards `at` is behind it and `cut` says whether the text ended too early."""
 
     __slots__ = ("_end", "_open", "_partial", "_path", "at", "cut", "repairs", "text")
 
@@ -68,16 +71,17 @@ class Reader:
         mark = self.text[self.at : self.at + 1]
         if mark == "`" and self.text.startswith("```", self.at):
             return ""
-        if self.at - before > 1 and not self.text[before : self.at].isspace():
-            if any(sign in self.text[before : self.at] for sign in ("//", "/*", "#", "<!--")):
-                self._note("comment", "left out a comment")
+        if self.at - before > 1 and _COMMENT_SIGN.search(self.text, before, self.at):
+            self._note("comment", "left out a comment")
         return mark
 
     def _value(self, place: quoted.Place) -> Any:
         text = self.text
         plain = _PLAIN.match(text, self.at) if place != "top" else None
-        if plain is not None and plain.end() < len(text) and not (
-            place == "object" and text[plain.end()] == "," and _THOUSANDS.match(text, self.at)
+        if (
+            plain is not None
+            and plain.end() < len(text)
+            and not (place == "object" and text[plain.end()] == "," and _THOUSANDS.match(text, self.at))
         ):
             self.at = plain.end()
             return self._scalar(plain[1])
@@ -126,7 +130,6 @@ class Reader:
     def _object(self) -> Any:
         self._push("{")
         found: dict[str, Any] = {}
-        text = self.text
         while True:
             mark = self._separator()
             if mark == "}":
@@ -397,10 +400,14 @@ class Reader:
         text = self.text
         if mark == ",":
             then = quoted.peek(text, at + 1)
-            return place != "object" or text[then : then + 1] in ("", "}", "]") or bool(quoted.KEY_AHEAD.match(text, then))
+            return (
+                place != "object" or text[then : then + 1] in ("", "}", "]") or bool(quoted.KEY_AHEAD.match(text, then))
+            )
         if mark == "\n":
             then = quoted.peek(text, at + 1)
-            return place != "object" or text[then : then + 1] in ("", "}", "`") or bool(quoted.KEY_AHEAD.match(text, then))
+            return (
+                place != "object" or text[then : then + 1] in ("", "}", "`") or bool(quoted.KEY_AHEAD.match(text, then))
+            )
         return place == "object" and quoted.STRICT_KEY_AHEAD.match(text, at) is not None
 
     def _scalar(self, token: str) -> Any:

@@ -67,7 +67,9 @@ class _Rules(NamedTuple):
     unions: int = 0
 
 
-_BASE: Final = frozenset({"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "description"})
+_BASE: Final = frozenset(
+    {"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "description"}
+)
 _RULES: Final[dict[str, _Rules]] = {
     "openai": _Rules(
         _BASE | {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
@@ -142,7 +144,9 @@ class _Walk:
             branches = [{**_relevant(rest, name), "type": name} for name in names]
         if branches is not None:
             self.unions += 1
-            made: dict[str, Any] = {"anyOf": [self.node(b, f"{path}.anyOf[{at}]", depth) for at, b in enumerate(branches)]}
+            made: dict[str, Any] = {
+                "anyOf": [self.node(b, f"{path}.anyOf[{at}]", depth) for at, b in enumerate(branches)]
+            }
             return self._described(made, schema, path, ())
         return self._typed(schema, path, depth)
 
@@ -257,7 +261,9 @@ class _Walk:
                 self.reasons.append(f"it has {count} {noun}, more than {most}")
 
 
-_STRUCTURE: Final = frozenset({"properties", "required", "additionalProperties", "items", "prefixItems", "propertyNames"})
+_STRUCTURE: Final = frozenset(
+    {"properties", "required", "additionalProperties", "items", "prefixItems", "propertyNames"}
+)
 _OF_TYPE: Final = {
     "object": _STRUCTURE | {"minProperties", "maxProperties"},
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}),

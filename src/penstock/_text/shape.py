@@ -45,7 +45,9 @@ class Shape:
     def __init__(self, kind: Kind = "any") -> None:
         self.kind: Kind = kind
         self.fields: dict[str, Shape] = {}
-        self.aliases: dict[str, str] = {}  # another name of a field, or of a value, → the name or the place of the value
+        self.aliases: dict[
+            str, str
+        ] = {}  # another name of a field, or of a value, → the name or the place of the value
         self.required: tuple[str, ...] = ()
         self.rest: Shape | bool = True
         self.item: Shape | None = None
@@ -117,7 +119,9 @@ class _Compiler:
         while "$ref" in schema:
             ref = schema["$ref"]
             if not isinstance(ref, str) or not ref.startswith("#"):
-                raise ConfigError(f"the schema has $ref {ref!r:.60} at {path}; only '#/…' inside the schema can be followed")
+                raise ConfigError(
+                    f"the schema has $ref {ref!r:.60} at {path}; only '#/…' inside the schema can be followed"
+                )
             if ref in seen:
                 raise ConfigError(f"the schema refers to itself without end at {path}: {' → '.join((*seen, ref))}")
             seen = (*seen, ref)
@@ -130,12 +134,12 @@ class _Compiler:
 
     def _check_keywords(self, schema: Mapping[str, Any], path: str) -> None:
         for keyword in schema:
-            if keyword not in STRUCTURE and keyword not in LIMITS and keyword not in ANNOTATIONS:
-                if not str(keyword).startswith("x-"):
-                    raise ConfigError(
-                        f"the schema has the keyword {keyword!r} at {path}, which cannot be checked; "
-                        "remove it, or use a type that validates itself"
-                    )
+            known = keyword in STRUCTURE or keyword in LIMITS or keyword in ANNOTATIONS
+            if not known and not str(keyword).startswith("x-"):
+                raise ConfigError(
+                    f"the schema has the keyword {keyword!r} at {path}, which cannot be checked; "
+                    "remove it, or use a type that validates itself"
+                )
         if "anyOf" in schema and "oneOf" in schema:
             raise ConfigError(f"the schema has both anyOf and oneOf at {path}; nest one in the other")
 
@@ -167,14 +171,20 @@ class _Compiler:
         made.aliases = {str(alias): value for value, alias in names.items()} if isinstance(names, Mapping) else {}
 
     def _typed(self, made: Shape, schema: Mapping[str, Any], path: str) -> None:
-        name = schema.get("type")
+        name: Any = schema.get("type")
         if isinstance(name, (list, tuple)):
             made.kind = "union"
             rest = {key: value for key, value in schema.items() if key != "type"}
             made.options = tuple(self._child({**rest, "type": one}, path) for one in name)
             return
         if name is None:
-            name = "object" if "properties" in schema else "array" if "items" in schema or "prefixItems" in schema else "any"
+            name = (
+                "object"
+                if "properties" in schema
+                else "array"
+                if "items" in schema or "prefixItems" in schema
+                else "any"
+            )
         elif name not in TYPES:
             raise ConfigError(f"the schema has the type {name!r} at {path}; expected one of {', '.join(sorted(TYPES))}")
         made.kind = name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 _TAG: Final = re.compile(r"<(/?)([A-Za-z_][\w.\-]{0,100})(?:\s[^<>]{0,1000})?(/?)>")
 _ENTITY: Final = re.compile(r"&(lt|gt|amp|quot|apos);")
 _ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 MAX_DEPTH: Final = 64
-MAX_ELEMENTS: Final = 20_000
+MAX_TAGS: Final = 20_000
 
 
 class Element(NamedTuple):
@@ -22,7 +23,7 @@ class Element(NamedTuple):
     text: str
 
     def ordered(self) -> Any:
-        """Write the content as a list of {name: content} in its order; text where there are no elements; None if empty."""
+        """Write the content as a list of {name: content} in its order; without elements its text, None if empty."""
         if self.children:
             return [{child.name: child.ordered()} for child in self.children]
         return self.text or None
@@ -44,11 +45,7 @@ def elements(text: str, start: int = 0) -> list[Element]:
     done: list[Element] = []
     stack: list[_Open] = []
     names: dict[str, int] = {}
-    count = 0
-    for tag in _TAG.finditer(text, start):
-        count += 1
-        if count > MAX_ELEMENTS:
-            break
+    for tag in islice(_TAG.finditer(text, start), MAX_TAGS):
         name = tag[2]
         if tag[3]:
             (stack[-1].children if stack else done).append(Element(name, tag.start(), tag.end(), (), ""))

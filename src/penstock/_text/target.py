@@ -58,8 +58,8 @@ class _Typed(Target):
         except (TypeError, RecursionError, NameError) as error:
             path, culprit = _blame(wanted, _name(wanted))
             raise ConfigError(
-                f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: {str(error).splitlines()[-1]}; "
-                "use a pydantic model, a dataclass, a TypedDict or a JSON Schema"
+                f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: "
+                f"{str(error).splitlines()[-1]}; use a pydantic model, a dataclass, a TypedDict or a JSON Schema"
             ) from error
         super().__init__(made, closed=True)
 
@@ -209,14 +209,12 @@ def _of_type(wanted: Any) -> Target:
         return _Typed(wanted)
     except ConfigError:
         if typing.get_origin(wanted) is not typing.Literal and len(members) > 1 and _is_union(wanted):
-            return _Choice(tuple(_of_type(type(None) if one is None else one) for one in members))
+            return _Choice(tuple(_of_type(one) for one in members))
         raise
 
 
 def _is_union(wanted: Any) -> bool:
-    import types
-
-    return typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    return typing.get_origin(wanted) in (typing.get_origin(int | None), typing.get_origin(typing.Optional[int]))
 
 
 def _has_pydantic(wanted: Any, seen: set[int]) -> bool:
