@@ -82,12 +82,12 @@ class Fitter:
 
     # scalars
 
-    def _string(self, value: Any, shape: Shape) -> str:
+    def _string(self, value: Any, shape: Shape) -> Any:
         if not isinstance(value, str):
             if value is None or isinstance(value, dict):
                 raise self._no("a string", value)
             if isinstance(value, list):
-                return str(self._single(value, shape, "a string"))
+                return self._single(value, shape, "a string")
             text = msgspec.json.encode(value).decode()
             self._note("text", 2, f"wrote {text[:40]} as a string")
             value = text
@@ -99,7 +99,7 @@ class Fitter:
                 raise self._no(f"a string like {limits['pattern']}", value)
         return value
 
-    def _number(self, value: Any, shape: Shape) -> int | float:
+    def _number(self, value: Any, shape: Shape) -> Any:
         whole = shape.kind == "integer"
         expected = "an integer" if whole else "a number"
         if isinstance(value, str):
@@ -131,7 +131,7 @@ class Fitter:
         if not ok or (step and abs(value / step - round(value / step)) > 1e-9):
             raise self._no(f"a number within {limits}", value)
 
-    def _boolean(self, value: Any, shape: Shape) -> bool:
+    def _boolean(self, value: Any, shape: Shape) -> Any:
         if isinstance(value, bool):
             return value
         if isinstance(value, (dict, list)):
@@ -251,7 +251,7 @@ class Fitter:
         finally:
             del self._path[depth - 1 :]
 
-    def _object(self, value: Any, shape: Shape) -> dict[str, Any]:
+    def _object(self, value: Any, shape: Shape) -> Any:
         if isinstance(value, str):
             inner = _decoded(value, "{")
             if inner is not MISSING:
@@ -332,12 +332,12 @@ class Fitter:
                 found[key] = name
         return found
 
-    def _implied(self, value: Any, shape: Shape) -> dict[str, Any]:
+    def _implied(self, value: Any, shape: Shape) -> Any:
         """Put a value that stands alone into the only field of an object, or take the only item of a list."""
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
             fitted = self._part(value[0], shape, 0)
             self._note("unwrapped", 4, "took the only item of a list")
-            return fitted  # type: ignore[no-any-return]
+            return fitted
         if len(shape.fields) != 1 or isinstance(value, (str, type(None))) or self._wrapping:
             raise self._no("an object", value)
         name, field = next(iter(shape.fields.items()))

@@ -168,6 +168,8 @@ class _Parse:
         return None
 
     def _scanned(self, start: int, fences: candidates.Fences) -> list[Found]:
+        if self.target.shape.kind == "string":
+            return []  # brackets in it are part of the string
         found, broken = candidates.scan(self.text, start, fences, partial=self.partial)
         if broken is not None:
             self.tried.append(broken)
@@ -180,7 +182,7 @@ class _Parse:
         shape = self.target.shape
         if shape.kind == "any":
             found = [one for one in found if not self._is_prose(one)]
-        if not found and not self.structured and shape.kind != "string":
+        if not found and not self.structured:
             found = list(_scalar_of(self.text, start, self.partial))
         if shape.kind in ("any", "array", "union"):
             together = candidates.sequence(self.text, found)

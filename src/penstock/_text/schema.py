@@ -70,17 +70,15 @@ class _Rules(NamedTuple):
 _BASE: Final = frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "anyOf", "enum", "description"}
 )
+_FORMATS: Final = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_NUMERIC: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 _RULES: Final[dict[str, _Rules]] = {
     "openai": _Rules(
-        _BASE | {"const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-                 "minItems", "maxItems"},
-        formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}),
-        all_required=True, recursion=True, depth=10, properties=5_000, enum_values=1_000,
+        _BASE | _NUMERIC | {"const", "pattern", "format", "minItems", "maxItems"},
+        formats=_FORMATS, all_required=True, recursion=True, depth=10, properties=5_000, enum_values=1_000,
     ),
     "anthropic": _Rules(
-        _BASE | {"const", "pattern", "format"},
-        formats=frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}),
-        optional=24, unions=16,
+        _BASE | {"const", "pattern", "format"}, formats=_FORMATS | {"uri"}, optional=24, unions=16
     ),
     "cohere": _Rules(_BASE, references=False, some_required=True, properties=200),
     "gemini": _Rules(_BASE | {"minItems", "maxItems", "minimum", "maximum", "prefixItems"}, references=False),
@@ -269,9 +267,7 @@ _OF_TYPE: Final = {
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}),
     "string": frozenset({"minLength", "maxLength", "pattern", "format", "enum", "const"}),
 }
-_OF_NUMBERS: Final = frozenset(
-    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum", "const"}
-)
+_OF_NUMBERS: Final = _NUMERIC | {"enum", "const"}
 
 
 def _relevant(schema: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ its shape.
 
 from __future__ import annotations
 
-import collections.abc
 import sys
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from .coerce import Fitter, Misfit
 from .shape import Shape, compile_schema
 
 ANY: Final = (None, object, Any)
+MAX_BLAME_DEPTH: Final = 16
+"""Fields within fields that are searched for the one at fault."""
 
 
 class Target:
@@ -56,7 +58,7 @@ class _Typed(Target):
         try:
             made = msgspec.json.schema(wanted)
         except (TypeError, RecursionError, NameError) as error:
-            path, culprit = _blame(wanted, _name(wanted))
+            path, culprit = _blame(wanted, _name(wanted), msgspec.json.schema)
             raise ConfigError(
                 f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: "
                 f"{str(error).splitlines()[-1]}; use a pydantic model, a dataclass, a TypedDict or a JSON Schema"
@@ -120,7 +122,9 @@ class _Pydantic(Target):
         try:
             return self._adapter.json_schema()  # type: ignore[no-any-return]
         except (pydantic.errors.PydanticUserError, RecursionError) as error:
-            path, culprit = _blame(self._wanted, _name(self._wanted))
+            path, culprit = _blame(
+                self._wanted, _name(self._wanted), lambda part: pydantic.TypeAdapter(part).json_schema()
+            )
             reason = str(error).splitlines()[0]
             raise ConfigError(
                 f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: {reason}"
@@ -156,26 +160,19 @@ def _misfit(error: Any) -> Misfit:
     return Misfit(f"${steps}", first["msg"], first.get("input"))
 
 
-def _blame(wanted: Any, path: str) -> tuple[str, Any]:
+def _blame(wanted: Any, path: str, works: Callable[[Any], object]) -> tuple[str, Any]:
     """Find the innermost part of a type that has no JSON Schema, and where it is."""
     parts = [(f"{path}[{at}]", part) for at, part in enumerate(typing.get_args(wanted))]
-    if isinstance(wanted, type):
+    if isinstance(wanted, type) and path.count(".") < MAX_BLAME_DEPTH:
         try:
             parts += [(f"{path}.{name}", hint) for name, hint in typing.get_type_hints(wanted).items()]
         except (NameError, TypeError, AttributeError):
             return path, wanted
     for inner, part in parts:
-        if isinstance(part, type) and not hasattr(part, "__annotations__") and not typing.get_args(part):
-            try:
-                msgspec.json.schema(part)
-            except TypeError:
-                return inner, part
-        elif typing.get_origin(part) is collections.abc.Callable:
-            return inner, part
-        elif part is not wanted and path.count(".") < 16:
-            found = _blame(part, inner)
-            if found[0] != inner:
-                return found
+        try:
+            works(part)
+        except Exception:  # noqa: BLE001 - whatever a library says of it
+            return _blame(part, inner, works)
     return path, wanted
 
 
@@ -214,7 +211,7 @@ def _of_type(wanted: Any) -> Target:
 
 
 def _is_union(wanted: Any) -> bool:
-    return typing.get_origin(wanted) in (typing.get_origin(int | None), typing.get_origin(typing.Optional[int]))
+    return typing.get_origin(wanted) in (typing.Union, types.UnionType)  # noqa: TID251 - what old annotations are
 
 
 def _has_pydantic(wanted: Any, seen: set[int]) -> bool:
