@@ -71,6 +71,6 @@ clean: ## remove everything that make made
 	@touch $@
 
 .venv-bench-parsing/.bench: pyproject.toml | .venv-bench-parsing/bin/pip
-	@.venv-bench-parsing/bin/python $(PIP) install 'json-repair>=0.64' 'instructor>=1.17' 'langchain-core>=1.7' \
-		'partial-json-parser>=0.2.1' 'jiter>=0.14' || echo "the other parsers could not be installed" >&2
+	@.venv-bench-parsing/bin/python $(PIP) install 'json-repair[schema]>=0.64' 'instructor>=1.17' 'langchain-core>=1.7' \
+		'partial-json-parser>=0.2.1' 'jiter>=0.14' baml-py || echo "the other parsers could not be installed" >&2
 	@touch $@

@@ -28,6 +28,12 @@ def json_repair(text: str, schema: Any) -> Any:
     return peer.loads(text, schema=schema)
 
 
+def baml(text: str, schema: Any) -> Any:
+    from bench.parsing.baml_types import parse
+
+    return parse(text, schema)
+
+
 def instructor(text: str, schema: Any) -> Any:
     from instructor.v2.core.json import extract_json_from_codeblock
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from penstock import ParseError
+from penstock import ParseError, parse
 from penstock._text import growing
 from penstock._text.growing import Growing
 
@@ -27,7 +27,6 @@ def test_values_grow_and_never_shrink() -> None:
 def test_all_readings_together_cost_a_multiple_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Character by character, at most ten times the length is read."""
     read: list[int] = []
-    parse = growing.parse
 
     def counted(text: str, *arguments: object, **options: object) -> object:
         read.append(len(text))

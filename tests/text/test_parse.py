@@ -192,6 +192,18 @@ def test_a_path_says_where_in_the_value() -> None:
     assert [(repair.kind, repair.path) for repair in parsed.repairs] == [("literal", "$.a[2].b")]
 
 
+@pytest.mark.parametrize("text", ['[" :"]', '["\\u0041", {"a": 1}]', '{"a" : 1}', '[{"a": 1}, {"a": 1}]'])
+def test_json_that_fits_as_it_stands_has_no_repair(text: str) -> None:
+    """Also where a second look is needed to see that no key is there twice."""
+    assert parse(text).repairs == ()
+
+
+def test_a_backslash_before_a_quote_inside_a_string_is_no_escaped_json() -> None:
+    """Only quotes that are escaped from the first on mean that the whole was."""
+    assert parse(r"""['\"']""").value == ['\\"']
+    assert parse(r"{\"a\": [1]}").value == {"a": [1]}
+
+
 def test_yaml_is_read_only_when_asked() -> None:
     """It takes almost any text for a value, so it never joins in by itself."""
     text = "```yaml\nseverity: P1\nhosts: [db-1, db-2]\nnotes: |\n  two\n  lines\n```"

@@ -28,6 +28,7 @@ _THINK: Final = re.compile(r"\s*<(think|thinking|reasoning)>")
 _LIKELY: Final = re.compile(r"\{\s*+[\"}]|\[\s*+[\[{\"\d\]\-tfn]")
 _JSON: Final = frozenset({"json", "json5", "jsonc", "jsonl", ""})
 _STRUCTURE: Final = re.compile(r"[{\[]\s*+(?:[\"'“{\[]|[\w$]{1,60}\s*+:)")
+_ESCAPED: Final = re.compile(r"[^\"'`\\]*+\\\"")
 COSTS: Final = {
     "inner_quote": 3, "unended_string": 3, "brackets": 3, "colon": 3, "dropped": 4, "cut": 2, "duplicate": 4, "call": 2,
     "unclosed": 2,
@@ -239,8 +240,7 @@ def alone(text: str, start: int, end: int) -> bool:
 
 def is_escaped(text: str, at: int) -> bool:
     """Say whether the JSON that begins here has its quotes escaped."""
-    quote = text.find('"', at)
-    return quote > 0 and text[quote - 1] == "\\"
+    return _ESCAPED.match(text, at) is not None
 
 
 def unescaped(text: str) -> str:

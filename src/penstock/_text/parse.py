@@ -299,11 +299,7 @@ class _Parse:
         found = best.found
         note = f"took the {found.source} at characters {found.start} to {found.end}"
         alone = not self.text[: found.start].strip() and not self.text[found.end :].strip()
-        repairs = (
-            best.repairs
-            if (alone and best.repairs) or self.partial
-            else [Repair("extracted", "$", note), *best.repairs]
-        )
+        repairs = best.repairs if alone or self.partial else [Repair("extracted", "$", note), *best.repairs]
         chosen = Candidate(found.source, found.start, found.end, f"chosen at a cost of {best.cost}")
         others = [one for one in self.tried if one[1:3] != chosen[1:3] or one[0] != chosen[0]]
         return Parsed(best.value, tuple(repairs), best.complete, (chosen, *others))
