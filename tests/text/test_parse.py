@@ -200,7 +200,7 @@ def test_json_that_fits_as_it_stands_has_no_repair(text: str) -> None:
 
 def test_a_backslash_before_a_quote_inside_a_string_is_no_escaped_json() -> None:
     """Only quotes that are escaped from the first on mean that the whole was."""
-    assert parse(r"""['\"']""").value == ['\\"']
+    assert parse(r"""['\\"']""").value == ['\\"']
     assert parse(r"{\"a\": [1]}").value == {"a": [1]}
 
 
