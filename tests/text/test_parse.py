@@ -126,6 +126,7 @@ def test_words_numbers_and_lists_are_read_for_scalars_and_lists(text: str, wante
         ("about 12 minutes", int),
         ("1.5", int),
         ("nothing here", None),
+        ("the set {a} and [b]", None),
         ("", None),
         (" \n", dict),
         ('{"severity": "P1"}', Incident),
@@ -202,6 +203,13 @@ def test_a_backslash_before_a_quote_inside_a_string_is_no_escaped_json() -> None
     """Only quotes that are escaped from the first on mean that the whole was."""
     assert parse(r"""['\\"']""").value == ['\\"']
     assert parse(r"{\"a\": [1]}").value == {"a": [1]}
+
+
+def test_no_number_becomes_infinite() -> None:
+    """One that no float holds stays the text that it was, with a repair."""
+    parsed = parse('{"a": 1e400, "b": NaN}')
+    assert parsed.value == {"a": "1e400", "b": "NaN"}
+    assert len(parsed.repairs) == 2
 
 
 def test_yaml_is_read_only_when_asked() -> None:

@@ -164,7 +164,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if value - value == 0 else _refuse(digits)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
 
 
 def _strict(text: str, at: int, label: str, rank: int) -> tuple[Found | None, int]:

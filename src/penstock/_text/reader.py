@@ -418,7 +418,7 @@ class Reader:
         number = _NUMBER.fullmatch(token)
         if number is not None:
             value = _number(token)
-            if not _PLAIN.fullmatch(token):
+            if isinstance(value, str) or not _PLAIN.fullmatch(token):
                 self._note("quotes" if isinstance(value, str) else "number", f"read {token[:40]} as {value!r:.40}")
             return value
         self._note("quotes", "added the quotes of a value")
