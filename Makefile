@@ -6,10 +6,10 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing docs clean
 
 help: ## print these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget and bill (ARGS=--real: the provider)
 	@.venv/bin/penstock demo $(ARGS)
@@ -40,11 +40,14 @@ recorded: .venv/.dev ## recorded real traffic through both drivers, to build/rec
 bench: .venv/.dev .venv-bench/.bench ## cost and conduct against peers, to build/bench.json (ARGS=--quick, ARGS=--peers)
 	@$(RUN) -m bench.run $(ARGS)
 
+bench-parsing: .venv/.dev .venv-bench-parsing/.bench ## the parser beside its peers, to build/bench-parsing.json
+	@$(RUN) -m bench.parsing.run $(ARGS)
+
 docs: .venv/.dev ## run every code block of the README and the docs
 	@$(RUN) -m pytest -q tests/docs $(ARGS)
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-bench build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-bench-parsing build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 %/bin/pip:
 	@test -n '$(PYTHON)' || { \
@@ -73,4 +76,9 @@ clean: ## remove everything that make made
 		.venv-bench/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 			print(*project['optional-dependencies']['bench'], sep='\n')" | \
 			xargs -n 1 .venv-bench/bin/python $(PIP) install || true; }
+	@touch $@
+
+.venv-bench-parsing/.bench: pyproject.toml | .venv-bench-parsing/bin/pip
+	@.venv-bench-parsing/bin/python $(PIP) install 'json-repair[schema]>=0.64' 'instructor>=1.17' 'langchain-core>=1.7' \
+		'partial-json-parser>=0.2.1' 'jiter>=0.14' baml-py || echo "the other parsers could not be installed" >&2
 	@touch $@

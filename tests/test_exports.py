@@ -27,9 +27,12 @@ PROMISE = [
     "Limits",
     "Message",
     "Opaque",
+    "ParseError",
+    "Parsed",
     "PenstockError",
     "Reasoning",
     "Refusal",
+    "Repair",
     "Request",
     "Response",
     "RetryPolicy",
@@ -44,6 +47,7 @@ PROMISE = [
     "Totals",
     "Usage",
     "__version__",
+    "parse",
 ]
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"

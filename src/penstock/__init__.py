@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ._policy.retry import RetryPolicy
     from ._policy.tally import Totals
     from ._policy.timeouts import Timeouts
+    from ._text.parse import parse
+    from ._text.result import Parsed, Repair
     from .client import AsyncClient, AsyncStream, Client, Stream
-    from .errors import PenstockError
+    from .errors import ParseError, PenstockError
     from .types import (
         Attempt,
         Audio,
@@ -63,6 +65,10 @@ _HOMES = {
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
     "Totals": "_policy.tally",
+    "parse": "_text.parse",
+    "Parsed": "_text.result",
+    "Repair": "_text.result",
+    "ParseError": "errors",
     "PenstockError": "errors",
     "Attempt": "types",
     "Audio": "types",
@@ -100,6 +106,10 @@ __all__ = [  # noqa: RUF022
     "BreakerSettings",
     "Timeouts",
     "Totals",
+    "parse",
+    "Parsed",
+    "Repair",
+    "ParseError",
     "PenstockError",
     "Attempt",
     "Audio",

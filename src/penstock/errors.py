@@ -5,6 +5,7 @@
     │  ├─ UnknownProvider · UnknownModel · MissingKey · MissingExtra
     ├─ InputError             fix a row or a file                 (ValueError)
     ├─ ClientClosed           the client was closed under the call: make a new one
+    ├─ ParseError             no value of the wanted type is in the text: ask again, or loosen the type (ValueError)
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
@@ -34,7 +35,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from .types import Attempt, Response, Usage
 
@@ -127,6 +128,27 @@ class ClientClosed(PenstockError):
     code = "client_closed"
     fault = "caller"
     exit_code = EXIT_TEMPFAIL
+
+
+class Candidate(NamedTuple):
+    """A part of a text that was tried as the value: what it looked like, where (characters), and what came of it."""
+
+    source: str
+    start: int
+    end: int
+    outcome: str
+
+
+class ParseError(PenstockError, ValueError):
+    """No value of the wanted type can be read from the text without inventing one; `candidates` says what was tried."""
+
+    code = "parse"
+    fault = "provider"
+    exit_code = EXIT_DATA
+
+    def __init__(self, message: str, *, candidates: tuple[Candidate, ...] = ()) -> None:
+        super().__init__(message)
+        self.candidates = candidates
 
 
 class OutputError(PenstockError):

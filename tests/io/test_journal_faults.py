@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from penstock._io import journal as journal_module
+from penstock._io import journal, lockfile, replaced
 from penstock._io.journal import Journal
 from penstock.errors import OutputError
 
@@ -78,19 +78,20 @@ def result(row: int) -> bytes:
 
 def run(path: Path) -> Iterator[int]:
     """Do a job as the bulk runner does: append what is not yet answered, put the file in order; yields what is safe."""
-    with Journal.open(path) as journal:
+    with Journal.open(path) as written:
         for row in reversed(range(ROWS)):
-            if not journal.is_answered(row, KEY):
-                journal.append(row, KEY, result(row), answered=True)
+            if not written.is_answered(row, KEY):
+                written.append(row, KEY, result(row), answered=True)
                 yield row
-        journal.compact(lambda: range(ROWS))
+        written.compact(lambda: range(ROWS))
 
 
 def play(path: Path, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Run until the disk fails or the process dies; return the rows that were acknowledged."""
     safe: set[int] = set()
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module, "os", disk)
+        for module in (journal, lockfile, replaced):
+            patch.setattr(module, "os", disk)
         try:
             for row in run(path):
                 safe.add(row)
@@ -114,8 +115,8 @@ def test_a_fault_at_any_write_loses_no_row_that_was_written(
         if disk.writes < at:
             break
         writes += 1
-        with Journal.open(path) as journal:
-            assert all(journal.is_answered(row, KEY) for row in safe)
+        with Journal.open(path) as written:
+            assert all(written.is_answered(row, KEY) for row in safe)
         assert set(run(path)).isdisjoint(safe)
         assert ids(path) == list(range(ROWS))
         assert list(run(path)) == []
