@@ -8,7 +8,6 @@ Lookup ─▶ stored ───────────────────�
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from ..errors import BudgetExceeded, ConfigError, DeadlineExceeded, PenstockErro
 from ..types import Chunk, Response, Usage
 from .accounting import Order
 from .effects import Emit, Flow, Follow, Lane, Lookup, Share
+from .relay import relayed
 from .shown import Diverged, Shown
 from .trail import Trail
 
@@ -81,8 +81,16 @@ def _lead(order: Order, flow: Flow[Response], seat: Seat, reader: _Reader) -> Fl
     """Make the call, show its stream to those who follow, and share how it ended, unless that is its own affair."""
     reader.again()
     chunks: list[Chunk] = []
+
+    def show(effect: Emit) -> Flow[float]:
+        chunks.extend(effect.chunks)
+        yield Share(seat, chunks=effect.chunks)
+        shown_at = yield from reader.show(effect.chunks, always=True)
+        seat.read_on()
+        return shown_at
+
     try:
-        response = yield from (_streamed(flow, seat, reader, chunks) if order.stream else flow)
+        response = yield from (relayed(flow, show) if order.stream else flow)
     except PenstockError as error:
         if reader.diverged:
             reader.correct(error)
@@ -96,29 +104,6 @@ def _lead(order: Order, flow: Flow[Response], seat: Seat, reader: _Reader) -> Fl
         Entry(kept, grade(response) if first_lane else "never", tuple(chunks) if order.stream else None),
     )
     return response
-
-
-def _streamed(flow: Flow[Response], seat: Seat, reader: _Reader, chunks: list[Chunk]) -> Flow[Response]:
-    """Drive a call and look at what it shows on its way; whatever is thrown in reaches it, so that it settles."""
-    answer: Any = None
-    raised: BaseException | None = None
-    while True:
-        try:
-            effect = flow.send(answer) if raised is None else flow.throw(raised)
-        except StopIteration as stop:
-            response: Response = stop.value
-            return response
-        try:
-            raised = None
-            if isinstance(effect, Emit):
-                chunks += effect.chunks
-                yield Share(seat, chunks=effect.chunks)
-                answer = yield from reader.show(effect.chunks, always=True)
-                seat.read_on()
-            else:
-                answer = yield effect
-        except BaseException as error:  # noqa: BLE001 - the call decides, and settles whatever it was
-            answer, raised = None, error
 
 
 def _own(order: Order, error: PenstockError) -> bool:

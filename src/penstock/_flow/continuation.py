@@ -9,6 +9,7 @@ from ..types import Reasoning, Request, Response, Text
 from .accounting import Order
 from .call import call
 from .effects import Emit, Expired, Flow, SpendRetry
+from .relay import relayed
 from .seam import Joint
 from .trail import Trail
 
@@ -19,11 +20,16 @@ def continued(order: Order, trail: Trail) -> Flow[Response]:
     Raises: as `call`; StreamInterrupted with all parts when a continuation fails as well.
     """
     joint = trail.joint = Joint()
+
+    def fit(effect: Emit) -> Flow[float]:
+        shown_at: float = yield Emit(joint.fit(effect.chunks))
+        return shown_at
+
     asked = order
     left = order.continuations
     while True:
         try:
-            return (yield from _fitted(call(asked, trail), joint))
+            return (yield from relayed(call(asked, trail), fit))
         except PenstockError as error:
             rest = joint.flush()
             if rest:
@@ -41,22 +47,6 @@ def continued(order: Order, trail: Trail) -> Flow[Response]:
         joint.cut(partial)
         trail.go_on(cost)
         asked = _rest(order, partial, order.lanes.index(lane))
-
-
-def _fitted(flow: Flow[Response], joint: Joint) -> Flow[Response]:
-    """Perform a flow, fitting the chunks that it shows to those shown before."""
-    try:
-        effect = next(flow)
-        while True:
-            try:
-                answer = yield (Emit(joint.fit(effect.chunks)) if isinstance(effect, Emit) else effect)
-            except BaseException as error:  # noqa: BLE001 - it is the flow's to handle
-                effect = flow.throw(error)
-            else:
-                effect = flow.send(answer)
-    except StopIteration as stop:
-        response: Response = stop.value
-        return response
 
 
 def _continuable(request: Request, error: StreamInterrupted) -> bool:
