@@ -201,18 +201,22 @@ def race(
     stream: bool = False,
     meanwhile: Callable[[Any], Any] | None = None,
     client: Any = None,
+    leaves: bool = False,
     **options: Any,
 ) -> Raced:
-    """Make one hedged call; `meanwhile` happens once both attempts are under way. Nothing may be left afterwards."""
+    """Make one hedged call; `meanwhile` happens once both attempts are under way. Nothing may be left afterwards.
+
+    Who `leaves` reads no more than the first chunk of the stream.
+    """
     settings = {"keys": KEYS, "config": False, "env": {}, "retry": QUICK, "budget": Budget(total="1"), "hedge": SOON}
     settings |= client or {}
     options = {"model": MODEL, "max_tokens": 50, **options}
     threads = set(threading.enumerate())
     if colour == "sync":
-        raced = _sync(settings, acts, stream, meanwhile, options)
+        raced = _sync(settings, acts, stream, meanwhile, options, leaves=leaves)
         assert raced.play.watched == set()
     else:
-        raced = asyncio.run(_async(settings, acts, stream, meanwhile, options))
+        raced = asyncio.run(_async(settings, acts, stream, meanwhile, options, leaves=leaves))
     assert set(threading.enumerate()) <= threads
     assert raced.play.open == 0
     for lane in raced.client.lanes():
@@ -223,7 +227,9 @@ def race(
     return raced
 
 
-def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+def _sync(
+    settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any, *, leaves: bool
+) -> Raced:
     play = SyncPlay(acts)
     raced = Raced(Client(transport=play, **settings), play)
     helper = threading.Thread(target=_once_sent, args=(raced, meanwhile)) if meanwhile else None
@@ -232,8 +238,11 @@ def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, opti
     try:
         if stream:
             with raced.client.stream("hi", **options) as chunks:
-                raced.text = "".join(chunks.text)
-            raced.response = chunks.response
+                for chunk in chunks:
+                    raced.text += chunk.text if chunk.kind == "text" else ""
+                    if leaves:
+                        break
+            raced.response = chunks.partial if leaves else chunks.response
         else:
             raced.response = raced.client.complete("hi", **options)
     except (PenstockError, ZeroDivisionError, RuntimeError) as error:
@@ -250,16 +259,20 @@ def _once_sent(raced: Raced, meanwhile: Any) -> None:
     meanwhile(raced)
 
 
-async def _async(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+async def _async(
+    settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any, *, leaves: bool
+) -> Raced:
     play = AsyncPlay(acts)
     raced = Raced(AsyncClient(transport=play, **settings), play)
 
     async def ask() -> None:
         if stream:
             async with raced.client.stream("hi", **options) as chunks:
-                async for text in chunks.text:
-                    raced.text += text
-            raced.response = chunks.response
+                async for chunk in chunks:
+                    raced.text += chunk.text if chunk.kind == "text" else ""
+                    if leaves:
+                        break
+            raced.response = chunks.partial if leaves else chunks.response
         else:
             raced.response = await raced.client.complete("hi", **options)
 
@@ -450,6 +463,15 @@ def test_a_stream_that_breaks_after_it_won_is_interrupted(colour: str) -> None:
     assert raced.error.code == "stream_interrupted"
     assert raced.error.partial.text == "some"
     assert raced.outcomes() == ["cancelled", "stream_interrupted"]
+
+
+@both
+def test_who_leaves_a_stream_that_the_hedge_won_is_told_of_no_error(colour: str) -> None:
+    """The call is settled as any other that was left: both attempts are counted."""
+    raced = race(colour, Act(reply(True), None), Act(reply(True, "won")), stream=True, leaves=True)
+    assert raced.error is None
+    assert raced.outcomes() == ["cancelled", "cancelled"]
+    assert raced.client.usage().attempts == 2
 
 
 @both

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from penstock import AsyncClient, BreakerSettings, Client, Limits, RetryPolicy
+from penstock._flow.call import call
+from penstock._flow.effects import Permit, Settle, Settled, Sleep
+from penstock._flow.trail import Trail
+from penstock._policy.retry import GiveUp, Retry
 from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
@@ -156,6 +160,21 @@ def test_when_no_probe_comes_within_the_deadline_a_call_fails_at_once_and_says_s
     error = client.ask(fallbacks=fallbacks)
     assert isinstance(error, BreakerOpen)
     assert "a call with deadline_s waits longer" in str(error)
+
+
+def test_a_lane_that_opens_in_time_is_waited_for_when_another_does_not() -> None:
+    """One lane is probed too late for the deadline, the other soon: the call goes on with that one."""
+    client = Client(keys=KEYS, config=False, env={}, transport=ScriptedTransport([]))
+    order = client._order("hi", {"model": MINI, "fallbacks": [CLAUDE], "deadline_s": 5.0}, stream=False)
+    flow = call(order, Trail(order))
+    looks: list[Retry | GiveUp] = [Retry(0.0), Retry(0.0), GiveUp("too late", deadline=True), Retry(0.125)]
+    effect = next(flow)
+    for look in looks:
+        assert isinstance(effect, Permit)
+        effect = flow.throw(BreakerOpen("shut", lane=effect.record.lane.name, retry_after_s=0.1))
+        assert isinstance(effect, Settle)
+        effect = flow.send(Settled(0.0, look))
+    assert effect == Sleep(0.125)
 
 
 def test_a_shut_lane_costs_the_limiter_no_turn(talk: Any) -> None:

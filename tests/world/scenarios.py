@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from penstock import BreakerSettings, Budget
+from penstock import BreakerSettings, Budget, Hedge
 
 from .mishaps import ALL, HONEST, MIDWAY, SICK, TOO_MANY
 from .schedule import WORDS, Scenario
@@ -70,6 +70,26 @@ _TORN: Final = replace(
     budget=Budget(total="0.005"),
     kinds=HONEST,
 )
+_FILE: Final = replace(
+    _MONEY,
+    name="file",  # two programs, one budget in a file on a disk that fails
+    calls=600,
+    processes=2,
+    crashes=4,
+    file_faults=0.02,
+    budget=Budget(total="0.02", daily="0.018", per_call="0.01"),
+)
+_ASKED: Final = Scenario(
+    name="cache",  # few different questions, many at once
+    calls=1000,
+    minutes=3,
+    questions=60,
+    faults=0.3,
+    cancels=0.15,
+    abandons=0.2,
+    deadlines=0.2,
+    words=(3, 30),
+)
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario
@@ -127,5 +147,40 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         replace(_MONEY, name="budget-threads", colour="threads", calls=400),
         replace(_MONEY, name="unknown-money", faults=0.6, kinds=("reset", "cut", "stall"), unpriced=0.0),
         replace(_MONEY, name="crash", calls=800, processes=2, crashes=6, budget=Budget(total="0.015")),
+        _FILE,
+        replace(_FILE, name="file-threads", colour="threads", calls=250),
+        _ASKED,
+        replace(_ASKED, name="cache-threads", colour="threads", calls=500),
+        replace(_ASKED, name="cache-crash", processes=2, crashes=6),
+        replace(_STORM, name="hedge", calls=1000, hedge=Hedge(after_s=1.0), budget=Budget(total="2.00")),
+        Scenario(
+            name="seams",
+            calls=800,
+            minutes=10,
+            streams=1.0,
+            faults=0.4,
+            kinds=MIDWAY,
+            abandons=0.1,
+            cancels=0.1,
+            deadlines=0.3,
+            anthropic=0.4,
+            continuations=2,
+            budget=Budget(total="0.50"),
+        ),
+        replace(_PRESSED, name="close", calls=600, processes=3, closes=3, fallbacks=True, outages=1),
+        replace(_PRESSED, name="close-threads", colour="threads", calls=300, minutes=1, processes=3, closes=3),
+        replace(_STORM, name="shut", calls=1000, minutes=10, faults=0.05, kinds=SICK, outages=8, deadlines=0.9),
+        Scenario(name="knee", calls=6000, minutes=0.01, knee=20, silent=True, streams=0.0, told=None),
+        Scenario(name="knee-turns", calls=6000, minutes=0.01, knee=24, silent=True, streams=0.0, told=None, turns=1),
+        Scenario(
+            name="key",
+            calls=2000,
+            minutes=10,
+            outages=3,
+            outage_kinds=("key",),
+            outage_s=60,
+            sibling=0.5,
+            breaker=BreakerSettings(open_max_s=20),
+        ),
     )
 }

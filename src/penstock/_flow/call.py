@@ -30,22 +30,24 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     while True:
         first: PenstockError | None = None
         error: PenstockError | None = None
-        shut: list[Retry] = []
+        shut = 0
+        soonest_s: float | None = None
         for lane in order.lanes:
             error, decision = yield from _ask(order, lane, trail)
             if error is None:
                 return trail.answer()
             first = first or error
-            if isinstance(error, BreakerOpen) and isinstance(decision, Retry):
-                shut.append(decision)
+            if isinstance(error, BreakerOpen):
+                shut += 1
+                if isinstance(decision, Retry):
+                    soonest_s = decision.after_s if soonest_s is None else min(soonest_s, decision.after_s)
             if trail.emitted or not falls_back(error):
                 break
-        if len(shut) < len(order.lanes):
+        if shut < len(order.lanes) or soonest_s is None:
             assert error is not None
             raise trail.surface(error, first)
-        soonest = min(shut, key=lambda look: look.after_s)
-        if soonest.after_s > 0:
-            yield Sleep(soonest.after_s)
+        if soonest_s > 0:
+            yield Sleep(soonest_s)
 
 
 def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:

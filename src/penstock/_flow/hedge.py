@@ -80,6 +80,8 @@ def _paid(second: Callable[[Past], Flow[Verdict]], lane: Lane, trail: Trail) -> 
     try:
         return (yield from second(msgspec.structs.replace(past, attempts=past.attempts + 1)))
     except Abandoned:
+        if trail.emitted:
+            raise  # it won, and its reader left
         return None
 
 
