@@ -94,6 +94,7 @@ class Story:
         self.visits: dict[str, list[int]] = defaultdict(list)  # statuses by model
         self.not_before: dict[str, float] = {}
         self.hopeless: dict[str, str] = {}
+        self.told_at: dict[str, float] = {}
         self.wrong: str | None = None  # the model that said so
 
 
@@ -163,17 +164,18 @@ class Referee:
         if self.scenario.questions and not story.side.dead:
             story.side.questions.asked(self._calls[number])
 
-    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, since: float, left: bool) -> None:
         now, story, model = self.timeline.now, self.stories[number], plan.model
+        told_at = story.told_at.get(model, 0.0)
         self.arrivals += 1
         visits = story.visits[model]
         if story.emitted and not left:
             self.say("nothing is repeated after output", f"call {number} was sent again")
-        if model in story.hopeless:
+        if model in story.hopeless and not story.hedges:  # a hedge may find a fallback hopeless before its turn
             self.say("what cannot be helped is sent once", f"call {number} came again after {story.hopeless[model]}")
-        if story.wrong is not None and story.wrong != model:
+        if story.wrong is not None and story.wrong != model and not story.hedges:
             self.say("the caller's faults never fall back", f"call {number} went on to {model}")
-        if now < story.not_before.get(model, 0.0) - EXACT_S:
+        if now < story.not_before.get(model, 0.0) - EXACT_S and since >= told_at:
             early_s = story.not_before[model] - now
             self.say("never earlier than Retry-After", f"call {number} came {early_s:.3f} s early")
         visits.append(plan.status)
@@ -185,6 +187,7 @@ class Referee:
         if not left:  # a cancelled request may be overtaken by the one that took its place
             self._check_limit(number, plan, now)
         if mishap is not None and plan.fault_label.startswith("mishap:"):
+            story.told_at[model] = now
             if mishap.told_s:
                 story.not_before[model] = now + mishap.told_s
             if mishap.final:
@@ -280,7 +283,7 @@ class Referee:
         if isinstance(effect, Permit) and isinstance(answer, Admission):
             self._check_turn(story, effect.record, answer)
         elif isinstance(effect, Settle):
-            self._check_settled(story.side, effect.record, before)
+            self._check_settled(story.side, effect.record, answer, before)
             told_s = None  # by the provider: an open breaker's time is our own
             if not isinstance(effect.record.error, BreakerOpen):
                 told_s = getattr(effect.record.error, "retry_after_s", None)
@@ -350,7 +353,7 @@ class Referee:
         if len(fresh) > settings.probes:
             self.say("at most N probes", f"{len(fresh)} in flight to {record.lane.name}")
 
-    def _check_settled(self, side: Side, record: Record, before: Any) -> None:
+    def _check_settled(self, side: Side, record: Record, settled: Any, before: Any) -> None:
         error, admission = record.error, record.admission
         if admission is None:
             return
@@ -361,7 +364,7 @@ class Referee:
         told_s = getattr(error, "retry_after_s", None)
         if told_s:
             since, until = side.pauses.get(record.lane.id, (0.0, 0.0))
-            now = self.timeline.now
+            now = settled.now
             side.pauses[record.lane.id] = (since if until > now else now, max(until, now + told_s))
         if before is None:
             return

@@ -87,11 +87,12 @@ class Ledger:
     def opens(self, book: _Book) -> None:
         self._opening = book
 
-    def meet(self, book: _Book, statement: str) -> None:
+    def meet(self, db: _Connection, statement: str) -> None:
         """What happens to one statement of one process.
 
         Raises: sqlite3.OperationalError.
         """
+        book = db.book
         if book.number in self.dead:
             raise _error(sqlite3.SQLITE_IOERR)
         if not book.ready:
@@ -106,6 +107,7 @@ class Ledger:
         elif verb in WRITES and self._share and self._dice.random() < self._share:
             self.dealt += 1
             if self._dice.random() < DEADLY:
+                db.rollback()  # as the system does for a process that is gone
                 self._die(book)
             raise _error(self._dice.choice(BROKEN))
 
@@ -135,11 +137,11 @@ class _Connection(sqlite3.Connection):
     book: _Book
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        self.ledger.meet(self.book, statement)
+        self.ledger.meet(self, statement)
         return super().execute(statement, *values)
 
     def executemany(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        self.ledger.meet(self.book, statement)
+        self.ledger.meet(self, statement)
         return super().executemany(statement, *values)
 
 

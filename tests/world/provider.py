@@ -37,8 +37,8 @@ class Witness(Protocol):
     def closed(self, number: int) -> None:
         """A client gave a connection back, or dropped it."""
 
-    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
-        """A request reached the server, which decided what to do with it; the client may have left already."""
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, since: float, left: bool) -> None:
+        """A request, sent at `since`, reached the server, which decided what to do; the client may have left already."""
 
     def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         """An exchange is over and stands on the bill."""
@@ -95,6 +95,7 @@ class Exchange:
         self._target = target
         self._outbound = outbound
         self._number = CALL.get()
+        self._opened_at = provider.timeline.now
         self._timeline = provider.timeline
         self._provider = provider
         self._plan: Plan | None = None
@@ -133,7 +134,9 @@ class Exchange:
         asked = SimRequest(outbound.method, self._net.path(self._target, path), headers, outbound.body)
         self._provider.faults.next = self._mishap.rule if self._mishap else None
         self._plan = self._provider.simulator.begin(asked, EPOCH_S + now)
-        self._provider.witness.arrived(self._number, self._plan, self._mishap, left=self._closed)
+        self._provider.witness.arrived(
+            self._number, self._plan, self._mishap, since=self._opened_at, left=self._closed
+        )
         self._due = now
         if self._closed:
             self._finish(aborted=True)

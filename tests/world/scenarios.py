@@ -77,7 +77,8 @@ _FILE: Final = replace(
     processes=2,
     crashes=4,
     file_faults=0.02,
-    budget=Budget(total="0.02", daily="0.018", per_call="0.01"),
+    unbounded=0.02,
+    budget=Budget(total="0.05", daily="0.04", per_call="0.01"),
 )
 _ASKED: Final = Scenario(
     name="cache",  # few different questions, many at once

@@ -31,7 +31,7 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
         first: PenstockError | None = None
         error: PenstockError | None = None
         shut = 0
-        soonest_s: float | None = None
+        soonest: float | None = None
         for lane in order.lanes:
             error, decision = yield from _ask(order, lane, trail)
             if error is None:
@@ -40,14 +40,15 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
             if isinstance(error, BreakerOpen):
                 shut += 1
                 if isinstance(decision, Retry):
-                    soonest_s = decision.after_s if soonest_s is None else min(soonest_s, decision.after_s)
+                    look = trail.ended + decision.after_s
+                    soonest = look if soonest is None else min(soonest, look)
             if trail.emitted or not falls_back(error):
                 break
-        if shut < len(order.lanes) or soonest_s is None:
+        if shut < len(order.lanes) or soonest is None:
             assert error is not None
             raise trail.surface(error, first)
-        if soonest_s > 0:
-            yield Sleep(soonest_s)
+        if soonest > trail.ended:
+            yield Sleep(soonest - trail.ended)
 
 
 def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
