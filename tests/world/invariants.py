@@ -45,6 +45,8 @@ MENDED_S: Final = 30.0  # after which a refused account that is mended must be k
 WINDOW_S: Final = 60.0
 REPEATED: Final = 20  # characters that say the same on both sides of a seam
 EXACT_S: Final = 1e-6
+CROWDED: Final = (0.8, 2.0)  # calls in flight, of those that a server without limits does at its best
+ENOUGH: Final = 500  # arrivals that say so
 MOST_VIOLATIONS: Final = 20  # one of them is enough
 UNKNOWN: Final = {"outcome_unknown", "first_token_timeout", "idle_timeout", "total_timeout", "server_fault"}
 REFUSED_STATUS: Final = (503, 529)
@@ -310,6 +312,9 @@ class Referee:
                 self.say("settled + held <= cap", f"{name} in the file: {spent} + {held} of {cap}")
             if cap is not None and billed_nano > cap:
                 self.say("the bill never exceeds the cap", f"{billed_nano} of {name} {cap}")
+            exact = not self.scenario.streams and not self.scenario.faults
+            if exact and billed_nano > spent + held:
+                self.say("what is billed is spent or held", f"{billed_nano} of {name} {spent} + {held}")
 
     def _check_book(self, side: Side) -> None:
         for scope in side.client.budget().scopes:
@@ -358,7 +363,7 @@ class Referee:
         if admission is None:
             return
         if self.scenario.questions and record.response is not None and error is None:
-            side.questions.came(self._calls[CALL.get()], record.response)
+            side.questions.came(self._calls[CALL.get()], record.response, settled.now)
         out = side.probes[record.lane.id]
         out.pop(id(record), None)
         told_s = getattr(error, "retry_after_s", None)
@@ -463,8 +468,11 @@ class Referee:
             if not sick:
                 self.say("a mended key is noticed", f"call {call.number}: {error!r}")
 
-    def close(self, stray: list[dict[str, Any]], knee: int | None = None) -> None:
+    def close(self, stray: list[dict[str, Any]], crowding: list[float]) -> None:
         """Nothing is left, and the books agree."""
+        late = crowding[len(crowding) // 2 :]
+        if len(late) >= ENOUGH and not CROWDED[0] < sum(late) / len(late) < CROWDED[1]:
+            self.say("a server is kept busy, and no busier", f"{sum(late) / len(late):.2f} times what it can do")
         for call in self.schedule.calls:
             story = self.stories.get(call.number)
             if story is None or not (story.ended or story.side.dead):

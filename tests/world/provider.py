@@ -69,6 +69,7 @@ class Provider:
         self.faults = _Dealt()
         self.simulator.book = self.faults
         self.knee = schedule.scenario.knee
+        self.crowding: list[float] = []  # calls in flight as a multiple of the knee, at each arrival
 
     def slowness(self) -> float:
         """How many times longer everything takes, since there is too much to do."""
@@ -134,6 +135,8 @@ class Exchange:
         asked = SimRequest(outbound.method, self._net.path(self._target, path), headers, outbound.body)
         self._provider.faults.next = self._mishap.rule if self._mishap else None
         self._plan = self._provider.simulator.begin(asked, EPOCH_S + now)
+        if self._provider.knee is not None:
+            self._provider.crowding.append(self._provider.simulator.open / self._provider.knee)
         self._provider.witness.arrived(
             self._number, self._plan, self._mishap, since=self._opened_at, left=self._closed
         )

@@ -18,6 +18,7 @@ class Questions:
         self._asking: dict[int, list[int]] = defaultdict(list)
         self._answers: dict[int, set[str]] = defaultdict(set)
         self._known: set[int] = set()
+        self._came_at: dict[int, float] = {}
 
     def asks(self, call: Call) -> None:
         """A call opens an exchange."""
@@ -32,8 +33,9 @@ class Questions:
         """The exchange is over."""
         self._asking[call.question].remove(call.number)
 
-    def came(self, call: Call, response: Response) -> None:
+    def came(self, call: Call, response: Response, now: float) -> None:
         """The provider answered a call, before anybody is told."""
+        self._came_at[call.question] = now
         self._answers[call.question].add(response.text)
         if response.stop_reason == "stop":
             self._known.add(call.question)
@@ -44,5 +46,7 @@ class Questions:
             return
         if response.text not in self._answers[call.question]:
             self._say("a shared answer is one that came", f"call {call.number}: {response.text!r}")
+        elif response.stop_reason != "stop" and call.at > self._came_at[call.question]:
+            self._say("only whole answers are kept", f"call {call.number}: {response.stop_reason}")
         if response.cost_nano != 0:
             self._say("a shared answer costs nothing", f"call {call.number}: {response.cost_nano}")

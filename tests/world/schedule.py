@@ -39,7 +39,7 @@ class Scenario:
     so many different requests, and the clients have a cache. `sibling` is the share of calls that go to another model
     of the same account. With `file_faults` the processes share the budget in a file, and that share of its writes
     fails. A server with a `knee` takes longer for everybody when it has more than so many calls in flight; a turn
-    moves the knee.
+    moves the knee. Times differ by their usual `spread`, or so many times as much.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Scenario:
     file_faults: float | None = None
     knee: int | None = None
     latency_s: float = 0.5
+    spread: float = 1.0
     tokens_per_s: float = 100.0
     chunk_tokens: int = 8
     breaker: BreakerSettings | None = None

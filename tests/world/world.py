@@ -99,9 +99,9 @@ class World:
         anthropic = SimLimits(rpm=scenario.rpm, concurrency=scenario.concurrency)
         slow = Latency(
             first_token_s=scenario.latency_s,
-            first_token_sigma=0.5,
+            first_token_sigma=0.5 * scenario.spread,
             tokens_per_s=scenario.tokens_per_s,
-            speed_sigma=0.3,
+            speed_sigma=0.3 * scenario.spread,
             chunk_tokens=scenario.chunk_tokens,
         )
         return SimConfig(
@@ -126,7 +126,7 @@ class World:
                 self.referee.say("nothing spins", str(stuck))
             if self.ledger is not None:
                 self.ledger.calm()
-            self.referee.close(getattr(self.timeline, "stray", []), self.provider.knee)
+            self.referee.close(getattr(self.timeline, "stray", []), self.provider.crowding)
             if self.ledger is not None:
                 self.ledger.close()
         return self._outcome(process_time() - began)
