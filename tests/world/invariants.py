@@ -182,7 +182,7 @@ class Referee:
             self.say("never earlier than Retry-After", f"call {number} came {early_s:.3f} s early")
         visits.append(plan.status)
         limited = visits.count(429)
-        if len(visits) - limited > 3 or limited > 11:
+        if len(visits) - limited > 3 + story.hedges or limited > 11:
             self.say("retries are bounded", f"call {number} was sent {len(visits)} times: {visits}")
         if self.scenario.budget is not None and f"openai:{model}" == UNPRICED:
             self.say("an unpriced call under a cap is refused", f"call {number} was sent")
@@ -442,7 +442,7 @@ class Referee:
         if len(sent) != story.opened:
             self.say("every attempt is in the record", f"call {call.number}: {len(sent)} of {story.opened}")
         unknown = [a.model for a in sent if a.outcome in UNKNOWN and a.status not in REFUSED_STATUS]
-        if any(unknown.count(model) > 2 for model in unknown):
+        if any(unknown.count(model) > 2 + story.hedges for model in unknown):
             self.say("an unknown outcome is repeated once", f"call {call.number}: {unknown}")
         for attempt in sent:
             if attempt.outcome == "first_token_timeout" and abs(attempt.latency_s / FIRST_TOKEN_S - 1) > PUNCTUAL:
@@ -478,8 +478,9 @@ class Referee:
             if story is None or not (story.ended or story.side.dead):
                 self.say("no call is lost", f"call {call.number} neither answered nor failed")
         for side in self.sides:
-            if not side.dead:
-                self._check_left(side)
+            side.client.budget()  # what a file did not take when it was settled is written with the next visit
+        for side in self.sides:
+            self._check_left(side)
         for request_id, cost_nano, estimated in self._told:
             billed_nano, honest = self._billed.get(request_id, (0, True))
             if estimated:

@@ -13,8 +13,8 @@ from .effects import Abandoned, Effect, End, Flow, Lane, Parallel, Past, Send, S
 from .trail import Trail
 
 T = TypeVar("T")
-Verdict = tuple[PenstockError | None, Retry | GiveUp | None]
-"""How an attempt ended: its error, and what the retry policy says of it."""
+Verdict = tuple[PenstockError | None, Retry | GiveUp | None, float]
+"""How an attempt ended: its error, what the retry policy says of it, and when."""
 
 
 def hedged(
