@@ -235,7 +235,8 @@ class Referee:
         story = self.stories[CALL.get()]
         if order.received:
             story.emitted = False  # the rest of an answer that broke
-        return (yield from self._looked_at(story, self._flow(order, trail)))
+        response: Response = yield from self._looked_at(story, self._flow(order, trail))
+        return response
 
     def _looked_at(self, story: Story, flow: Flow[Any]) -> Flow[Any]:
         answer, raised = None, None

@@ -29,7 +29,9 @@ DEADLY: Final = 0.05  # of the faults: the process dies in the middle of the wri
 class Ledger:
     """A real file on a disk that fails. `die` is told which book's process a write killed."""
 
-    def __init__(self, timeline: Timeline, budget: Budget, share: float, seed: int, die: Callable[[object], None]) -> None:
+    def __init__(
+        self, timeline: Timeline, budget: Budget, share: float, seed: int, die: Callable[[object], None]
+    ) -> None:
         self.dealt = 0
         self.dead: set[int] = set()
         self._folder = TemporaryDirectory(prefix="penstock-world-")

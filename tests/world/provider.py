@@ -38,7 +38,7 @@ class Witness(Protocol):
         """A client gave a connection back, or dropped it."""
 
     def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, since: float, left: bool) -> None:
-        """A request, sent at `since`, reached the server, which decided what to do; the client may have left already."""
+        """A request of `since` reached the server, which decided what to do; the client may have left already."""
 
     def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         """An exchange is over and stands on the bill."""
@@ -137,9 +137,7 @@ class Exchange:
         self._plan = self._provider.simulator.begin(asked, EPOCH_S + now)
         if self._provider.knee is not None:
             self._provider.crowding.append(self._provider.simulator.open / self._provider.knee)
-        self._provider.witness.arrived(
-            self._number, self._plan, self._mishap, since=self._opened_at, left=self._closed
-        )
+        self._provider.witness.arrived(self._number, self._plan, self._mishap, since=self._opened_at, left=self._closed)
         self._due = now
         if self._closed:
             self._finish(aborted=True)
