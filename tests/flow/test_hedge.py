@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 import pytest
 
 from penstock import AsyncClient, Budget, Client, Hedge, Limits, RetryPolicy, Timeouts
-from penstock._flow.effects import Expired
+from penstock._flow.call import call
+from penstock._flow.effects import Admission, End, Expired, Parallel, Permit, Settled, Sleep
+from penstock._flow.trail import Trail
 from penstock._io.http import Target
+from penstock._policy.breaker import Pass
 from penstock._policy.hedge import ENOUGH, Latencies
+from penstock._policy.retry import GiveUp, Retry
 from penstock._wire.protocol import Outbound
-from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError
+from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError, ServerFault
 from penstock.testing import Scripted
 
 from .colours import KEYS, QUICK, anthropic_reply, openai_error, openai_events, openai_reply
@@ -201,18 +207,22 @@ def race(
     stream: bool = False,
     meanwhile: Callable[[Any], Any] | None = None,
     client: Any = None,
+    leaves: bool = False,
     **options: Any,
 ) -> Raced:
-    """Make one hedged call; `meanwhile` happens once both attempts are under way. Nothing may be left afterwards."""
+    """Make one hedged call; `meanwhile` happens once both attempts are under way. Nothing may be left afterwards.
+
+    Who `leaves` reads no more than the first chunk of the stream.
+    """
     settings = {"keys": KEYS, "config": False, "env": {}, "retry": QUICK, "budget": Budget(total="1"), "hedge": SOON}
     settings |= client or {}
     options = {"model": MODEL, "max_tokens": 50, **options}
     threads = set(threading.enumerate())
     if colour == "sync":
-        raced = _sync(settings, acts, stream, meanwhile, options)
+        raced = _sync(settings, acts, stream, meanwhile, options, leaves=leaves)
         assert raced.play.watched == set()
     else:
-        raced = asyncio.run(_async(settings, acts, stream, meanwhile, options))
+        raced = asyncio.run(_async(settings, acts, stream, meanwhile, options, leaves=leaves))
     assert set(threading.enumerate()) <= threads
     assert raced.play.open == 0
     for lane in raced.client.lanes():
@@ -223,7 +233,7 @@ def race(
     return raced
 
 
-def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any, *, leaves: bool) -> Raced:
     play = SyncPlay(acts)
     raced = Raced(Client(transport=play, **settings), play)
     helper = threading.Thread(target=_once_sent, args=(raced, meanwhile)) if meanwhile else None
@@ -232,8 +242,9 @@ def _sync(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, opti
     try:
         if stream:
             with raced.client.stream("hi", **options) as chunks:
-                raced.text = "".join(chunks.text)
-            raced.response = chunks.response
+                for chunk in islice(chunks, 1 if leaves else None):
+                    raced.text += chunk.text if chunk.kind == "text" else ""
+            raced.response = chunks.partial if leaves else chunks.response
         else:
             raced.response = raced.client.complete("hi", **options)
     except (PenstockError, ZeroDivisionError, RuntimeError) as error:
@@ -250,16 +261,20 @@ def _once_sent(raced: Raced, meanwhile: Any) -> None:
     meanwhile(raced)
 
 
-async def _async(settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any) -> Raced:
+async def _async(
+    settings: Any, acts: Sequence[Act], stream: bool, meanwhile: Any, options: Any, *, leaves: bool
+) -> Raced:
     play = AsyncPlay(acts)
     raced = Raced(AsyncClient(transport=play, **settings), play)
 
     async def ask() -> None:
         if stream:
             async with raced.client.stream("hi", **options) as chunks:
-                async for text in chunks.text:
-                    raced.text += text
-            raced.response = chunks.response
+                async for chunk in chunks:
+                    raced.text += chunk.text if chunk.kind == "text" else ""
+                    if leaves:
+                        break
+            raced.response = chunks.partial if leaves else chunks.response
         else:
             raced.response = await raced.client.complete("hi", **options)
 
@@ -450,6 +465,34 @@ def test_a_stream_that_breaks_after_it_won_is_interrupted(colour: str) -> None:
     assert raced.error.code == "stream_interrupted"
     assert raced.error.partial.text == "some"
     assert raced.outcomes() == ["cancelled", "stream_interrupted"]
+
+
+@both
+def test_who_leaves_a_stream_that_the_hedge_won_is_told_of_no_error(colour: str) -> None:
+    """The call is settled as any other that was left: both attempts are counted."""
+    raced = race(colour, Act(reply(True), None), Act(reply(True, "won")), stream=True, leaves=True)
+    assert raced.error is None
+    assert raced.outcomes() == ["cancelled", "cancelled"]
+    assert raced.client.usage().attempts == 2
+
+
+def test_the_wait_for_a_retry_counts_from_when_the_attempt_failed() -> None:
+    """Both failed, the hedge three seconds later: of a wait of five seconds two are left."""
+    client = AsyncClient(keys=KEYS, config=False, env={}, hedge=SOON)
+    order = client._order("hi", {"model": MODEL}, stream=False)
+    trail = Trail(order)
+    flow = call(order, trail)
+    assert isinstance(next(flow), Permit)
+    raced = flow.send(Admission(0.0, 0.0, Pass(0), Pass(0)))
+    assert isinstance(raced, Parallel)
+    failed = [(ServerFault("late"), Retry(5.0), 1.0), (ServerFault("later"), GiveUp("no"), 4.0)]
+    trail.ended = 4.0
+    waits = flow.send(tuple(End(each, True, result) for each, result in zip(raced.flows, failed, strict=True)))
+    assert waits == Sleep(2.0)
+    next(raced.flows[0])
+    with contextlib.suppress(StopIteration):
+        raced.flows[0].throw(PenstockError("over"))
+        raced.flows[0].send(Settled(4.0, None))
 
 
 @both

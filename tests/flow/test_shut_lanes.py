@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from penstock import AsyncClient, BreakerSettings, Client, Limits, RetryPolicy
+from penstock._flow.accounting import Order
+from penstock._flow.call import call
+from penstock._flow.effects import Abandoned, Permit, Settle, Settled, Sleep
+from penstock._flow.trail import Trail
+from penstock._policy.retry import GiveUp, Retry
 from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
@@ -156,6 +162,47 @@ def test_when_no_probe_comes_within_the_deadline_a_call_fails_at_once_and_says_s
     error = client.ask(fallbacks=fallbacks)
     assert isinstance(error, BreakerOpen)
     assert "a call with deadline_s waits longer" in str(error)
+
+
+def test_a_lane_that_opens_in_time_is_waited_for_when_another_does_not() -> None:
+    """One lane is probed too late for the deadline, the other soon: the call goes on with that one."""
+    client = Client(keys=KEYS, config=False, env={}, transport=ScriptedTransport([]))
+    order = client._order("hi", {"model": MINI, "fallbacks": [CLAUDE], "deadline_s": 5.0}, stream=False)
+    looks: list[tuple[float, Retry | GiveUp]] = [
+        (1.0, Retry(0.0)),
+        (1.0, Retry(0.0)),
+        (1.0, GiveUp("too late", deadline=True)),
+        (1.0, Retry(0.125)),
+    ]
+    assert _slept(order, looks) == Sleep(0.125)
+
+
+def test_what_was_told_of_a_lane_counts_from_when_it_was_told() -> None:
+    """The first lane opened while the second was asked: it is asked again at once, not after the time that it told."""
+    client = Client(keys=KEYS, config=False, env={}, transport=ScriptedTransport([]))
+    order = client._order("hi", {"model": MINI, "fallbacks": [CLAUDE], "deadline_s": 5.0}, stream=False)
+    looks: list[tuple[float, Retry | GiveUp]] = [
+        (1.0, Retry(0.0)),
+        (1.0, Retry(0.0)),
+        (1.0, Retry(0.5)),
+        (3.0, GiveUp("too late", deadline=True)),
+    ]
+    assert isinstance(_slept(order, looks), Permit)
+
+
+def _slept(order: Order, looks: Sequence[tuple[float, Retry | GiveUp]]) -> object:
+    """Make a call that finds its lanes shut, at such times and with such decisions, and return what it does next."""
+    flow = call(order, Trail(order))
+    effect = next(flow)
+    for at, look in looks:
+        assert isinstance(effect, Permit)
+        effect = flow.throw(BreakerOpen("shut", lane=effect.record.lane.name, retry_after_s=0.1))
+        assert isinstance(effect, Settle)
+        effect = flow.send(Settled(at, look))
+    with contextlib.suppress(Abandoned):
+        flow.throw(Abandoned())
+        flow.send(Settled(at, None))
+    return effect
 
 
 def test_a_shut_lane_costs_the_limiter_no_turn(talk: Any) -> None:

@@ -6,7 +6,6 @@ what has come. A `Witness` sees what reaches the server and what is billed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from email.utils import formatdate
 from math import inf
@@ -23,21 +22,23 @@ from penstock.sim.plan import Reset as Break
 from penstock.sim.simulator import Plan, Simulator
 
 from .mishaps import UNREACHABLE, Mishap
-from .schedule import Schedule
+from .schedule import CALL, Schedule
 from .scheduler import Fibers, TaskLoop, Timeline, Timer
 
 EPOCH_S: Final = 1_790_000_000.0  # the server's wall time when virtual time is 0
-_NUMBER: Final = re.compile(rb"call (\d+):")
 
 
 class Witness(Protocol):
-    """Who watches the server. Calls are told apart by the number in their prompt."""
+    """Who watches the server."""
 
     def opened(self, number: int) -> None:
         """A client asks for a connection."""
 
-    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, left: bool) -> None:
-        """A request reached the server, which decided what to do with it; the client may have left already."""
+    def closed(self, number: int) -> None:
+        """A client gave a connection back, or dropped it."""
+
+    def arrived(self, number: int, plan: Plan, mishap: Mishap | None, *, since: float, left: bool) -> None:
+        """A request of `since` reached the server, which decided what to do; the client may have left already."""
 
     def charged(self, number: int, attempt: Attempt, mishap: Mishap | None) -> None:
         """An exchange is over and stands on the bill."""
@@ -57,11 +58,6 @@ class _Dealt(FaultBook):
         """What was not delivered is not made up for."""
 
 
-def _number(body: bytes) -> int:
-    found = _NUMBER.search(body)
-    return int(found[1]) if found else -1
-
-
 class Provider:
     """One server that all clients of a world share."""
 
@@ -72,9 +68,17 @@ class Provider:
         self.simulator = Simulator(config)
         self.faults = _Dealt()
         self.simulator.book = self.faults
+        self.knee = schedule.scenario.knee
+        self.crowding: list[float] = []  # calls in flight as a multiple of the knee, at each arrival
+
+    def slowness(self) -> float:
+        """How many times longer everything takes, since there is too much to do."""
+        return 1.0 if self.knee is None else max(1.0, self.simulator.open / self.knee)
 
     def set_limit(self, factor: float) -> None:
         """Multiply every limit, as an operator of the provider would."""
+        if self.knee is not None:
+            self.knee = max(1, int(self.knee * factor))
         for lane in self.simulator.lanes.values():
             for bucket in lane.buckets.values():
                 bucket.level(EPOCH_S + self.timeline.now)
@@ -91,13 +95,15 @@ class Exchange:
         self._net = net
         self._target = target
         self._outbound = outbound
-        self._number = _number(outbound.body)
+        self._number = CALL.get()
+        self._opened_at = provider.timeline.now
         self._timeline = provider.timeline
         self._provider = provider
         self._plan: Plan | None = None
         self._at = 0
         self._due = 0.0
         self._begun = 0.0
+        self._wait_s = 0.0
         self._timer: Timer | None = None
         self._waiting: list[Callable[[], None]] = []
         self._pieces: list[bytes] = []
@@ -106,9 +112,10 @@ class Exchange:
         self._ended = False
         self._broken = False
         self._closed = False
+        self._cut_off = False
         self.status = 0
         self.headers: dict[str, str] = {}
-        net.open += 1
+        net.exchanges[self] = None
         provider.witness.opened(self._number)
         self._mishap = provider.schedule.mishap(self._number, self._timeline.now)
         self._nobody = self._mishap is UNREACHABLE
@@ -128,7 +135,9 @@ class Exchange:
         asked = SimRequest(outbound.method, self._net.path(self._target, path), headers, outbound.body)
         self._provider.faults.next = self._mishap.rule if self._mishap else None
         self._plan = self._provider.simulator.begin(asked, EPOCH_S + now)
-        self._provider.witness.arrived(self._number, self._plan, self._mishap, left=self._closed)
+        if self._provider.knee is not None:
+            self._provider.crowding.append(self._provider.simulator.open / self._provider.knee)
+        self._provider.witness.arrived(self._number, self._plan, self._mishap, since=self._opened_at, left=self._closed)
         self._due = now
         if self._closed:
             self._finish(aborted=True)
@@ -142,7 +151,8 @@ class Exchange:
         while self._at < len(steps):
             step = steps[self._at]
             if isinstance(step, Wait) and step.seconds > 0:
-                self._begun, self._due = self._due, self._due + step.seconds
+                self._wait_s = step.seconds * self._provider.slowness()
+                self._begun, self._due = self._due, self._due + self._wait_s
                 if self._due < inf:
                     self._timer = self._timeline.at(self._due, self._waited)
                 self._wake()
@@ -188,8 +198,8 @@ class Exchange:
         assert plan is not None
         step = plan.steps[self._at] if self._at < len(plan.steps) else None
         share = 0.0
-        if isinstance(step, Wait) and 0 < step.seconds < inf:
-            share = (now - self._begun) / step.seconds
+        if isinstance(step, Wait) and 0 < self._wait_s < inf:
+            share = (now - self._begun) / self._wait_s
         attempt = self._provider.simulator.finish(plan, EPOCH_S + now, aborted=aborted, within=step, share=share)
         self._provider.witness.charged(self._number, attempt, self._mishap)
 
@@ -203,11 +213,17 @@ class Exchange:
         if self._closed:
             return
         self._closed = True
-        self._net.open -= 1
+        del self._net.exchanges[self]
+        self._provider.witness.closed(self._number)
         if self._timer is not None:
             self._timer.cancel()
         if self._plan is not None and self._plan.open:
             self._finish(aborted=True)
+
+    def cut_off(self) -> None:
+        """End it from the client's side, where its transport is closed."""
+        self._cut_off = True
+        self._wake()
 
     @property
     def _has_head(self) -> bool:
@@ -215,6 +231,8 @@ class Exchange:
 
         Raises: ConnectionFailed, OutcomeUnknown.
         """
+        if self._cut_off:
+            raise lost(self._target, ConnectionResetError("closed"))
         if self._broken and not self.status:
             raise (not_sent if self._nobody else lost)(self._target, ConnectionResetError("broken"))
         return self.status > 0
@@ -233,7 +251,7 @@ class Exchange:
 
     def _check_end(self) -> None:
         cut = self._ended and self._length is not None and self._received < self._length
-        if self._broken or cut:
+        if self._broken or cut or self._cut_off:
             raise lost(self._target, ConnectionResetError("broken"))
 
     def _all(self) -> bytes:
@@ -303,11 +321,16 @@ class FiberExchange(Exchange):
 
 
 class Net:
-    """A client's way to the provider; `open` counts exchanges that were not closed."""
+    """A client's way to the provider, and the exchanges that were not closed, in the order of their begin."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self.open = 0
+        self.exchanges: dict[Exchange, None] = {}
+
+    def cut_off(self) -> None:
+        """End all exchanges."""
+        for exchange in list(self.exchanges):
+            exchange.cut_off()
 
     @staticmethod
     def path(target: Target, path: str) -> str:
@@ -328,7 +351,8 @@ class TaskNet(Net):
         return exchange
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """End all exchanges."""
+        self.cut_off()
 
 
 class FiberNet(Net):
@@ -344,4 +368,5 @@ class FiberNet(Net):
         return exchange
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """End all exchanges."""
+        self.cut_off()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from penstock import BreakerSettings, Budget
+from penstock import BreakerSettings, Budget, Hedge
 
 from .mishaps import ALL, HONEST, MIDWAY, SICK, TOO_MANY
 from .schedule import WORDS, Scenario
@@ -70,6 +70,37 @@ _TORN: Final = replace(
     budget=Budget(total="0.005"),
     kinds=HONEST,
 )
+_FILE: Final = replace(
+    _MONEY,
+    name="file",  # two programs, one budget in a file on a disk that fails
+    calls=600,
+    processes=2,
+    crashes=4,
+    file_faults=0.02,
+    unbounded=0.02,
+    budget=Budget(total="0.05", daily="0.04", per_call="0.01"),
+)
+_ASKED: Final = Scenario(
+    name="cache",  # few different questions, many at once
+    calls=1000,
+    minutes=3,
+    questions=60,
+    faults=0.3,
+    cancels=0.15,
+    abandons=0.2,
+    deadlines=0.2,
+    words=(3, 30),
+)
+_KNEE: Final = Scenario(
+    name="knee",  # a server of one's own: it tells no limits, refuses nothing, and takes longer the more it has to do
+    calls=2000,
+    minutes=0.5,
+    knee=8,
+    spread=0.4,
+    silent=True,
+    streams=0.0,
+    told=None,
+)
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario
@@ -127,5 +158,60 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         replace(_MONEY, name="budget-threads", colour="threads", calls=400),
         replace(_MONEY, name="unknown-money", faults=0.6, kinds=("reset", "cut", "stall"), unpriced=0.0),
         replace(_MONEY, name="crash", calls=800, processes=2, crashes=6, budget=Budget(total="0.015")),
+        _FILE,
+        replace(_FILE, name="file-threads", colour="threads", calls=250),
+        replace(
+            _FILE,
+            name="file-crash",  # so much money that it lasts, and nothing that has to be estimated
+            streams=0.0,
+            faults=0.0,
+            unbounded=0.0,
+            crashes=20,
+            budget=Budget(total="1.00"),
+        ),
+        _ASKED,
+        replace(_ASKED, name="cache-threads", colour="threads", calls=500),
+        replace(_ASKED, name="cache-crash", processes=2, crashes=6),
+        replace(_ASKED, name="cache-rare", calls=600, questions=300, bunches=20, streams=0.0, cancels=0.5),
+        replace(_STORM, name="hedge", calls=1000, hedge=Hedge(after_s=1.0), budget=Budget(total="2.00")),
+        Scenario(
+            name="hedge-outage",
+            calls=400,
+            minutes=2,
+            faults=1.0,
+            kinds=("stall",),
+            hedge=Hedge(after_s=1.0),
+            breaker=BreakerSettings(min_calls=1_000_000),
+            most_per_call=1.2,
+        ),
+        Scenario(
+            name="seams",
+            calls=800,
+            minutes=10,
+            streams=1.0,
+            faults=0.4,
+            kinds=MIDWAY,
+            abandons=0.1,
+            cancels=0.1,
+            deadlines=0.3,
+            anthropic=0.4,
+            continuations=2,
+            budget=Budget(total="0.50"),
+        ),
+        replace(_PRESSED, name="close", calls=600, processes=3, closes=3, fallbacks=True, outages=1),
+        replace(_PRESSED, name="close-threads", colour="threads", calls=300, minutes=1, processes=3, closes=3),
+        replace(_STORM, name="shut", calls=1000, minutes=10, faults=0.05, kinds=SICK, outages=8, deadlines=0.9),
+        _KNEE,
+        replace(_KNEE, name="knee-turns", knee=12, turns=1),
+        Scenario(
+            name="key",
+            calls=2000,
+            minutes=10,
+            outages=3,
+            outage_kinds=("key",),
+            outage_s=60,
+            sibling=0.5,
+            breaker=BreakerSettings(open_max_s=20),
+        ),
     )
 }

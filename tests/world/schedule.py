@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, NamedTuple
 
-from penstock import BreakerSettings, Budget, Limits
+from penstock import BreakerSettings, Budget, Hedge, Limits
 
-from .mishaps import ALL, MISHAPS, UNREACHABLE, Mishap
+from .mishaps import ALL, MISHAPS, Mishap
 from .scheduler import START_S
 
 Colour = Literal["tasks", "threads"]
@@ -18,8 +19,12 @@ PRIORITIES: Final[tuple[Priority, ...]] = ("interactive", "normal", "batch")
 OPENAI: Final = "openai:gpt-4o-mini"
 ANTHROPIC: Final = "anthropic:claude-haiku-4-5"
 UNPRICED: Final = "openai:house-model"
+SIBLING: Final = "openai:gpt-4.1-nano"  # another lane of the same account
 WORDS: Final = (1, 1, 1, 3, 3, 10, 10, 30, 100, 1000)  # of a prompt: sizes differ by a thousand
 STRIKES: Final = 4  # attempts of a call that something is drawn for
+OUTAGES: Final = ("500", "503", "overloaded", "stall", "unreachable")
+
+CALL: Final[ContextVar[int]] = ContextVar("CALL")  # whose work a task or thread does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,12 @@ class Scenario:
     `told` is what the clients are configured with, as a multiple of the server's limits, None for nothing; `silent`
     servers tell no limits in their headers. `fallbacks` gives calls a second lane. `torn` lets threads change places
     between any two lines of the gate and the policies. Each of the counts `outages`, `turns` (of the limits), `jumps`
-    (of the wall clock) and `crashes` happens so often during the run; with `bunches` the
-    calls come so many times, all at once. `most_per_call` bounds the attempts per call.
+    (of the wall clock), `crashes` and `closes` (of a client) happens so often during the run; with `bunches` the
+    calls come so many times, all at once. `most_per_call` bounds the attempts per call. With `questions` there are only
+    so many different requests, and the clients have a cache. `sibling` is the share of calls that go to another model
+    of the same account. With `file_faults` the processes share the budget in a file, and that share of its writes
+    fails. A server with a `knee` takes longer for everybody when it has more than so many calls in flight; a turn
+    moves the knee. Times differ by their usual `spread`, or so many times as much.
     """
 
     name: str
@@ -62,7 +71,16 @@ class Scenario:
     turns: int = 0
     jumps: int = 0
     crashes: int = 0
+    closes: int = 0
+    questions: int = 0
+    hedge: Hedge | None = None
+    continuations: int = 0
+    outage_kinds: tuple[str, ...] = OUTAGES
+    sibling: float = 0.0
+    file_faults: float | None = None
+    knee: int | None = None
     latency_s: float = 0.5
+    spread: float = 1.0
     tokens_per_s: float = 100.0
     chunk_tokens: int = 8
     breaker: BreakerSettings | None = None
@@ -70,6 +88,8 @@ class Scenario:
 
     def limits(self) -> Limits | None:
         """What each client is configured with."""
+        if self.knee is not None:
+            return Limits(concurrency="auto")
         if self.told is None:
             return None
         share = self.told / self.processes
@@ -82,7 +102,7 @@ class Scenario:
     def peaceful(self) -> bool:
         """Whether nothing is in the way of any call, so that each of them is answered."""
         trouble = self.faults or self.cancels or self.abandons or self.deadlines or self.outages or self.crashes
-        return not trouble and self.budget is None
+        return not trouble and self.budget is None and not self.closes
 
     @property
     def true_limits(self) -> bool:
@@ -91,9 +111,10 @@ class Scenario:
 
 
 class Call(NamedTuple):
-    """One call as it was drawn; times are virtual."""
+    """One call as it was drawn; times are virtual. Calls with the same `question` are the same request."""
 
     number: int
+    question: int
     process: int
     at: float
     model: str
@@ -112,7 +133,7 @@ class Happening(NamedTuple):
     """Something that happens to the whole world at a time."""
 
     at: float
-    kind: Literal["turn", "jump", "crash"]
+    kind: Literal["turn", "jump", "crash", "close"]
     size: float
 
 
@@ -141,6 +162,7 @@ class Schedule:
         self.seed = seed
         self.dealt = 0
         self._left = 10**9 if cut.faults is None else cut.faults
+        self.lets_fail = self._left > 0
         self.span_s = scenario.minutes * 60
         dice = Random(f"{scenario.name}/{seed}")
         self.outages = self._outages(dice)
@@ -155,7 +177,7 @@ class Schedule:
         found = []
         for _ in range(self.scenario.outages):
             since = START_S + dice.random() * self.span_s
-            mishap = dice.choice((*(MISHAPS[kind][0] for kind in ("500", "503", "overloaded", "stall")), UNREACHABLE))
+            mishap = MISHAPS[dice.choice(self.scenario.outage_kinds)][0]
             found.append(Outage(since, since + self.scenario.outage_s * (0.5 + dice.random()), mishap))
         return found
 
@@ -171,6 +193,9 @@ class Schedule:
         for _ in range(scenario.crashes):
             at = START_S + self.span_s * dice.random()
             found.append(Happening(at, "crash", float(dice.randrange(scenario.processes))))
+        for number in range(scenario.closes):
+            at = START_S + self.span_s * (0.2 + 0.8 * dice.random())
+            found.append(Happening(at, "close", float(number)))
         return sorted(found)
 
     def _call(self, number: int, dice: Random) -> Call:
@@ -183,8 +208,9 @@ class Schedule:
         cancelled, left = dice.random() < scenario.cancels, dice.random() < scenario.abandons
         kinds = scenario.kinds
         strikes = [dice.random() < scenario.faults for _ in range(STRIKES)]
-        return Call(
+        call = Call(
             number=number,
+            question=number,
             process=dice.randrange(scenario.processes),
             at=at,
             model=model,
@@ -198,6 +224,15 @@ class Schedule:
             leave_after=dice.randrange(5) if stream and left else None,
             mishaps=tuple(dice.choice(MISHAPS[dice.choice(kinds)]) if struck else None for struck in strikes),
         )
+        if scenario.sibling and dice.random() < scenario.sibling:
+            call = call._replace(model=SIBLING)
+        return self._asked(call, dice.randrange(scenario.questions)) if scenario.questions else call
+
+    def _asked(self, call: Call, question: int) -> Call:
+        """Make a call one of those that ask the same."""
+        dice = Random(f"{self.scenario.name}/{self.seed}/{question}")
+        words, max_tokens = dice.choice(self.scenario.words), dice.choice((8, 200, 200, 1000))
+        return call._replace(question=question, words=words, max_tokens=max_tokens, model=OPENAI)
 
     # --- dealing it out ------------------------------------------------------------------------------------------
 

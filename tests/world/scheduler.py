@@ -156,6 +156,8 @@ class TaskLoop(Timeline):
         self._ready.append(handle)
         return handle
 
+    call_soon_threadsafe = call_soon
+
     def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         timer = self.at(when, callback, *args)
         timer.context = context or contextvars.copy_context()
@@ -460,4 +462,4 @@ class FiberTime:
 
     def __init__(self, fibers: Fibers) -> None:
         self.sleep = fibers.sleep
-        self.monotonic = lambda: fibers.now
+        self.monotonic = self.time = lambda: fibers.now

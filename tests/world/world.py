@@ -12,17 +12,21 @@ from random import Random
 from time import process_time
 from typing import Any, Final, NamedTuple
 
-from penstock import AsyncClient, Client
+from penstock import AsyncClient, Cache, Client
+from penstock import client as client_module
+from penstock._flow import continuation as continuation_module
 from penstock._flow.call import call as real_flow
 from penstock._io import run as run_module
+from penstock._io.stores import budget_sqlite
 from penstock._policy import breaker, budget, fairqueue, limiter, retry, window
 from penstock.sim.config import Latency, Model, SimConfig
 from penstock.sim.config import Limits as SimLimits
 from penstock.types import Chunk
 
 from .invariants import TIMEOUTS, Referee, Side, Violation
+from .ledger import Ledger, StillTime
 from .provider import EPOCH_S, FiberNet, Provider, TaskNet
-from .schedule import UNPRICED, Call, Happening, Schedule
+from .schedule import CALL, UNPRICED, Call, Happening, Scenario, Schedule
 from .scheduler import START_S, Fibers, FiberThreading, FiberTime, Stuck, TaskLoop
 
 SMALL_SWITCH: Final = 0.05  # chance that a thread loses its turn before a line, in a torn world
@@ -78,7 +82,12 @@ class World:
             if scenario.colour == "tasks"
             else Fibers(schedule.seed, torn=torn, tear=SMALL_SWITCH)
         )
-        self.referee = Referee(self.timeline, schedule, real_flow)
+        self.ledger: Ledger | None = None
+        if scenario.file_faults is not None:
+            assert scenario.budget is not None
+            share = scenario.file_faults if schedule.lets_fail else 0.0
+            self.ledger = Ledger(self.timeline, scenario.budget, share, schedule.seed, self._died)
+        self.referee = Referee(self.timeline, schedule, real_flow, self.ledger)
         self.provider = Provider(self.timeline, self._server(), schedule, self.referee)
         self.clock = WorldClock(self.timeline, schedule.seed)
         self.answered = 0
@@ -90,9 +99,9 @@ class World:
         anthropic = SimLimits(rpm=scenario.rpm, concurrency=scenario.concurrency)
         slow = Latency(
             first_token_s=scenario.latency_s,
-            first_token_sigma=0.5,
+            first_token_sigma=0.5 * scenario.spread,
             tokens_per_s=scenario.tokens_per_s,
-            speed_sigma=0.3,
+            speed_sigma=0.3 * scenario.spread,
             chunk_tokens=scenario.chunk_tokens,
         )
         return SimConfig(
@@ -115,7 +124,11 @@ class World:
                 self.timeline.run()
             except Stuck as stuck:
                 self.referee.say("nothing spins", str(stuck))
-            self.referee.close(getattr(self.timeline, "stray", []))
+            if self.ledger is not None:
+                self.ledger.calm()
+            self.referee.close(getattr(self.timeline, "stray", []), self.provider.crowding)
+            if self.ledger is not None:
+                self.ledger.close()
         return self._outcome(process_time() - began)
 
     def _outcome(self, cpu_s: float) -> Outcome:
@@ -131,7 +144,7 @@ class World:
             calls=len(self.schedule.calls),
             answered=self.answered,
             attempts=referee.reached,
-            faults=self.schedule.dealt,
+            faults=self.schedule.dealt + (self.ledger.dealt if self.ledger else 0),
             own_429s=referee.own_429s,
             cpu_s=cpu_s,
             used=used,
@@ -142,7 +155,18 @@ class World:
     @contextmanager
     def _in_virtual_time(self) -> Iterator[None]:
         """Put the referee before the flow, and fibers where the gate of threads asks for threads and time."""
-        swaps: list[tuple[Any, str, Any]] = [(run_module, "call", self.referee.watch)]
+        referee = self.referee
+        swaps: list[tuple[Any, str, Any]] = [
+            (run_module, "call", referee.watch),
+            (run_module, "Trail", referee.trail),
+            (continuation_module, "call", referee.watch),
+        ]
+        if self.ledger is not None:
+            swaps += [
+                (client_module, "book_of", self.ledger.book),
+                (budget_sqlite, "sqlite3", self.ledger),
+                (budget_sqlite, "time", StillTime(self.timeline)),
+            ]
         if isinstance(self.timeline, Fibers):
             stands = {"threading": FiberThreading(self.timeline), "time": FiberTime(self.timeline)}
             for name, module in list(sys.modules.items()):
@@ -179,9 +203,11 @@ class World:
             budget=self.scenario.budget,
             breaker=self.scenario.breaker,
             timeouts=TIMEOUTS,
+            hedge=self.scenario.hedge,
+            cache=Cache() if self.scenario.questions else None,
         )
         client.carry_spent(carried_nano)
-        return Side(client, net)
+        return Side(client, net, self.referee.say)
 
     # --- what happens --------------------------------------------------------------------------------------------
 
@@ -190,15 +216,35 @@ class World:
             self.provider.set_limit(happening.size)
         elif happening.kind == "jump":
             self.clock.skew_s += happening.size
+        elif happening.kind == "close":
+            self._close(self.referee.sides[int(happening.size)])
         else:
             self._crash(int(happening.size))
+
+    def _close(self, side: Side) -> None:
+        side.closed_at = self.timeline.now
+        client = side.client
+        if isinstance(client, AsyncClient):
+            assert isinstance(self.timeline, TaskLoop)
+            self.timeline.start(client.close())
+        else:
+            assert isinstance(self.timeline, Fibers)
+            self.timeline.start(client.close)
+
+    def _died(self, book: object) -> None:
+        found = [number for number, side in enumerate(self.referee.sides) if side.client._gate.budget is book]
+        self._crash(found[0])
 
     def _crash(self, number: int) -> None:
         """Drop a client with all it knows but its books, and start another in its place."""
         old = self.referee.sides[number]
         old.dead = True
-        total = old.client.budget().scopes[0]
-        fresh = self._side(total.spent_nano + total.held_nano)
+        if self.ledger is None:
+            total = old.client.budget().scopes[0]
+            fresh = self._side(total.spent_nano + total.held_nano)
+        else:
+            self.ledger.bury(old.client._gate.budget)
+            fresh = self._side()
         fresh.billed_nano = old.billed_nano
         old.heir = fresh
         self.referee.sides[number] = fresh
@@ -218,49 +264,55 @@ class World:
             self.timeline.at(call.cancel_at, running.cancel)
 
     async def _task(self, call: Call, side: Side) -> None:
-        client, error, cancelled = side.client, None, False
+        client, error, response, cancelled = side.client, None, None, False
         assert isinstance(client, AsyncClient)
+        CALL.set(call.number)
+        shown: list[Chunk] = []
         try:
             if call.stream:
-                stream = client.stream(_prompt(call), **_options(call))
-                shown: list[Chunk] = []
+                stream = client.stream(_prompt(call), **_options(call, self.scenario))
                 async for chunk in stream:
                     shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
                 else:
-                    self.referee.shown(call, shown, stream.response)
+                    response = stream.response
                 del stream  # a stream that is dropped settles by itself
             else:
-                await client.complete(_prompt(call), **_options(call))
+                response = await client.complete(_prompt(call), **_options(call, self.scenario))
         except asyncio.CancelledError:
             cancelled = True
         except BaseException as caught:  # noqa: BLE001 - the referee judges it
             error = caught.with_traceback(None)
+        if response is not None:
+            self.referee.answered(call, response, shown if call.stream else None)
         self._end(call, error, cancelled=cancelled)
 
     def _fiber(self, call: Call, side: Side) -> None:
-        client, error, cancelled = side.client, None, False
+        client, error, response, cancelled = side.client, None, None, False
         assert isinstance(client, Client)
+        CALL.set(call.number)
+        shown: list[Chunk] = []
         try:
             if call.stream:
-                stream = client.stream(_prompt(call), **_options(call))
-                shown: list[Chunk] = []
+                stream = client.stream(_prompt(call), **_options(call, self.scenario))
                 for chunk in stream:
                     shown.append(chunk)
                     if call.leave_after is not None and len(shown) > call.leave_after:
                         cancelled = True
                         break
                 else:
-                    self.referee.shown(call, shown, stream.response)
+                    response = stream.response
                 stream.close()
             else:
-                client.complete(_prompt(call), **_options(call))
+                response = client.complete(_prompt(call), **_options(call, self.scenario))
         except KeyboardInterrupt:
             cancelled = True
         except Exception as caught:  # noqa: BLE001 - the referee judges it
             error = caught.with_traceback(None)
+        if response is not None:
+            self.referee.answered(call, response, shown if call.stream else None)
         self._end(call, error, cancelled=cancelled)
 
     def _end(self, call: Call, error: BaseException | None, *, cancelled: bool) -> None:
@@ -270,11 +322,15 @@ class World:
 
 
 def _prompt(call: Call) -> str:
-    return f"call {call.number}: " + " ".join(islice(cycle(PROSE.split()), call.words))
+    return f"call {call.question}: " + " ".join(islice(cycle(PROSE.split()), call.words))
 
 
-def _options(call: Call) -> Any:
+def _options(call: Call, scenario: Scenario) -> Any:
     options: dict[str, Any] = {"model": call.model, "priority": call.priority}
+    if scenario.questions:
+        options["temperature"] = 0
+    if scenario.continuations and call.stream:
+        options["continuations"] = scenario.continuations
     if call.max_tokens is not None:
         options["max_tokens"] = call.max_tokens
     if call.deadline_s is not None:

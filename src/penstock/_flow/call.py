@@ -30,22 +30,25 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
     while True:
         first: PenstockError | None = None
         error: PenstockError | None = None
-        shut: list[Retry] = []
+        shut = 0
+        soonest: float | None = None
         for lane in order.lanes:
-            error, decision = yield from _ask(order, lane, trail)
+            error, decision, at = yield from _ask(order, lane, trail)
             if error is None:
                 return trail.answer()
             first = first or error
-            if isinstance(error, BreakerOpen) and isinstance(decision, Retry):
-                shut.append(decision)
+            if isinstance(error, BreakerOpen):
+                shut += 1
+                if isinstance(decision, Retry):
+                    look = at + decision.after_s
+                    soonest = look if soonest is None else min(soonest, look)
             if trail.emitted or not falls_back(error):
                 break
-        if len(shut) < len(order.lanes):
+        if shut < len(order.lanes) or soonest is None:
             assert error is not None
             raise trail.surface(error, first)
-        soonest = min(shut, key=lambda look: look.after_s)
-        if soonest.after_s > 0:
-            yield Sleep(soonest.after_s)
+        if soonest > trail.ended:
+            yield Sleep(soonest - trail.ended)
 
 
 def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
@@ -55,11 +58,12 @@ def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
         attempt = _attempt(order, lane, trail, trail.past())
         if after_s is not None and not trail.hedged:
             attempt = _hedged(order, lane, trail, attempt, after_s)
-        error, decision = yield from attempt
+        error, decision, at = yield from attempt
         if error is None or not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
-            return error, decision
-        if decision.after_s > 0 and not isinstance(error, RateLimited):
-            yield Sleep(decision.after_s)  # a 429 pauses the whole lane instead, and Permit waits for that
+            return error, decision, at
+        left_s = decision.after_s - (trail.ended - at)  # a hedge may have ended since
+        if left_s > 0 and not isinstance(error, RateLimited):
+            yield Sleep(left_s)  # a 429 pauses the whole lane instead, and Permit waits for that
 
 
 def _hedged(order: Order, lane: Lane, trail: Trail, attempt: Flow[Verdict], after_s: float) -> Flow[Verdict]:
@@ -89,4 +93,4 @@ def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict
     finally:
         settled = yield Settle(record, order.deadline)
         trail.add(record, settled)
-    return failed, settled.decision
+    return failed, settled.decision, settled.now

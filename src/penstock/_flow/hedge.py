@@ -13,8 +13,8 @@ from .effects import Abandoned, Effect, End, Flow, Lane, Parallel, Past, Send, S
 from .trail import Trail
 
 T = TypeVar("T")
-Verdict = tuple[PenstockError | None, Retry | GiveUp | None]
-"""How an attempt ended: its error, and what the retry policy says of it."""
+Verdict = tuple[PenstockError | None, Retry | GiveUp | None, float]
+"""How an attempt ended: its error, what the retry policy says of it, and when."""
 
 
 def hedged(
@@ -80,6 +80,8 @@ def _paid(second: Callable[[Past], Flow[Verdict]], lane: Lane, trail: Trail) -> 
     try:
         return (yield from second(msgspec.structs.replace(past, attempts=past.attempts + 1)))
     except Abandoned:
+        if trail.emitted:
+            raise  # it won, and its reader left
         return None
 
 
