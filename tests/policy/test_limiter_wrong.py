@@ -105,8 +105,8 @@ SERVERS = {"bucket": Bucket, "window": Window, "slices": Slices}
 
 
 def tokens(rng: random.Random) -> tuple[Ticket, Usage, dict[str, float]]:
-    """Prompts of 300 tokens or so, now and then thirty times that."""
-    prompt = min(10_000, int(300 * rng.lognormvariate(0, 1)) + 1)
+    """Prompts of 300 tokens or so, now and then twenty times that: at most a fiftieth of the limit."""
+    prompt = min(6_000, int(300 * rng.lognormvariate(0, 1)) + 1)
     return Ticket(prompt, 16), Usage(input=prompt, output=16), {"tokens": prompt + 16}
 
 

@@ -30,7 +30,8 @@ TicketState = Literal["new", "queued", "granted", "done"]
 EXPECTED_OUTPUT = 512.0  # tokens, until answers tell
 OUTPUT_SMOOTHING = 0.1
 DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
-MOST_SHUT = 3  # doublings of that pause, one for each probe in a row that is rejected
+SHUT_GROWTH = 4  # of that pause, for each probe in a row that is rejected; a period may be a minute
+MOST_SHUT = 2
 PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; rejections come back faster than answers
 LEAST_PROBE_S = 0.25
 GUESS_MARK_S = 0.5
@@ -278,7 +279,7 @@ class Limiter:
             self._probe = None
             self._shut = min(self._shut + 1, MOST_SHUT)
         elif ticket.granted_at >= self._last_cut:
-            self._shut = 0
+            self._shut = max(0, self._shut - 1)
         calls = self._granted - self._rejected
         for dimension, slot, held in ticket.holds:
             # OpenAI counts failed requests; elsewhere only the tokens are known to be given back.
@@ -301,7 +302,7 @@ class Limiter:
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
         elif fresh:
-            self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u) * 2**self._shut)
+            self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u) * SHUT_GROWTH**self._shut)
         return self._leave(now, ticket)
 
     def pause(self, now: float, until: float) -> None:

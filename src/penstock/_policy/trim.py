@@ -27,13 +27,13 @@ BLIND_CUTS: Final = 2  # by `CUT`, then by `BLIND_CUT`, and not at all while not
 BLIND_CUT: Final = 0.75
 TELLING_SIZED: Final = 30  # where calls differ in size
 EARN_CALLS: Final = 150
-MOST_HOLD_S: Final = 300.0
+MOST_HOLD_S: Final = 600.0
 
 
 class Trim:
     """See the module. `share` of the limit is used; a `free` one also grows beyond 1."""
 
-    __slots__ = ("_blind", "_calls", "_cut_at", "_good", "_grows_at", "_knows", "_let_in", "_plateau", "_since", "_telling_calls", "free", "share")
+    __slots__ = ("_blind", "_calls", "_cut_at", "_good", "_grows_at", "_knows", "_let_in", "_plateau", "_since", "_telling_calls", "_unpaid", "free", "share")
 
     def __init__(self, *, free: bool, telling_calls: int) -> None:
         self.free = free
@@ -49,6 +49,7 @@ class Trim:
         self._let_in = 0.0
         self._blind = 0
         self._knows = False
+        self._unpaid = 0
         self._plateau = share
         self._good = 0.0
         self._cut_at = -inf
@@ -71,6 +72,7 @@ class Trim:
             # The server had room for long, so what it let in is what was asked for.
             self._good = self._plateau
             self._set(now, max(self._good, self.share * CUT))
+            self._blind = 1
         else:
             seen = HEADROOM * (let_in - self._let_in) / (elapsed_s * rate) if elapsed_s > 0 else self.share
             share = max(MOST_CUT * self.share, min(LEAST_CUT * self.share, seen))
@@ -84,7 +86,7 @@ class Trim:
 
     def _step(self, now: float, since_calls: int) -> None:
         if self._blind and since_calls > 0:
-            self._set(now, self.share * BLIND_CUT)
+            self._set(now, max(self._good, self.share * BLIND_CUT))
         elif self._blind < BLIND_CUTS:
             self.cut(now)
         self._blind += 1
@@ -92,7 +94,10 @@ class Trim:
     def owe(self, now: float, per_call_s: float) -> None:
         """Wait for the calls that pay for a rejection, once it is known what is let in."""
         if not self._knows:
+            self._unpaid += 1
             return
+        per_call_s *= 1 + self._unpaid
+        self._unpaid = 0
         start = self._grows_at if self._grows_at > now else now
         self._grows_at = min(start + EARN_CALLS * per_call_s, now + MOST_HOLD_S)
 
@@ -106,7 +111,10 @@ class Trim:
         since = at if at > self._grows_at else self._grows_at
         if now <= since:
             return False
-        if self.free:
+        if self._knows:
+            share = self.share + GROWTH_PER_S * self._plateau * (now - since)
+            self.share = share if self.free else min(1.0, share)
+        elif self.free:
             self.share *= 1.0 + GROWTH_PER_S * (now - since)
         else:
             self.share = min(1.0, self.share + GROWTH_PER_S * (now - since))

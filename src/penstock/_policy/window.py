@@ -74,6 +74,7 @@ class Dimension:
         "_gone",
         "_keep_s",
         "_missed",
+        "_most_cap",
         "_slots",
         "_trim",
         "_width_s",
@@ -130,14 +131,16 @@ class Dimension:
         limits = [limit for limit in (self.configured, self.told) if limit is not None]
         self.limit = min(limits)
         # One request always fits the bucket; tokens may overdraw it (see `ready_at`), so they need no such floor.
-        self.cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
-        pace = max(self.limit - self.cap, self.limit * LEAST_PACE)
+        self._most_cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
+        pace = max(self.limit - self._most_cap, self.limit * LEAST_PACE)
         self._base_rate = pace / self._keep_s
         self._scale()
 
     def _scale(self) -> None:
         self.allowed = self.limit * self.trim
         self.rate = self._base_rate * self.trim
+        cap = self._most_cap * self.trim
+        self.cap = self._most_cap if self.trim >= 1.0 else cap if cap > 1.0 else 1.0
         self._blocked_need = inf
 
     def roll(self, now: float) -> None:
