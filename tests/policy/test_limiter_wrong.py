@@ -1,10 +1,8 @@
-"""Limits that were configured wrong: what the limiter finds out by itself from rejections, against servers of all kinds."""
+"""Limits that were configured wrong: what rejections teach by themselves, against servers that count differently."""
 
 from __future__ import annotations
 
 import random
-import sys
-from collections import deque
 from typing import Any
 
 import pytest
@@ -111,14 +109,85 @@ def tokens(rng: random.Random) -> tuple[Ticket, Usage, dict[str, float]]:
 
 
 MINUTES = 20
+TURN_S = 600.0
 
 
-def play(kind: str, limit: int, seed: int, turn: float = 1.0, *, what: str = "requests", told: float = 2.0) -> Truth:
-    """Twenty minutes at full load, configured with twice the truth, no header, no Retry-After."""
-    server = SERVERS[kind](what, limit, turn, 600.0)
+def play(kind: str, limit: int, seed: int, turn: float = 1.0, *, what: str = "requests") -> Truth:
+    """Twenty minutes at full load, configured with twice the truth at the start; no header and no Retry-After."""
+    server = SERVERS[kind](what, limit, turn, TURN_S if turn != 1.0 else 0.0)
     burst_s = 0.01 if kind == "slices" else None
-    top = int(limit * told)
+    top = 2 * limit
     limits = Limits(rpm=top, burst_s=burst_s) if what == "requests" else Limits(tpm=top, burst_s=burst_s)
     work = load.small if what == "requests" else tokens
     load.run(Limiter(limits), server, work, seconds=60 * MINUTES, seed=seed, retry_after=False)  # type: ignore[arg-type]  # it arrives alike
     return server
+
+
+CASES = [
+    *[("requests", kind, rpm) for rpm in (60, 300, 600) for kind in SERVERS],
+    ("tokens", "bucket", 300_000),
+    ("tokens", "window", 300_000),
+]
+# Of the truth: a second's slice has no room for the network's jitter, a minute is long to find out that it is over.
+LEAST_USED = {"bucket": 0.93, "window": 0.9, "slices": 0.8}
+
+
+def check(what: str, kind: str, limit: int, seeds: range, record_property: Any) -> None:
+    """Few rejections and most of the limit, on the mean of the seeds."""
+    played = [play(kind, limit, seed, what=what) for seed in seeds]
+    share = sum(server.share_429(0, 1200) for server in played) / len(played)
+    early = sum(server.share_429(0, 300) for server in played) / len(played)
+    used = sum(server.used(0, 1200) for server in played) / limit / len(played)
+    name = f"twice.{what}.{kind}.{limit}"
+    record_property(f"{name}.429_share", round(share, 5))
+    record_property(f"{name}.429_share_of_5_minutes", round(early, 5))
+    record_property(f"{name}.used", round(used, 4))
+    assert share <= 0.01
+    assert used >= LEAST_USED[kind] - (0.05 if what == "tokens" else 0)
+
+
+def test_a_low_limit_is_found_without_many_429s(record_property: Any) -> None:
+    """One seed of each of the kinds, at one request a second."""
+    for kind in SERVERS:
+        check("requests", kind, 60, range(1), record_property)
+
+
+@pytest.mark.prove(1, 3)
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "kind", "limit"), CASES)
+def test_twice_the_truth_ends_with_at_most_one_percent_of_429s(
+    what: str, kind: str, limit: int, record_property: Any
+) -> None:
+    """Of all of twenty minutes, the search for the limit included, at servers that count in different ways."""
+    check(what, kind, limit, range(5), record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.prove(3)
+@pytest.mark.parametrize(("what", "kind", "limit"), CASES)
+def test_a_limit_that_doubles_is_found_again(what: str, kind: str, limit: int, record_property: Any) -> None:
+    """After the calls that pay for the rejections before, at most a quarter of an hour, and a hundred seconds."""
+    for seed in range(3):
+        server = play(kind, limit, seed, 2.0, what=what)
+        least = 0.8 if kind == "slices" else 0.9
+        starts = range(int(TURN_S), 60 * MINUTES - 30, 10)
+        found = [start - TURN_S for start in starts if server.used(start, start + 30) >= least * 2 * limit]
+        assert found
+        record_property(f"doubled.{what}.{kind}.{limit}.found_after_s", found[0])
+        assert found[0] <= (600 if limit == 60 else 180)
+        assert server.share_429(0, 1200) <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.prove(3)
+@pytest.mark.parametrize(("what", "kind", "limit"), [case for case in CASES if case[1:] != ("slices", 60)])
+def test_a_limit_that_is_halved_is_obeyed_within_a_window(
+    what: str, kind: str, limit: int, record_property: Any
+) -> None:
+    """From the second window on few are turned away, though the configured limit is four times the truth then."""
+    for seed in range(3):
+        server = play(kind, limit, seed, 0.5, what=what)
+        record_property(f"halved.{what}.{kind}.{limit}.429_share", round(server.share_429(0, 1200), 5))
+        record_property(f"halved.{what}.{kind}.{limit}.429_share_later", round(server.share_429(720, 1200), 5))
+        assert server.share_429(720, 1200) <= 0.02
+        assert server.share_429(0, 1200) <= (0.016 if limit == 60 else 0.01)

@@ -14,7 +14,7 @@ from math import inf
 
 import msgspec
 
-from .trim import FLOOR, TELLING_CALLS, TELLING_SIZED, Trim
+from .trim import FLOOR, Trim
 
 Name = str
 REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
@@ -121,7 +121,7 @@ class Dimension:
         self._slots: deque[Slot] = deque()
         self._gone = 0.0  # booked in slots that left the window
         self._missed = 0.0  # booked and then turned away
-        self._trim = Trim(free=guessed, telling_calls=TELLING_CALLS if self.kind == REQUESTS else TELLING_SIZED)
+        self._trim = Trim(free=guessed, sized=self.kind != REQUESTS)
         self._blocked_need = inf
         self._blocked_until = -inf
         self._retune()
