@@ -191,3 +191,14 @@ def test_a_limit_that_is_halved_is_obeyed_within_a_window(
         record_property(f"halved.{what}.{kind}.{limit}.429_share_later", round(server.share_429(720, 1200), 5))
         assert server.share_429(720, 1200) <= 0.02
         assert server.share_429(0, 1200) <= (0.016 if limit == 60 else 0.01)
+
+
+def test_a_limit_that_nobody_was_up_against_is_not_blamed() -> None:
+    """Requests were sent as fast as they may, of tokens there were plenty."""
+    limiter = Limiter(Limits(rpm=6000, tpm=6_000_000))
+    burst = [Ticket(1, 1) for _ in range(30)]
+    for ticket in burst:
+        limiter.ask(0.0, ticket)
+    limiter.rejected(0.01, burst[0], 1.0, 0.0)
+    trims = {dimension.name: dimension.trim for dimension in limiter.snapshot().dimensions}
+    assert trims == {"requests": pytest.approx(0.93), "tokens": 1.0}
