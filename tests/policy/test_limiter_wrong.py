@@ -181,10 +181,10 @@ def test_a_limit_that_doubles_is_found_again(what: str, kind: str, limit: int, r
 @pytest.mark.slow
 @pytest.mark.prove(3)
 @pytest.mark.parametrize(("what", "kind", "limit"), [case for case in CASES if case[1:] != ("slices", 60)])
-def test_a_limit_that_is_halved_is_obeyed_within_a_window(
+def test_a_limit_that_is_halved_is_obeyed_after_two_windows(
     what: str, kind: str, limit: int, record_property: Any
 ) -> None:
-    """From the second window on few are turned away, though the configured limit is four times the truth then."""
+    """From the third minute on few are turned away, though the configured limit is four times the truth then."""
     for seed in range(3):
         server = play(kind, limit, seed, 0.5, what=what)
         record_property(f"halved.{what}.{kind}.{limit}.429_share", round(server.share_429(0, 1200), 5))
