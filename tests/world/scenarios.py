@@ -115,7 +115,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(name="shared", calls=4000, minutes=1, rpm=600, processes=2, cancels=0.05),
         Scenario(name="tokens", calls=1500, minutes=2, tpm=60_000, words=WORDS, unbounded=0.1),
         Scenario(name="twice", calls=3500, minutes=0.5, rpm=600, told=2.0),
-        Scenario(name="silent", calls=10_000, minutes=1, rpm=1200, told=2.0, silent=True),
+        Scenario(name="silent", calls=10_000, minutes=1, rpm=600, told=2.0, silent=True),
         Scenario(name="unknown", calls=3500, minutes=0.5, rpm=600, told=None),
         Scenario(name="turns", calls=2500, minutes=4, rpm=600, turns=3),
         Scenario(name="throttled", calls=1000, minutes=4, faults=0.3, kinds=TOO_MANY, rpm=1200),

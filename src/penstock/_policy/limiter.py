@@ -21,7 +21,8 @@ from ..errors import ConfigError
 from ..types import LimitSeen, Usage
 from .concurrency import Concurrency
 from .fairqueue import FairQueue, Priority
-from .window import INPUT, OUTPUT, REQUESTS, TOKENS, TRIM_FLOOR, Dimension, DimensionState, Slot
+from .trim import FLOOR
+from .window import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, DimensionState, Slot
 
 Counting = Literal["prompt+max", "input,output"]
 TicketState = Literal["new", "queued", "granted", "done"]
@@ -29,6 +30,8 @@ TicketState = Literal["new", "queued", "granted", "done"]
 EXPECTED_OUTPUT = 512.0  # tokens, until answers tell
 OUTPUT_SMOOTHING = 0.1
 DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
+SHUT_GROWTH = 4  # of that pause, for each probe in a row that is rejected; a period may be a minute
+MOST_SHUT = 2
 PROBE_S = 1.0  # a probe that was not rejected for so long let itself in; rejections come back faster than answers
 LEAST_PROBE_S = 0.25
 GUESS_MARK_S = 0.5
@@ -163,6 +166,7 @@ class Limiter:
         self._probe: Ticket | None = None
         self._probe_until = inf
         self._reject_s: float | None = None
+        self._shut = 0  # probes in a row that were rejected
         self._last_cut = -inf
         self._told_at = -inf
         self._marks: deque[tuple[float, int, int]] = deque(maxlen=GUESS_MARKS)
@@ -273,25 +277,32 @@ class Limiter:
         self._rejected += 1
         if ticket is self._probe:
             self._probe = None
+            self._shut = min(self._shut + 1, MOST_SHUT)
+        elif ticket.granted_at >= self._last_cut:
+            self._shut = max(0, self._shut - 1)
+        calls = self._granted - self._rejected
         for dimension, slot, held in ticket.holds:
             # OpenAI counts failed requests; elsewhere only the tokens are known to be given back.
-            if self.counting == "input,output" and dimension.kind != REQUESTS:
+            refunded = self.counting == "input,output" and dimension.kind != REQUESTS
+            if refunded:
                 dimension.correct(slot, -held)
+            dimension.turned_away(now, held, calls, refunded=refunded)
         took_s = max(0.0, now - ticket.granted_at)
         self._reject_s = took_s if self._reject_s is None else 0.8 * self._reject_s + 0.2 * took_s
         fresh = ticket.granted_at >= self._last_cut
         if fresh:
             self._last_cut = now
-            blameless = all(dimension.trim <= TRIM_FLOOR or dimension.guessed for dimension in self._dimensions)
+            blameless = all(dimension.trim <= FLOOR or dimension.guessed for dimension in self._dimensions)
             self._concurrency.rejected(self._in_flight, explained=not blameless)
             if not self._dimensions:
                 self._guess(now)
-            for dimension in self._dimensions:
-                dimension.cut(now)
+            pressed = [dimension for dimension in self._dimensions if dimension.level < dimension.cap / 2]
+            for dimension in pressed or self._dimensions:
+                dimension.learn(now, calls)
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
         elif fresh:
-            self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u))
+            self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u) * SHUT_GROWTH**self._shut)
         return self._leave(now, ticket)
 
     def pause(self, now: float, until: float) -> None:

@@ -14,6 +14,8 @@ from math import inf
 
 import msgspec
 
+from .trim import FLOOR, Trim
+
 Name = str
 REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
 KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
@@ -24,11 +26,6 @@ BURST_S = 0.25  # of the rate of requests: a quarter of the shortest slice that 
 TOKEN_BURST_S = 4.0  # of the rate of tokens: credit for mixed sizes, less than the smallest bucket seen (6 s)
 LEAST_PACE = 0.995  # of the limit; below it a large burst would cost more than the window takes back
 PACED_PERIOD_S = 120.0  # a limit per day is a quota: it is counted, not spread over the day
-
-TRIM_CUT = 0.93
-TRIM_FLOOR = 0.3
-TRIM_GROWTH_PER_S = 0.01
-TRIM_CLEAN_S = 3.0
 
 
 class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +71,13 @@ class Dimension:
         "_blocked_need",
         "_blocked_until",
         "_burst_s",
+        "_gone",
         "_keep_s",
+        "_missed",
+        "_most_cap",
         "_oldest",
         "_slots",
-        "_trimmed_at",
+        "_trim",
         "_width_s",
         "allowed",
         "at",
@@ -121,7 +121,9 @@ class Dimension:
         self._width_s = self._keep_s / SLOTS
         self._slots: deque[Slot] = deque()
         self._oldest = inf  # when the first of them leaves the window
-        self._trimmed_at = -inf
+        self._gone = 0.0  # booked in slots that left the window
+        self._missed = 0.0  # booked and then turned away
+        self._trim = Trim(free=guessed, sized=self.kind != REQUESTS)
         self._blocked_need = inf
         self._blocked_until = -inf
         self._retune()
@@ -131,14 +133,16 @@ class Dimension:
         limits = [limit for limit in (self.configured, self.told) if limit is not None]
         self.limit = min(limits)
         # One request always fits the bucket; tokens may overdraw it (see `ready_at`), so they need no such floor.
-        self.cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
-        pace = max(self.limit - self.cap, self.limit * LEAST_PACE)
+        self._most_cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
+        pace = max(self.limit - self._most_cap, self.limit * LEAST_PACE)
         self._base_rate = pace / self._keep_s
         self._scale()
 
     def _scale(self) -> None:
         self.allowed = self.limit * self.trim
         self.rate = self._base_rate * self.trim
+        cap = self._most_cap * self.trim
+        self.cap = self._most_cap if self.trim >= 1.0 else cap if cap > 1.0 else 1.0
         self._blocked_need = inf
 
     def roll(self, now: float) -> None:
@@ -159,6 +163,7 @@ class Dimension:
         while slots and slots[0].expires <= now:
             gone = slots.popleft()
             self.used -= gone.amount
+            self._gone += gone.amount
             gone.expires = -inf
         if slots:
             self._oldest = slots[0].expires
@@ -242,18 +247,30 @@ class Dimension:
     def cut(self, now: float) -> None:
         """Scale down after a rejection."""
         self.roll(now)
-        self.trim = max(TRIM_FLOOR, self.trim * TRIM_CUT)
-        self._trimmed_at = now
+        self._trim.cut(now)
+        self._follow()
+
+    def learn(self, now: float, calls: int) -> None:
+        """Scale down after the first rejection of a generation, by what was let in: so many calls so far."""
+        self.roll(now)
+        self._trim.learn(now, calls, self._gone + self.used - self._missed, self._base_rate)
+        self._follow()
+
+    def turned_away(self, now: float, held: float, calls: int, *, refunded: bool) -> None:
+        """Take in one rejection; `refunded` says that the server does not count it, so that what it held is free."""
+        if not refunded:
+            self._missed += held
+        let_in = self._gone + self.used - self._missed
+        if calls > 0 and let_in > 0:
+            self._trim.owe(now, let_in / calls / self.rate)
+
+    def _follow(self) -> None:
+        self.trim = self._trim.share
         self._scale()
 
     def _grow(self, now: float) -> None:
-        since = max(self.at, self._trimmed_at + TRIM_CLEAN_S)
-        if now > since:
-            if self.guessed:
-                self.trim *= 1.0 + TRIM_GROWTH_PER_S * (now - since)
-            else:
-                self.trim = min(1.0, self.trim + TRIM_GROWTH_PER_S * (now - since))
-            self._scale()
+        if self._trim.grow(self.at, now):
+            self._follow()
 
     def tell(self, now: float, limit: int) -> None:
         """Adopt the limit that the provider states: a lower one at once, a higher one as a trim grows back."""
@@ -264,8 +281,9 @@ class Dimension:
         self.told = limit
         self.guessed = False
         self._retune()
-        self.trim = max(TRIM_FLOOR, min(1.0, before / self.limit))
-        self._scale()
+        self._trim.free = False
+        self._trim.restart(max(FLOOR, min(1.0, before / self.limit)))
+        self._follow()
         self.level = min(self.level, self.cap)
 
     def agrees(self, limit: int | None, remaining: int | None) -> bool:
@@ -286,8 +304,8 @@ class Dimension:
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""
         self.at -= back_s
-        self._trimmed_at -= back_s
         self._oldest -= back_s
+        self._trim.shift(back_s)
         self._blocked_need = inf
         for slot in self._slots:
             slot.opens -= back_s
