@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +14,15 @@ import msgspec
 import pytest
 
 from penstock import AsyncClient, Budget, Client, Hedge, Limits, RetryPolicy, Timeouts
-from penstock._flow.effects import Expired
+from penstock._flow.call import call
+from penstock._flow.effects import Admission, End, Expired, Parallel, Permit, Settled, Sleep
+from penstock._flow.trail import Trail
 from penstock._io.http import Target
+from penstock._policy.breaker import Pass
 from penstock._policy.hedge import ENOUGH, Latencies
+from penstock._policy.retry import GiveUp, Retry
 from penstock._wire.protocol import Outbound
-from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError
+from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError, ServerFault
 from penstock.testing import Scripted
 
 from .colours import KEYS, QUICK, anthropic_reply, openai_error, openai_events, openai_reply
@@ -469,6 +474,25 @@ def test_who_leaves_a_stream_that_the_hedge_won_is_told_of_no_error(colour: str)
     assert raced.error is None
     assert raced.outcomes() == ["cancelled", "cancelled"]
     assert raced.client.usage().attempts == 2
+
+
+def test_the_wait_for_a_retry_counts_from_when_the_attempt_failed() -> None:
+    """Both failed, the hedge three seconds later: of a wait of five seconds two are left."""
+    client = AsyncClient(keys=KEYS, config=False, env={}, hedge=SOON)
+    order = client._order("hi", {"model": MODEL}, stream=False)
+    trail = Trail(order)
+    flow = call(order, trail)
+    assert isinstance(next(flow), Permit)
+    raced = flow.send(Admission(0.0, 0.0, Pass(0), Pass(0)))
+    assert isinstance(raced, Parallel)
+    failed = [(ServerFault("late"), Retry(5.0), 1.0), (ServerFault("later"), GiveUp("no"), 4.0)]
+    trail.ended = 4.0
+    waits = flow.send(tuple(End(each, True, result) for each, result in zip(raced.flows, failed, strict=True)))
+    assert waits == Sleep(2.0)
+    next(raced.flows[0])
+    with contextlib.suppress(StopIteration):
+        raced.flows[0].throw(PenstockError("over"))
+        raced.flows[0].send(Settled(4.0, None))
 
 
 @both
