@@ -20,9 +20,11 @@ from penstock.errors import (
     AuthenticationFailed,
     BreakerOpen,
     ClientClosed,
+    DeadlineExceeded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    TotalTimeout,
 )
 from penstock.sim.bill import Attempt
 from penstock.sim.simulator import Plan
@@ -459,6 +461,9 @@ class Referee:
             self.say("who is cut off is told why", f"call {call.number}: {error!r}")
         if closed_at is None and isinstance(error, ClientClosed):
             self.say("only a closed client says so", f"call {call.number}: {error!r}")
+        timed_out = isinstance(error, DeadlineExceeded | TotalTimeout) and "deadline" in error.message
+        if timed_out and story.deadline == inf:
+            self.say("nobody fails by another's deadline", f"call {call.number}: {error!r}")
         shut = story.trail is not None and all(a.outcome == BreakerOpen.code for a in story.trail.attempts)
         if isinstance(error, BreakerOpen) and error.retriable and shut and story.deadline < inf:
             wait_s = (error.retry_after_s or 0.0) * (1 + TOLD_JITTER)

@@ -138,6 +138,68 @@ def test_a_sick_lane_is_probed_one_by_one_and_late_results_change_nothing() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.prove(15)
+@pytest.mark.parametrize("name", ["file", "file-threads", "file-crash"])
+def test_programs_that_share_a_budget_stay_inside_it_on_a_disk_that_fails(name: str, record_property: Any) -> None:
+    """Locked, full, read-only or broken at any write, and killed in it: the bill stays within the cap at every step."""
+    faults = sum(whole(name, seed).faults for seed in range(5))
+    record_property(f"world_{name}_faults", faults)
+
+
+@pytest.mark.slow
+@pytest.mark.prove(19)
+@pytest.mark.parametrize("name", ["cache", "cache-threads", "cache-crash", "cache-rare"])
+def test_identical_calls_share_one_answer_and_nobody_waits_for_ever(name: str, record_property: Any) -> None:
+    """Leaders fail, are cancelled, leave their stream or crash; one asks at a time, and what is kept is whole."""
+    worlds = [whole(name, seed) for seed in range(3)]
+    record_property(f"world_{name}_attempts_per_call", round(max(w.attempts / w.calls for w in worlds), 3))
+
+
+@pytest.mark.slow
+@pytest.mark.prove(7, 12)
+def test_a_hedge_is_one_more_attempt_and_no_more() -> None:
+    """It waits its time, both are booked inside the budget, and an outage is multiplied by at most 1.2 all the same."""
+    for seed in range(3):
+        whole("hedge", seed)
+    whole("hedge-outage")
+
+
+@pytest.mark.slow
+@pytest.mark.prove(11)
+def test_a_continued_stream_marks_its_seams_and_says_nothing_twice() -> None:
+    """Streams that break up to twice: all parts are booked, within the budget and the deadline."""
+    for seed in range(3):
+        whole("seams", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.prove(23)
+@pytest.mark.parametrize("name", ["close", "close-threads"])
+def test_a_close_ends_every_call_at_once_and_leaves_nothing(name: str) -> None:
+    """Each has its answer or is told that the client was closed, wherever it was."""
+    for seed in range(4):
+        whole(name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.prove(16)
+@pytest.mark.parametrize("name", ["shut", "key"])
+def test_shut_lanes_are_waited_for_and_refused_keys_are_left_alone(name: str) -> None:
+    """A call waits for the first lane that opens within its deadline; a mended key is noticed by a probe."""
+    for seed in range(3):
+        whole(name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.prove(3)
+@pytest.mark.parametrize("name", ["knee", "knee-turns"])
+def test_a_server_without_limits_is_kept_busy_and_not_crowded(name: str) -> None:
+    """From its latency alone, also when half of what it could do is lost."""
+    for seed in range(3):
+        whole(name, seed)
+
+
+@pytest.mark.slow
 @pytest.mark.prove(23)
 def test_threads_may_change_places_between_any_two_lines() -> None:
     """Of the gate and the policies: nobody is forgotten, nothing is left behind and no limit is passed."""
