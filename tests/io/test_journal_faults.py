@@ -19,6 +19,8 @@ from penstock.errors import OutputError
 from .test_journal import KEY, ids
 
 ROWS = 3
+MODULES = (journal, lockfile, replaced)
+"""Where a run's output is written: all of them are given the faulty disk."""
 WRITES = ("write", "ftruncate", "fsync", "replace", "unlink")
 
 
@@ -35,19 +37,20 @@ class FaultyDisk:
         self._kills = kills
         self._part = part
         self.dead = False
-        self._fds: list[int] = []
+        self._files: list[tuple[int, tuple[int, int]]] = []
 
     def open(self, *args: Any) -> int:
         """Open a file, and remember it for the end of the process."""
         fd = os.open(*args)
-        self._fds.append(fd)
+        self._files.append((fd, _identity(fd)))
         return fd
 
     def end(self) -> None:
         """Close what a dead process had open, as the system does."""
-        for fd in self._fds:
+        for fd, opened in self._files:
             with contextlib.suppress(OSError):
-                os.close(fd)
+                if _identity(fd) == opened:  # and not closed since, its number given to something else
+                    os.close(fd)
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
@@ -70,6 +73,11 @@ class FaultyDisk:
         return attempt
 
 
+def _identity(fd: int) -> tuple[int, int]:
+    state = os.fstat(fd)
+    return state.st_dev, state.st_ino
+
+
 def result(row: int) -> bytes:
     """One line as a run writes it."""
     data = {"id": row, "model": "openai:gpt-4o-mini", "text": "é" * 50, "error": None, "key": KEY}
@@ -90,7 +98,7 @@ def play(path: Path, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch) -> set[i
     """Run until the disk fails or the process dies; return the rows that were acknowledged."""
     safe: set[int] = set()
     with monkeypatch.context() as patch:
-        for module in (journal, lockfile, replaced):
+        for module in MODULES:
             patch.setattr(module, "os", disk)
         try:
             for row in run(path):

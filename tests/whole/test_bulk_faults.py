@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from penstock import AsyncClient
-from penstock._io import journal as journal_module
 from penstock.batch import Row, run_batch
 from penstock.testing import AsyncScriptedTransport
 
 from ..flow.colours import KEYS, openai_reply
-from ..io.test_journal_faults import FaultyDisk, Killed
+from ..io.test_journal_faults import MODULES, FaultyDisk, Killed
 
 NAMES = tuple(f"row-{number}" for number in range(6))
 MOST_WRITES = 200
@@ -90,7 +89,8 @@ def test_a_fault_at_any_write_of_a_run_loses_no_row_and_pays_none_twice(
     while hit:
         output, faulty = tmp_path / f"out{at}.jsonl", disk(at, kills=kills, part=part)
         with monkeypatch.context() as patch:
-            patch.setattr(journal_module, "os", faulty)
+            for module in MODULES:
+                patch.setattr(module, "os", faulty)
             with contextlib.suppress(Killed, Exception):  # how it tells of the disk is told by other tests
                 run(output)
             faulty.end()
