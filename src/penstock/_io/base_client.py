@@ -1,0 +1,310 @@
+"""What both clients share: settings, lanes and policies. Nothing here waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import blake2s
+from typing import Any, Generic, Literal, TypeVar, Unpack
+
+import msgspec
+
+from .._flow.accounting import Order
+from .._flow.effects import Lane
+from .._flow.gauge import Gauges
+from .._flow.prompt import Options, Prompt, check_tags, request
+from .._policy.breaker import BreakerSettings, BreakerState
+from .._policy.budget import Budget, BudgetState
+from .._policy.cache import Cache, CacheState, Use, use
+from .._policy.hedge import Hedge
+from .._policy.limiter import Limiter, LimiterState, Limits
+from .._policy.retry import RetryPolicy
+from .._policy.routing import Router
+from .._policy.tally import Totals
+from .._policy.timeouts import Timeouts
+from .._wire import registry
+from ..errors import ConfigError
+from ..types import Request, Tier
+from . import settings as _settings
+from .clock import Clock, SystemClock, unique
+from .gate import Gate
+from .http import Target
+from .stores import book_of
+
+GateT = TypeVar("GateT", bound=Gate)
+TransportT = TypeVar("TransportT")
+
+
+class LaneStatus(msgspec.Struct, frozen=True):
+    """The state of one lane, for people: 'provider:model', its limiter and its breaker.
+
+    `account` is the breaker that it shares with all lanes of its credential.
+    """
+
+    name: str
+    limiter: LimiterState
+    breaker: BreakerState
+    account: BreakerState
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL)."""
+
+    request: Request
+    lanes: tuple[tuple[str, str], ...]
+
+
+class BaseClient(Generic[GateT, TransportT]):
+    """A client without its colour: options in, an order out."""
+
+    _gate_class: type[GateT]
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        tiers: Mapping[Tier, str | Sequence[str]] | None = None,
+        fallbacks: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        limits: Limits | Mapping[str, Limits] | None = None,
+        budget: Budget | None = None,
+        retry: RetryPolicy | None = None,
+        breaker: BreakerSettings | None = None,
+        hedge: Hedge | None = None,
+        timeouts: Timeouts | None = None,
+        deadline_s: float | None = None,
+        cache: Cache | None = None,
+        tags: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+        base_urls: Mapping[str, str] | None = None,
+        config: str | os.PathLike[str] | bool | None = None,
+        env: Mapping[str, str] | None = None,
+        transport: TransportT | Literal["aiohttp", "urllib3", "httpx2"] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Read the settings; nothing is sent and no connection is made.
+
+        `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
+        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
+        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
+        `config` is a settings file, False for none; `env` stands for the environment.
+
+        Raises: ConfigError.
+        """
+        _expect(
+            ("model", model, str),
+            ("tiers", tiers, Mapping),
+            ("budget", budget, Budget),
+            ("retry", retry, RetryPolicy),
+            ("breaker", breaker, BreakerSettings),
+            ("timeouts", timeouts, Timeouts),
+            ("hedge", hedge, Hedge),
+            ("cache", cache, Cache),
+            ("limits", limits, (Limits, Mapping)),
+            ("tags", tags, Mapping),
+            ("env", env, Mapping),
+            ("config", config, (str, bool, os.PathLike)),
+        )
+        self.settings = _settings.load(config=config, env=env, keys=keys, base_urls=base_urls)
+        file = self.settings.file
+        self._limits = self._limits_by_name(file.limits if limits is None else limits)
+        self._timeouts = timeouts or file.timeouts or Timeouts()
+        self._deadline_s = _deadline(deadline_s if deadline_s is not None else file.deadline_s)
+        check_tags(tags or {})
+        self._tags = {**file.tags, **(tags or {})}
+        self._router = Router(
+            tiers=file.tiers if tiers is None else tiers,
+            fallbacks=file.fallbacks if fallbacks is None else fallbacks,
+            default=model or file.model,
+            resolve=self._canonical,
+        )
+        budget = budget or self.settings.budget
+        self._capped = budget is not None
+        self._clock = clock or SystemClock()
+        self._gate = self._gate_class(
+            clock=self._clock,
+            limits=self._limits_of,
+            budget=book_of(budget),
+            retry=retry or file.retry or RetryPolicy(),
+            breaker=breaker or BreakerSettings(),
+        )
+        self._hedge = hedge
+        self._gauges: dict[str, Gauges] = {}
+        self._gate.keep_answers(cache or file.cache)
+        self._lanes: dict[str, Lane] = {}
+        self._keyed = False  # whether a lane takes idempotency keys
+        self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
+        self._targets: dict[str, Target] = {}
+        self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
+
+    def _open(self, name: str | None) -> TransportT:
+        raise NotImplementedError
+
+    def _limits_by_name(self, limits: Limits | Mapping[str, Limits]) -> dict[str, Limits]:
+        if isinstance(limits, Limits):
+            return {"*": limits}
+        found: dict[str, Limits] = {}
+        for name, value in limits.items():
+            if not isinstance(value, Limits):
+                raise ConfigError(f"limits[{name!r}] is {value!r}; expected a Limits")
+            known = name == "*" or name in self.settings.providers
+            try:
+                found[name if known else self._canonical(name)] = value
+            except ConfigError as error:
+                raise type(error)(f"limits[{name!r}]: {error.message}") from None
+        return found
+
+    def _limits_of(self, lane: Lane) -> Limits | None:
+        named = self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        # A server of one's own tells no limits and queues whatever comes.
+        return named or (Limits(concurrency="auto") if lane.provider.local else None)
+
+    def _canonical(self, model: str) -> str:
+        provider, name = registry.resolve(model, self.settings.providers)
+        return f"{provider.name}:{name}"
+
+    def _route(self, model: str | None, tier: Tier | None) -> tuple[Lane, ...]:
+        lanes = self._routes.get((model, tier))
+        if lanes is None:
+            route = self._router.route(model, tier)
+            lanes = self._routes[model, tier] = tuple(self._lane(name) for name in route.candidates)
+        return lanes
+
+    def _lane(self, model: str) -> Lane:
+        lane = self._lanes.get(model)
+        if lane is None:
+            provider, name = registry.resolve(model, self.settings.providers)
+            key, _ = self.settings.key(provider)
+            base_url = self.settings.base_url(provider).value
+            credential = "none" if key is None else blake2s(key.reveal().encode(), digest_size=4).hexdigest()
+            wire = registry.wire(provider.wire)
+            lane = Lane(
+                id=f"{provider.name}:{name}@{base_url}#{credential}",
+                provider=provider,
+                model=name,
+                wire=wire,
+                base_url=base_url,
+                credential=credential,
+            )
+            Limiter(self._limits_of(lane), counting=provider.counting)
+            self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
+            self._lanes[model] = lane
+            self._keyed = self._keyed or bool(provider.idempotency)
+        return lane
+
+    def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
+        lanes = self._route(options.get("model"), options.get("tier"))
+        asked = request(prompt, options, lanes[0].model)
+        if "fallbacks" in options:
+            lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
+        now = self._clock.now()
+        within = options.get("deadline_s", self._deadline_s)
+        if within is not self._deadline_s:
+            within = _deadline(within)
+        tags = options.get("tags")
+        order = Order(
+            request=asked,
+            lanes=lanes,
+            stream=stream,
+            timeouts=self._timeouts,
+            prices=self.settings.prices,
+            capped=self._capped,
+            priority=options.get("priority", "normal"),
+            tags={**self._tags, **tags} if tags else self._tags,
+            started=now,
+            wall_s=self._clock.wall(),
+            deadline=None if within is None else now + within,
+            idempotency_key=unique(self._clock) if self._keyed else "",
+            gauges=self._gauges,
+            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
+        )
+        if self._hedge is not None or "hedge" in options or "continuations" in options:
+            return self._with_extras(order, options)
+        return order
+
+    def _with_extras(self, order: Order, options: Options) -> Order:
+        hedge = options.get("hedge", self._hedge)
+        return msgspec.structs.replace(
+            order,
+            hedge_after_s=None if hedge is None else self._patience(hedge, order.lanes[0], order.stream),
+            continuations=_continuations(options, order.stream),
+        )
+
+    def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
+        self._check_hedge()
+        if hedge.after_percentile is None:
+            return hedge.after_s
+        return self._gate.patience(lane, hedge.after_percentile, stream)
+
+    def _check_hedge(self) -> None:
+        """Refuse to hedge where the loser could not be ended."""
+
+    def _use(self, asked: Request, options: Options) -> Use | None:
+        return use(asked, options.get("cache"), configured=self._gate.answers is not None)
+
+    def preview(self, prompt: Prompt, **options: Unpack[Options]) -> Preview:
+        """Read a call as `complete` would, and send nothing.
+
+        Raises: ConfigError, InputError for what could not be sent.
+        """
+        order = self._order(prompt, options, stream=False)
+        return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+
+    def carry_spent(self, nano: int) -> None:
+        """Count nano-dollars that an earlier run spent against the total budget of this client.
+
+        A budget with a file remembers by itself: there they count against its `per_client` cap only.
+        """
+        self._gate.carry_spent(nano)
+
+    def usage(self) -> Totals:
+        """Return what this client used so far, in all, by model and by tag."""
+        return self._gate.usage()
+
+    def lanes(self) -> tuple[LaneStatus, ...]:
+        """Return the state of the lanes used so far."""
+        return tuple(
+            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot(), state.account.snapshot())
+            for state in self._gate.lanes()
+        )
+
+    def budget(self) -> BudgetState:
+        """Return what is spent, held and left in every budget; in a file, by all who share it.
+
+        Raises: BudgetUnavailable when the file of the budget cannot be read.
+        """
+        return self._gate.budget_state()
+
+    def cache(self) -> CacheState | None:
+        """Return what the cache holds, and why it does not work if it does not; None for a client without one."""
+        return None if self._gate.answers is None else self._gate.answers.snapshot()
+
+    def __repr__(self) -> str:
+        totals = self.usage()
+        lanes = ", ".join(sorted(state.lane.name for state in self._gate.lanes())) or "no lane yet"
+        return f"<{type(self).__name__} [{lanes}] {totals.calls} calls, {totals.attempts} attempts, ${totals.cost}>"
+
+
+def _expect(*arguments: tuple[str, object, Any]) -> None:
+    for name, value, kind in arguments:
+        if value is not None and not isinstance(value, kind):
+            wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ConfigError(f"{name} is {value!r}; expected a {wanted.replace('Mapping', 'dict')}")
+
+
+def _deadline(seconds: object) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
+        raise ConfigError(f"deadline_s is {seconds!r}; expected a finite number of seconds above 0")
+    return float(seconds)
+
+
+def _continuations(options: Mapping[str, Any], stream: bool) -> int:
+    if "continuations" not in options:
+        return 0
+    times = options["continuations"]
+    if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        raise ConfigError(f"parameter 'continuations' is {times!r}; expected how often, as a whole number")
+    if not stream:
+        raise ConfigError("parameter 'continuations' is for stream(); complete() repeats a failed attempt as a whole")
+    return times
