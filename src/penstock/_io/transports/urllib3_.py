@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
 from ..http import Target, lost, not_sent, window
 from .lines import Lines
+from .proxies import proxy_for
 
 CHUNK_BYTES: Final = 256 * 1024
 NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
@@ -79,10 +79,10 @@ class Urllib3Transport:
             if self.lines.closed:
                 raise ConnectionFailed("the transport is closed; nothing was sent")
             url = urllib3.util.parse_url(base_url)
-            proxies = urllib.request.getproxies()
-            proxy = None if urllib.request.proxy_bypass(url.host or "") else proxies.get(url.scheme or "http")
+            proxy = proxy_for(base_url)
+            known = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None
             manager = (
-                urllib3.ProxyManager(proxy, maxsize=POOL_CONNECTIONS)
+                urllib3.ProxyManager(proxy.url, proxy_headers=known, maxsize=POOL_CONNECTIONS)
                 if proxy
                 else urllib3.PoolManager(maxsize=POOL_CONNECTIONS)
             )
@@ -144,7 +144,7 @@ class Urllib3Transport:
 class Urllib3Exchange:
     """The answer to one request."""
 
-    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "headers", "status")
+    __slots__ = ("_chunks", "_ended", "_plain", "_response", "_sock", "_target", "headers", "status")
 
     def __init__(self, target: Target, response: Any) -> None:
         self._target = target
@@ -153,6 +153,8 @@ class Urllib3Exchange:
         self._sock: Any = getattr(response.connection, "line", None)
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
+        encoded = response.headers.get("content-encoding", "identity") != "identity"
+        self._plain: Any = None if self._sock is None or self._chunks is None or encoded else response._fp.fp
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers  # finds names in any case
 
@@ -170,6 +172,8 @@ class Urllib3Exchange:
                 if not _near(seconds, self._sock.gettimeout()):
                     self._sock.settimeout(seconds)
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
+            if data and self._plain is not None:
+                data = self._with_more(data)
         except ReadTimeoutError:
             now = time.monotonic()
             raise Expired(now, idle=idle and now < until) from None
@@ -180,6 +184,30 @@ class Urllib3Exchange:
         # piece may leave more behind in the decoder.
         self._ended = not data or (self._response.length_remaining == 0 and len(data) < CHUNK_BYTES)
         return data
+
+    def _with_more(self, data: bytes) -> bytes:
+        """Add the chunks that are here already, whole, so that a burst of them is one piece. Never waits."""
+        self._sock.dry = True
+        try:
+            here: bytes = self._plain.peek()
+        finally:
+            self._sock.dry = False
+        pieces = [data]
+        used = 0
+        while (line := here.find(b"\r\n", used)) > 0:
+            try:
+                end = line + 2 + int(here[used:line], 16)
+            except ValueError:
+                break
+            # The last chunk, one that is not whole yet and whatever is odd are left to the library.
+            if end <= line + 2 or here[end : end + 2] != b"\r\n":
+                break
+            pieces.append(here[line + 2 : end])
+            used = end + 2
+        if not used:
+            return data
+        self._plain.read(used)
+        return b"".join(pieces)
 
     def read_all(self, until: float) -> bytes:
         """Wait for the whole body.
