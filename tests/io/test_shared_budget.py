@@ -42,6 +42,7 @@ def share(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     books: list[SharedBook] = []
 
     def share(budget: Budget | None = None, **more: Any) -> SharedBook:
+        more = {"wall": lambda: NOON, **more}
         books.append(SharedBook(budget or Budget(total="0.000000100", file=file), **more))
         return books[-1]
 
