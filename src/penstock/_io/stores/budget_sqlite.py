@@ -107,12 +107,7 @@ class SharedBook:
     """
 
     def __init__(
-        self,
-        budget: Budget,
-        *,
-        process: Callable[[], Owner] = myself,
-        is_dead: Callable[[Owner], bool] = is_dead,
-        wall: Callable[[], float] = time.time,
+        self, budget: Budget, *, process: Callable[[], Owner] = myself, is_dead: Callable[[Owner], bool] = is_dead
     ) -> None:
         self.budget = budget
         self.due: list[BudgetAlert] = []
@@ -121,7 +116,6 @@ class SharedBook:
         self._client = self._caps.client()
         self._process = process
         self._is_dead = is_dead
-        self._wall = wall
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
@@ -308,7 +302,7 @@ class SharedBook:
             db.execute("UPDATE hold SET lost = 1 WHERE owner = ?", (owner,))
             db.execute("DELETE FROM owner WHERE id = ? AND NOT EXISTS (SELECT 1 FROM hold WHERE owner = id)", (owner,))
             found += len(rows)
-        db.execute("DELETE FROM hold WHERE lost = 1 AND made_s < ?", (self._wall() - LOST_KEPT_S,))
+        db.execute("DELETE FROM hold WHERE lost = 1 AND made_s < ?", (time.time() - LOST_KEPT_S,))
         return found
 
     def _scopes(self, wall_s: float, tags: Iterable[str]) -> _Scopes:
