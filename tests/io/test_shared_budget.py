@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,8 +36,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def share(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open books on the file, and close them in the end; nobody waits long here, and it is noon."""
-    still = SimpleNamespace(time=lambda: NOON, monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds))
-    monkeypatch.setattr(budget_sqlite, "time", still)
+    monkeypatch.setattr(budget_sqlite, "time", Noon())
     monkeypatch.setattr(budget_sqlite, "OPEN_S", 0.002)
     monkeypatch.setattr(budget_sqlite, "CLOSE_S", 0.002)
     monkeypatch.setattr(budget_sqlite, "SETTLE_S", 0.002)
@@ -51,6 +49,16 @@ def share(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     yield share
     for book in books:
         book.close()
+
+
+class Noon:
+    """The module `time` on a day that stands still; all else, also what a test puts in its place, is the real one."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def time(self) -> float:
+        return NOON
 
 
 def total(book: SharedBook) -> ScopeState:
