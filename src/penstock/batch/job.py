@@ -27,6 +27,7 @@ from .outputs import check_columns, check_place
 from .projection import Projection, Sample
 from .question import Questions
 from .report import BatchReport, Counts
+from .roll import Roll, take_roll
 from .settlement import Settlement
 from .stock import Stock
 
@@ -144,6 +145,7 @@ class Batch:
         self._planner = Planner(tuple(models) or ("",))
         self._clock = client._clock
         self._counts = Counts()
+        self._roll = Roll()
         self._stock = Stock(self._rows, self._questions, self._counts, self._only)
         self._settlement = Settlement(self._columns, self._counts)
         self._crew = Crew(client, self._questions, self._planner, self._counts, self._settlement)
@@ -171,7 +173,8 @@ class Batch:
         given = self._given
         check_place(self._output, given.path if isinstance(given, RowFile) else None)
         if isinstance(given, RowFile):
-            self._checked = given.check(self._questions.ask)
+            self._checked = take_roll(given, self._questions, journal_of(self._output), self._roll)
+            self._sample = self._questions.sample or self._sample
             return self._checked
         if isinstance(given, AsyncIterable):
             if self._spool is None:
@@ -186,6 +189,7 @@ class Batch:
         seen = Index()
         problems: list[str] = []
         bad = 0
+        self._roll.clear()
         for row in self._rows():
             if isinstance(row.id, bool) or not isinstance(row.id, str | int):
                 raise InputError(f"a row has the id {row.id!r}; an id is a text or a whole number")
@@ -196,6 +200,8 @@ class Batch:
                 raise InputError(f"two rows have the id {row.id!r}; give each its own")
             seen.put(digest, 0, 0)
             task = self._questions.task(row)
+            if self._spool is not None:  # rows of a list may be others when they are asked
+                self._roll.add(task)
             if task.wrong is not None:
                 if self._questions.is_homeless(task):
                     raise task.wrong
@@ -279,7 +285,8 @@ class Batch:
         began = self._clock.wall()
         ticking = asyncio.create_task(self._tick(journal, job, began))
         try:
-            await self._stock.take(journal, self._checked.rows, lambda: self._planner.reason is not None)
+            await self._stock.take(journal, self._checked.rows, self._roll, lambda: self._planner.reason is not None)
+            journal.save_index()
             if self._count_earlier:
                 self._client.carry_spent(self._counts.cost_before_nano)
             self._ask_leave()
@@ -292,6 +299,7 @@ class Batch:
             self._deliver(journal)
         finally:
             ticking.cancel()
+            journal.save_index(always=True)
             self._ended = self._clock.now()
             self._say(job, began)
 
@@ -302,6 +310,7 @@ class Batch:
         while True:
             if self._clock.now() >= due:
                 self._say(job, began)
+                journal.save_index()
                 await asyncio.to_thread(journal.sync)
                 due = self._clock.now() + TICK_S
             await asyncio.sleep(HEAR_S)
@@ -340,11 +349,16 @@ class Batch:
         if not self._approve(self._sample.project(left, self._client.settings.prices)):
             self._planner.stop("interrupted")
 
+    def _in_order(self) -> Iterable[int]:
+        """Tell the rows in their order, by the digests of their ids."""
+        return self._roll.ids if len(self._roll.ids) else (id_digest(row.id) for row in self._rows())
+
     def _deliver(self, journal: Journal) -> None:
         done = self._planner.reason is None
         ordered = self._order == "input" and self._only is None
         try:
-            self._settlement.deliver(journal, self._output, self._rows, done=done, ordered=ordered)
+            order = self._in_order if ordered else None
+            self._settlement.deliver(journal, self._output, self._rows, done=done, order=order)
         except OutputError as error:
             self._planner.stop("output", error)
         except InputError as error:

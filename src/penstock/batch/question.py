@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from importlib.metadata import version
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -72,6 +73,16 @@ class Questions:
             self._homeless = error  # which is none if every row says where it goes
         else:
             self._pool = (lane,)
+
+    def identity(self, of_rows: tuple[Any, ...]) -> str:
+        """Hash all that decides, beside the text of a row, whether it can be asked and what it asks of whom."""
+        job = Row(id="?", prompt="?", params=dict(self._params))
+        asked = [self._preview(job, model).request for model in self._models]
+        if not asked and self._homeless is None:
+            asked = [self._preview(job, None).request]
+        lanes = self._homeless.message if self._homeless is not None else self._pool
+        told = (version("penstock"), lanes, asked, of_rows, self._client._routing())
+        return blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=16).hexdigest()
 
     def task(self, row: Row) -> Task:
         """Read a row: what it asks, of whom, or what is wrong with it."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from .._io.journal import Journal, answer_line, failure_line
-from .._io.rows import Row
+from .._io.rows import Row, id_digest
 from ..errors import OutputError, PenstockError
 from ..types import Response
 from .outputs import failed_path, is_table, pick_columns, write_failed
@@ -73,15 +73,23 @@ class Settlement:
                 self._late.append(result)
 
     def deliver(
-        self, journal: Journal, output: Path, rows: Callable[[], Iterator[Row]], *, done: bool, ordered: bool
+        self,
+        journal: Journal,
+        output: Path,
+        rows: Callable[[], Iterator[Row]],
+        *,
+        done: bool,
+        order: Callable[[], Iterable[int]] | None,
     ) -> None:
         """Collect the rows that failed; when all is done, put the output into its order and write the table.
+
+        `order` are the digests of the ids; None: as they were first completed.
 
         Raises: OutputError; every row has its line, only what is made of them is missing. InputError when the input
             vanished or changed before its order was looked up.
         """
         write_failed(failed_path(output), rows, journal)
         if done:
-            journal.compact((lambda: (row.id for row in rows())) if ordered else journal.ids)
+            journal.arrange(order or (lambda: map(id_digest, journal.ids())))
             if is_table(output):
                 write_table(output, journal.path, self._columns)

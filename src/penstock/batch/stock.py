@@ -10,9 +10,13 @@ from .._io.journal import Journal
 from .._io.rows import Row
 from .question import Questions, Task
 from .report import Counts
+from .roll import Roll
 
-STOCK_ROWS: Final = 1000
+STOCK_ROWS: Final = 10_000
 """Rows looked at between two turns of the event loop, before the first call."""
+
+OTHERS_MAX: Final = 50_000
+"""Answers to other questions that are taken off the costs one by one; with more of them the rest is added up."""
 
 
 class Stock:
@@ -35,10 +39,45 @@ class Stock:
         self._only = only
         self._done: Sequence[int] = b""
 
-    async def take(self, journal: Journal, rows: int, halted: Callable[[], bool]) -> None:
-        """See which of so many rows have their answer, and what the questions of this job cost so far."""
-        if not journal.mended.lines:
-            return
+    async def take(self, journal: Journal, rows: int, roll: Roll, halted: Callable[[], bool]) -> None:
+        """See which of so many rows have their answer, and what the questions of this job cost so far.
+
+        A `roll` of all rows saves reading them; it has no keys after that.
+        """
+        if journal.mended.lines:
+            if len(roll) == rows:
+                await self._compare(journal, roll, halted)
+            else:
+                await self._read(journal, rows, halted)
+        roll.forget_keys()
+
+    async def _compare(self, journal: Journal, roll: Roll, halted: Callable[[], bool]) -> None:
+        done = self._done = bytearray(len(roll))
+        counts, chosen, known = self._counts, self._only, 0
+        others, others_nano = 0, 0
+        for number, found in enumerate(journal.matches(roll.ids, roll.keys)):
+            if found is not None:
+                known += 1
+                if found:
+                    counts.before += 1
+                    done[number] = 1
+                elif chosen and journal.error_code(roll.ids[number]) not in chosen:
+                    counts.kept += 1
+                    done[number] = 1
+            else:
+                done[number] = chosen is not None
+                if others < OTHERS_MAX and (spent := journal.spent_by(roll.ids[number])) is not None:
+                    others, others_nano = others + 1, others_nano + spent
+            if number % STOCK_ROWS == 0:
+                await asyncio.sleep(0)
+                if halted():
+                    return
+        if known + others == len(journal):
+            counts.cost_before_nano = journal.spent_nano - others_nano
+        else:
+            counts.cost_before_nano = sum(journal.spent_each(roll.ids, roll.keys))
+
+    async def _read(self, journal: Journal, rows: int, halted: Callable[[], bool]) -> None:
         done = self._done = bytearray(rows)
         known = 0
         for number, row in enumerate(self._rows(b"")):
