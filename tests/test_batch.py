@@ -534,7 +534,7 @@ def test_calls_that_are_cut_are_counted_as_attempts_of_unknown_cost(tmp_path: Pa
 
 @pytest.mark.parametrize("change", ["overwritten", "removed"])
 def test_an_input_that_changes_in_mid_run_stops_it_with_its_name(tmp_path: Path, change: str) -> None:
-    """What is answered stays and no row is made of what was put there; one that went away is still open, and is read."""
+    """What is answered stays and no row is made of what was put there; one that went away is still open."""
     path, out = tmp_path / "in", tmp_path / "out"
     path.write_text("".join(json.dumps({"prompt": f"case {n}"}) + "\n" for n in range(300)))
 

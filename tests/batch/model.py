@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from penstock._flow.effects import Expired
 from penstock._io.http import Target
 from penstock._wire.protocol import Outbound
 
@@ -130,7 +131,9 @@ class Model:
         self.in_flight += 1
         self.busiest = max(self.busiest, self.in_flight)
         try:
-            await asyncio.sleep(case.latency_s)
+            await asyncio.sleep(min(case.latency_s, until - now))
+            if case.latency_s > until - now:
+                raise Expired(self._loop.time())
         finally:
             self.in_flight -= 1
         if "output" in self.tokens:
@@ -193,7 +196,7 @@ class Model:
             return {}
         now = self._loop.time()
         told: dict[str, str] = {}
-        buckets = {"requests": self.requests, **self.tokens}
+        buckets: dict[str, Bucket | None] = dict(self.tokens) | {"requests": self.requests}
         for name, bucket in buckets.items():
             if bucket is None:
                 continue
@@ -228,10 +231,10 @@ def capacity(scenario: Scenario, rows: list[Case]) -> dict[str, tuple[float, flo
         found["requests"] = (scenario.rate, scenario.burst)
     if scenario.sized:
         share_s = scenario.share_s * len(rows) / scenario.rows
-        sums = {"tokens": sum(case.tokens for case in rows)}
+        sums: dict[str, float] = {"tokens": sum(case.tokens for case in rows)}
         if scenario.split:
             output = sum(case.tokens - PROMPT_TOKENS for case in rows)
-            sums = {"input": PROMPT_TOKENS * len(rows) * 1.02, "output": output}  # type: ignore[dict-item]
+            sums = {"input": PROMPT_TOKENS * len(rows) * 1.02, "output": output}
         for name, total in sums.items():
             rate = total / share_s
             # What the headers say is whole, and so is what is allowed.
@@ -244,7 +247,7 @@ def best_s(scenario: Scenario, rows: list[Case]) -> float:
     """The fluid optimum: each row admitted as soon as all limits could have given it, and the last answer's end."""
     limits = capacity(scenario, rows)
     requests = Bucket(*limits["requests"], scenario.halved) if "requests" in limits else None
-    used = {name: 0.0 for name in limits}
+    used = dict.fromkeys(limits, 0.0)
     ends, slots = 0.0, [0.0] * int(min(scenario.most, len(rows)))
     for number, case in enumerate(rows, 1):
         at = heapq.heappop(slots) if scenario.most < math.inf else 0.0

@@ -338,6 +338,11 @@ class Limiter:
                 self.hears_at = now
         return self._pump(now) if self._queue.size else []
 
+    @property
+    def paused_until(self) -> float | None:
+        """When a pause that was told or decided ends or ended, None before the first one."""
+        return self._not_before if self._not_before > -inf else None
+
     def snapshot(self, now: float | None = None) -> LimiterState:
         """The state at `now`, or as the last event left it."""
         for dimension in self._dimensions if now is not None else ():

@@ -132,9 +132,9 @@ class Trim:
 
     def _faster(self, now: float) -> float:
         """How many times faster it grows by now, after so long without a rejection."""
-        return min(
-            MOST_FASTER, 2.0 ** ((now - self._grows_at) / max(GROWS_FASTER_S, GROWS_FASTER_CALLS * self._call_s))
-        )
+        doubles_s = max(GROWS_FASTER_S, GROWS_FASTER_CALLS * self._call_s)
+        faster: float = 2.0 ** ((now - self._grows_at) / doubles_s)
+        return min(MOST_FASTER, faster)
 
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""

@@ -9,6 +9,7 @@ import asyncio
 import difflib
 import os
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -18,6 +19,7 @@ from .._io.recipe import Recipe
 from .._io.rowfile import PROBLEMS_SHOWN, Checked, RowFile
 from .._io.rows import HALF_A_CHARACTER, Row, id_digest, is_text
 from .._io.spool import Item, Spool, as_row
+from .._policy.hedge import Hedge
 from .._policy.schedule import Planner
 from ..client import AsyncClient
 from ..errors import ConfigError, InputError, OutputError, all_errors
@@ -34,7 +36,6 @@ from .stock import Stock
 Rows = Iterable[Item] | AsyncIterable[Item]
 Order = Literal["input", "completed"]
 
-CONCURRENCY: Final = 64
 PASSES: Final = 2
 """Rows that failed for a passing reason are asked once more at the end, when the trouble may be over."""
 
@@ -53,14 +54,16 @@ async def run_batch(
     output: str | os.PathLike[str],
     *,
     client: AsyncClient,
-    models: Sequence[str] = (),
-    concurrency: int = CONCURRENCY,
+    models: Sequence[str] | Mapping[str, float] = (),
+    concurrency: int | Literal["auto"] = "auto",
     params: Mapping[str, Any] | None = None,
     template: str | None = None,
     keep_columns: Sequence[str] = (),
     order: Order = "input",
     retry_failed: bool | Collection[str] = False,
     count_earlier: bool = False,
+    dedupe: bool = False,
+    hedge: Hedge | None = None,
 ) -> BatchReport:
     """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
 
@@ -78,6 +81,8 @@ async def run_batch(
         order=order,
         retry_failed=retry_failed,
         count_earlier=count_earlier,
+        dedupe=dedupe,
+        hedge=hedge,
     )
     return await batch.run()
 
@@ -91,9 +96,9 @@ class Batch:
         output: the file to write and to resume from: .csv, .tsv or .parquet for a table, which is made of the lines of
             JSON beside it once all rows are done; else lines of JSON.
         client: what answers; its limits, budget and retries hold.
-        models: where rows go that name no model, each row to the one with the fewest calls under way; empty: the
-            client's own default.
-        concurrency: the most calls under way at once.
+        models: where rows go that name no model, each row to the one with the fewest calls under way; a dict gives
+            them weights, as in {"a": 3, "b": 1}; empty: the client's own default.
+        concurrency: the most calls under way at once; 'auto': as many as the limits allow, up to 2,000.
         params: options of `client.complete` for every row, such as max_tokens; a row's own win.
         template: the prompt, with columns in braces; a `RowFile` has its own.
         keep_columns: fields of the input that stand in the output as well; '*' for all.
@@ -101,6 +106,8 @@ class Batch:
         retry_failed: ask nothing but rows that failed before; a collection of error codes: only those.
         count_earlier: whether what the output records as spent on these questions counts against the client's total
             budget; for a client that began with this run.
+        dedupe: ask rows with the same question once, and give its answer to all of them.
+        hedge: a second attempt beside a late one among the last calls of the run; it may be paid twice.
         command: how the command line was called, for `penstock batch resume`.
         approve: is shown what the rest may cost before the first call, and says whether to go on.
     """
@@ -111,19 +118,24 @@ class Batch:
         output: str | os.PathLike[str],
         *,
         client: AsyncClient,
-        models: Sequence[str] = (),
-        concurrency: int = CONCURRENCY,
+        models: Sequence[str] | Mapping[str, float] = (),
+        concurrency: int | Literal["auto"] = "auto",
         params: Mapping[str, Any] | None = None,
         template: str | None = None,
         keep_columns: Sequence[str] = (),
         order: Order = "input",
         retry_failed: bool | Collection[str] = False,
         count_earlier: bool = False,
+        dedupe: bool = False,
+        hedge: Hedge | None = None,
         command: Sequence[str] = (),
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency}; expected at least 1")
+        given: object = concurrency
+        if given != "auto" and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+            raise ConfigError(f"concurrency is {concurrency!r}; expected 'auto' or a whole number of at least 1")
+        if isinstance(models, Mapping) and not all(0 < weight < inf for weight in models.values()):
+            raise ConfigError(f"models are {dict(models)!r}; expected weights above 0")
         if order not in get_args(Order):
             raise ConfigError(f"order is {order!r}; expected 'input' or 'completed'")
         if isinstance(rows, RowFile) and template is not None:
@@ -134,21 +146,25 @@ class Batch:
         self._recipe = Recipe(template)
         self._spool: Spool | None = None
         self._client = client
-        self.concurrency = concurrency
         self._order: Order = order
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
         self._command = list(command)
         self._cwd = os.path.abspath(os.curdir) if command else ""
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile))
-        self._planner = Planner(tuple(models) or ("",))
+        shared = {name: value for name, value in (params or {}).items() if value is not None}
+        self._questions = Questions(client, tuple(models), shared, checked=isinstance(rows, RowFile))
+        self._planner = Planner(models or ("",))
         self._clock = client._clock
         self._counts = Counts()
         self._roll = Roll()
         self._stock = Stock(self._rows, self._questions, self._counts, self._only)
         self._settlement = Settlement(self._columns, self._counts)
-        self._crew = Crew(client, self._questions, self._planner, self._counts, self._settlement)
+        most = None if concurrency == "auto" else concurrency
+        self._crew = Crew(
+            client, self._questions, self._planner, self._counts, self._settlement, most=most, hedge=hedge
+        )
+        self.concurrency = self._crew.most
+        self._dedupe = dedupe
         self._checked = Checked(rows=0, bad=0, problems=())
         self._sample = Sample()
         self._approve = approve
@@ -291,10 +307,11 @@ class Batch:
                 self._client.carry_spent(self._counts.cost_before_nano)
             self._ask_leave()
             self.begun.set()
+            self._questions.sizes = True
             for again in range(PASSES):
                 if self._planner.reason is None and (not again or self._counts.may_mend):
-                    workers = max(1, min(self.concurrency, self._checked.rows - self._counts.before))
-                    await self._crew.work(self._stock.pending(journal, again=bool(again)), journal, workers)
+                    rows = self._checked.rows - self._counts.before
+                    await self._crew.work(self._stock.pending(journal, again=bool(again)), journal, rows)
             self._settlement.write_late(journal)
             self._deliver(journal)
         finally:

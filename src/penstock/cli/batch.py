@@ -18,7 +18,6 @@ import click
 from .. import AsyncClient, Limits
 from .._io.settings import Settings
 from ..batch import (
-    CONCURRENCY,
     Batch,
     BatchReport,
     Checked,
@@ -32,7 +31,7 @@ from ..batch import (
 from ..errors import InputError
 from ..types import to_nano
 from .batch_jobs import cancel, resume, status
-from .choice import Dollars, Number, budget_of, default_model, meant
+from .choice import Calls, Dollars, Number, budget_of, default_model, meant
 from .job import conduct, exit_code, explain, finish, run
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
@@ -79,9 +78,7 @@ class _Recorded(click.Command):
 @click.option("--schema", metavar="FILE", help="What answers must follow: JSON Schema, FILE.py:Type or module:Type.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="Calls at once."
-)
+@click.option("--concurrency", type=Calls(), default="auto", show_default=True, help="Calls at once, at most.")
 @click.option("--budget", type=Dollars(), metavar="DOLLARS",
               help="The most these rows may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")

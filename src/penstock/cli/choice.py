@@ -69,6 +69,21 @@ DOLLARS_MAX: Final = 10**12
 """More than anybody spends, and few enough digits to compute with."""
 
 
+class Calls(click.ParamType["int | str"]):
+    """A number of calls at once, or 'auto'."""
+
+    name = "calls"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read it, or say what is wrong with it."""
+        text = str(value).strip()
+        if text == "auto":
+            return text
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
+            self.fail(f"{value!r} is neither 'auto' nor a whole number of at least 1.", param, ctx)
+        return int(text)
+
+
 class Dollars(click.ParamType[Decimal]):
     """An amount above 0, with or without its sign."""
 
