@@ -196,10 +196,8 @@ class Model:
             return {}
         now = self._loop.time()
         told: dict[str, str] = {}
-        buckets: dict[str, Bucket | None] = dict(self.tokens) | {"requests": self.requests}
-        for name, bucket in buckets.items():
-            if bucket is None:
-                continue
+        requests = {} if self.requests is None else {"requests": self.requests}
+        for name, bucket in (*requests.items(), *self.tokens.items()):
             bucket.roll(now)
             limit, remaining = str(round(bucket.rate * 60)), str(max(0, int(bucket.level)))
             if self.scenario.split:

@@ -21,6 +21,9 @@ PASSED_MAX: Final = 2 * LOOK_AHEAD
 NEAR: Final = 0.05
 """Of the mean: a row that brings the sum so near to it is as good as any."""
 
+SURPLUS_MAX: Final = 2.0
+"""What is remembered of sizes above or below the mean, in means: the rest the limit itself has made up by waiting."""
+
 MIX_OVER: Final = 1000
 """The mean is that of so many rows."""
 
@@ -80,7 +83,8 @@ class Lookahead(Generic[T]):
         _, row = self._rows.pop(chosen)
         self._tokens -= row.counted
         self._given += 1
-        self._surplus += row.counted - self._mean
+        most = SURPLUS_MAX * self._mean
+        self._surplus = max(-most, min(most, self._surplus + row.counted - self._mean))
         return row
 
     def _fill(self) -> None:

@@ -14,6 +14,7 @@ from .._io.rows import Row
 from .._io.template import Template
 from .job import Batch, Order, Rows, run_batch
 from .jobfile import JobFile, JobState, journal_of
+from .live import Pace, binding, live, projected_nano
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
@@ -28,14 +29,18 @@ __all__ = [
     "JobState",
     "OnBadRow",
     "Order",
+    "Pace",
     "Projection",
     "Row",
     "RowFile",
     "Rows",
     "Standing",
     "Template",
+    "binding",
     "failed_path",
     "journal_of",
+    "live",
+    "projected_nano",
     "run_batch",
     "standing",
 ]

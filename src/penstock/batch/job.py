@@ -25,6 +25,7 @@ from ..client import AsyncClient
 from ..errors import ConfigError, InputError, OutputError, all_errors
 from .crew import Crew
 from .jobfile import JobFile, JobState, journal_of
+from .live import Pace, live_figures
 from .outputs import check_columns, check_place
 from .projection import Projection, Sample
 from .question import Questions
@@ -156,6 +157,7 @@ class Batch:
         self._planner = Planner(models or ("",))
         self._clock = client._clock
         self._counts = Counts()
+        self._pace = Pace()
         self._roll = Roll()
         self._stock = Stock(self._rows, self._questions, self._counts, self._only)
         self._settlement = Settlement(self._columns, self._counts)
@@ -264,6 +266,10 @@ class Batch:
             cause=planner.cause,
         )
 
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of the run as it goes, with its pace, what binds it and when it will be over."""
+        return live_figures(self.report, self._client, self._pace, self.concurrency)
+
     def stop(self) -> None:
         """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
         if self._planner.reason is None:
@@ -325,6 +331,7 @@ class Batch:
         job.forget_stop()
         due = self._clock.now()
         while True:
+            self._pace.see(self._clock.now(), self.report)
             if self._clock.now() >= due:
                 self._say(job, began)
                 journal.save_index()
@@ -354,7 +361,7 @@ class Batch:
             stopped=report.stopped,
             cause=None if report.cause is None else str(report.cause),
             ended=self._ended is not None,
-            figures=report.figures(),
+            figures=report.figures() if self._ended is not None else self.figures(),
         )
         job.write(state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +49,24 @@ def default_model(settings: Settings) -> str:
         if has_key(settings, name) and not settings.providers[name].local:
             raise ConfigError(f"say which model of {name} to ask: -m {name}:MODEL")
     raise MissingKey(NO_KEY)
+
+
+def weighed(models: Sequence[str]) -> dict[str, float]:
+    """Read models with their weights: 'a=3' has three times the calls of 'b'.
+
+    Raises: ConfigError for a weight that is none, and for a model that is named twice.
+    """
+    found: dict[str, float] = {}
+    for model in models:
+        name, mark, weight = model.rpartition("=")
+        if not mark:
+            name, weight = model, "1"
+        if not (name and _PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
+            raise ConfigError(f"-m {model} has the weight {weight!r}; expected a number above 0, as in -m {name}=3")
+        if name in found:
+            raise ConfigError(f"-m {name} is named twice; give it a weight instead, as in -m {name}=2")
+        found[name] = float(weight)
+    return found
 
 
 def has_key(settings: Settings, name: str) -> bool:
