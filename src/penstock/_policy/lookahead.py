@@ -1,7 +1,7 @@
 """Which of the next rows goes first: a window of rows read ahead, mixed by size, and the longest first at the end.
 
 In the middle of a run sizes are kept close to their mean, so that neither a limit of requests nor one of tokens is idle
-while the other holds everything up. Once nothing is left to read the longest go first: what is started last ends last.
+while the other holds everything up. Of the last ones the longest go first: what is started last ends last.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ LOOK_AHEAD: Final = 256
 
 LOOK_AHEAD_TOKENS: Final = 2_000_000
 """And so many tokens at most: a window of long prompts holds few of them."""
+
+LONGEST_FIRST: Final = 32
+"""Of so many last rows the longest go first. Of more it would leave the short ones to a limit of requests alone."""
 
 PASSED_MAX: Final = 2 * LOOK_AHEAD
 """So many later ones may go before a row, at most."""
@@ -92,7 +95,6 @@ class Lookahead(Generic[T]):
             row = next(self._source, None)
             if row is None:
                 self.ended = True
-                self._rows.sort(key=lambda each: -each[1].work)
                 return
             self._read += 1
             self._mean += (row.counted - self._mean) / min(self._read, MIX_OVER)
@@ -101,14 +103,18 @@ class Lookahead(Generic[T]):
 
     def _choose(self, is_open: Callable[[str | None], bool]) -> int | None:
         best, least = None, 0.0
+        last = self.ended and len(self._rows) <= LONGEST_FIRST
         for place, (since, row) in enumerate(self._rows):
             if not is_open(row.lane):
                 continue
-            if self.ended or (best is None and self._given - since >= PASSED_MAX):
+            if best is None and self._given - since >= PASSED_MAX:
                 return place
-            off = abs(self._surplus + row.counted - self._mean)
-            if off <= NEAR * self._mean:
-                return place
+            if last:
+                off = -row.work
+            else:
+                off = abs(self._surplus + row.counted - self._mean)
+                if off <= NEAR * self._mean:
+                    return place
             if best is None or off < least:
                 best, least = place, off
         return best
