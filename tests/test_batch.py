@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ def some(count: int, **options: Any) -> list[Row]:
     return [Row(id=f"r{number}", prompt=f"Error or not? case {number}", **options) for number in range(count)]
 
 
-def go(sim: SimServer, rows: Rows, output: Path, *, models: Sequence[str] = (OPENAI,), **options: Any) -> BatchReport:
+def go(sim: SimServer, rows: Rows, output: Path, *, models: Any = (OPENAI,), **options: Any) -> BatchReport:
     """Run a job to its end."""
-    named = ("concurrency", "params", "count_earlier", "template", "keep_columns", "order", "retry_failed")
+    named = ("concurrency", "params", "count_earlier", "template", "keep_columns", "order", "retry_failed", "dedupe")
     chosen = {name: options.pop(name) for name in named if name in options}
 
     async def main() -> BatchReport:

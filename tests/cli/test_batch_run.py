@@ -169,9 +169,11 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     ),
     *((("--temperature", value), 64, f"'--temperature': {value!r} is no finite number") for value in ("nan", "hot")),
     *(
-        ((option, "0"), 64, f"'{option}': '0' is neither 'auto' nor a whole number")
-        for option in ("--concurrency", "--rpm", "--tpm", "--limit", "--max-tokens")
+        ((option, "0"), 64, f"'{option}': 0 is not in the range x>=1")
+        for option in ("--rpm", "--tpm", "--limit", "--max-tokens")
     ),
+    (("--concurrency", "0"), 64, "'--concurrency': '0' is neither 'auto' nor a whole number of at least 1"),
+    (("-m", "openai:gpt-4o-mini=0"), 78, "has the weight '0'; expected a number above 0"),
     (("--prompt", ""), 78, "template is empty"),
     (("--frobnicate",), 64, "--frobnicate"),
 ]

@@ -152,6 +152,15 @@ class Journal:
         error = None if found is None or found[1] & _ANSWERED else self._read(found[1]).error
         return error.code if error else None
 
+    def answered(self) -> Iterator[tuple[int, int]]:
+        """Yield the digest of each answered id with the 64 bits of its key, in no order."""
+        return ((digest, key) for digest, key, at in self._index.items() if at & _ANSWERED)
+
+    def line_of(self, digest: int) -> bytes | None:
+        """Return the newest line of an id by its digest."""
+        found = self._index.find(digest)
+        return None if found is None else self._line(found[1])
+
     def spent_by(self, digest: int) -> int | None:
         """Return what the newest line of an id by its digest says that its question cost, None without a line."""
         found = self._index.find(digest)
@@ -476,6 +485,25 @@ def failure_line(
             **({} if columns is None else {"columns": columns}),
         }
     )
+
+
+def copied_line(
+    name: str | int, record: dict[str, Any], *, columns: dict[str, Any] | None, spent_nano: int = 0
+) -> bytes:
+    """Write a row whose question another one asked, after its line: it cost nothing and says whose answer it is."""
+    line = {
+        **record,
+        "id": name,
+        "usage": None if record["usage"] is None else {"input": 0, "output": 0},
+        "cost": 0,
+        "attempts": 0,
+        "latency_s": None,
+        "copy_of": record.get("copy_of", record["id"]),
+        **_partly(0, (), spent_nano),
+    }
+    for field in ("columns", "cost_known", *(() if spent_nano else ("cost_before",))):
+        line.pop(field, None)
+    return _encode(line if columns is None else {**line, "columns": columns})
 
 
 def _parsed(text: str) -> Any:

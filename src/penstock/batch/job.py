@@ -33,6 +33,7 @@ from .report import BatchReport, Counts
 from .roll import Roll, take_roll
 from .settlement import Settlement
 from .stock import Stock
+from .twins import Twins
 
 Rows = Iterable[Item] | AsyncIterable[Item]
 Order = Literal["input", "completed"]
@@ -248,6 +249,7 @@ class Batch:
             answered=counts.answered,
             failed=counts.failed,
             kept=counts.kept,
+            copied=counts.copied,
             in_flight=planner.in_flight,
             attempts=counts.attempts,
             retries=counts.retries,
@@ -314,10 +316,7 @@ class Batch:
             self._ask_leave()
             self.begun.set()
             self._questions.sizes = True
-            for again in range(PASSES):
-                if self._planner.reason is None and (not again or self._counts.may_mend):
-                    rows = self._checked.rows - self._counts.before
-                    await self._crew.work(self._stock.pending(journal, again=bool(again)), journal, rows)
+            await self._ask(journal)
             self._settlement.write_late(journal)
             self._deliver(journal)
         finally:
@@ -325,6 +324,23 @@ class Batch:
             journal.save_index(always=True)
             self._ended = self._clock.now()
             self._say(job, began)
+
+    async def _ask(self, journal: Journal) -> None:
+        """Ask what is due, and once more what failed in passing; then copy what others asked."""
+        twins = Twins(journal) if self._dedupe else None
+        for again in range(PASSES):
+            if self._planner.reason is None and (not again or self._counts.may_mend):
+                pending = self._stock.pending(journal, again=bool(again))
+                rows = self._checked.rows - self._counts.before
+                await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+        if twins is None or self._planner.reason is not None:
+            return
+        try:
+            for task in self._stock.pending(journal, again=False):
+                if not (twins.asks(task) or task.wrong):
+                    twins.copy(task, self._columns, self._counts)
+        except OutputError as error:
+            self._planner.stop("output", error)
 
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""

@@ -61,7 +61,7 @@ def weighed(models: Sequence[str]) -> dict[str, float]:
         name, mark, weight = model.rpartition("=")
         if not mark:
             name, weight = model, "1"
-        if not (name and _PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
+        if not (_PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
             raise ConfigError(f"-m {model} has the weight {weight!r}; expected a number above 0, as in -m {name}=3")
         if name in found:
             raise ConfigError(f"-m {name} is named twice; give it a weight instead, as in -m {name}=2")
