@@ -153,10 +153,9 @@ def prove_journal(folder: Path) -> dict[str, float]:
 def prove_pace(folder: Path) -> dict[str, float]:
     """Ask a few prompts of a provider that takes its time, one at a time and as the runner likes."""
     write(folder / "in.jsonl", QUICKER_ROWS)
-    took_s = []
+    took_s: list[float] = []
     with SimServer(SimConfig(latency=Latency(first_token_s=0.2))) as sim:
-        for concurrency in (1, "auto"):
-            took_s.append(asyncio.run(elapsed_s(folder, sim.url, concurrency)))
+        took_s.extend(asyncio.run(elapsed_s(folder, sim.url, concurrency)) for concurrency in (1, "auto"))
     return {"quicker_than_one_at_a_time": round(took_s[0] / took_s[1], 1)}
 
 

@@ -25,7 +25,9 @@ class Pace:
     def see(self, now: float, report: BatchReport) -> None:
         """Note where the run is."""
         done = report.answered + report.failed
-        if self._began is None:
+        if not done:  # the first answers take their time, which says nothing of the pace
+            self._seen.clear()
+        if self._began is None or not done:
             self._began = now
         self._seen.append((now, done, report.usage.total))
         over_s = max(RATE_OVER_S, (now - self._began) / 2)
