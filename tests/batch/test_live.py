@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock import AsyncClient
-from penstock.batch import Batch, JobFile, journal_of
+from penstock.batch import Batch, Forecast, JobFile, journal_of
 from tests.batch.model import SCENARIOS, Model, Scenario, cases
 from tests.batch.test_makespan import play
 
@@ -57,3 +57,27 @@ def test_another_process_is_told_the_same_figures(tmp_path: Path) -> None:
     assert figures["cost_projected"] is not None
     (limits,) = figures["limits"].values()  # type: ignore[attr-defined]
     assert 0.2 < limits["requests"] <= 1
+
+
+@pytest.mark.prove(22)
+@pytest.mark.parametrize("name", ["A", pytest.param("B", marks=pytest.mark.slow)])
+def test_a_sample_tells_what_the_rest_costs_and_how_long_it_takes(tmp_path: Path, name: str) -> None:
+    """Within fifteen hundredths; the rows of the sample are not asked again."""
+    scenario = SCENARIOS[name]
+    rows = cases(scenario, 9, 1500)
+    told: list[Forecast] = []
+
+    async def watch(batch: Batch, client: AsyncClient, model: Model) -> None:
+        await asyncio.sleep(300)  # of virtual time, in which the sample is long done
+        found = batch.forecast()
+        assert found is not None
+        told.append(found)
+
+    first = play(tmp_path, scenario, rows, watch=watch, sample=300)
+    assert (first.report.answered, first.report.left) == (300, 1200)
+    second = play(tmp_path, scenario, rows)
+    assert (second.report.before, second.report.answered) == (300, 1200)
+    (found,) = told
+    assert found.bound == ("requests" if name == "A" else "tokens")
+    assert found.cost_nano == pytest.approx(second.report.cost_nano, rel=0.15)
+    assert found.seconds == pytest.approx(second.report.elapsed_s, rel=0.15)

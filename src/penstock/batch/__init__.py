@@ -14,7 +14,7 @@ from .._io.rows import Row
 from .._io.template import Template
 from .job import Batch, Order, Rows, run_batch
 from .jobfile import JobFile, JobState, journal_of
-from .live import Pace, binding, live, projected_nano
+from .live import Forecast, Pace, binding, live, projected_nano
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
@@ -25,6 +25,7 @@ __all__ = [
     "BatchReport",
     "Checked",
     "Failures",
+    "Forecast",
     "JobFile",
     "JobState",
     "OnBadRow",

@@ -76,6 +76,11 @@ class Crew:
         self._lanes: dict[str, str] = {}
 
     @property
+    def latency_s(self) -> float:
+        """How long an answer took on the average, 0 before the first one."""
+        return self._patience.mean_s
+
+    @property
     def at_work(self) -> bool:
         """Whether workers are under way."""
         return bool(self._tasks)

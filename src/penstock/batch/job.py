@@ -9,6 +9,7 @@ import asyncio
 import difflib
 import os
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -25,7 +26,7 @@ from ..client import AsyncClient
 from ..errors import ConfigError, InputError, OutputError, all_errors
 from .crew import Crew
 from .jobfile import JobFile, JobState, journal_of
-from .live import Pace, live_figures
+from .live import Forecast, Pace, forecast, live_figures
 from .outputs import check_columns, check_place
 from .projection import Projection, Sample
 from .question import Questions
@@ -66,6 +67,7 @@ async def run_batch(
     count_earlier: bool = False,
     dedupe: bool = False,
     hedge: Hedge | None = None,
+    sample: int | None = None,
 ) -> BatchReport:
     """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
 
@@ -85,6 +87,7 @@ async def run_batch(
         count_earlier=count_earlier,
         dedupe=dedupe,
         hedge=hedge,
+        sample=sample,
     )
     return await batch.run()
 
@@ -110,6 +113,7 @@ class Batch:
             budget; for a client that began with this run.
         dedupe: ask rows with the same question once, and give its answer to all of them.
         hedge: a second attempt beside a late one among the last calls of the run; it may be paid twice.
+        sample: ask only so many of the rows, evenly taken from all of them; `forecast` then tells what the rest takes.
         command: how the command line was called, for `penstock batch resume`.
         approve: is shown what the rest may cost before the first call, and says whether to go on.
     """
@@ -130,6 +134,7 @@ class Batch:
         count_earlier: bool = False,
         dedupe: bool = False,
         hedge: Hedge | None = None,
+        sample: int | None = None,
         command: Sequence[str] = (),
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
@@ -168,6 +173,9 @@ class Batch:
         )
         self.concurrency = self._crew.most
         self._dedupe = dedupe
+        self._sampled = sample
+        if sample is not None and sample < 1:
+            raise ConfigError(f"sample is {sample}; expected at least 1 row")
         self._checked = Checked(rows=0, bad=0, problems=())
         self._sample = Sample()
         self._approve = approve
@@ -268,6 +276,10 @@ class Batch:
             cause=planner.cause,
         )
 
+    def forecast(self) -> Forecast | None:
+        """Tell what the rows that are left will take, by those that were asked; None without an answer."""
+        return forecast(self.report, self._client, self.concurrency, self._crew.latency_s)
+
     def figures(self) -> dict[str, Any]:
         """Return the figures of the run as it goes, with its pace, what binds it and when it will be over."""
         return live_figures(self.report, self._client, self._pace, self.concurrency)
@@ -332,8 +344,11 @@ class Batch:
             if self._planner.reason is None and (not again or self._counts.may_mend):
                 pending = self._stock.pending(journal, again=bool(again))
                 rows = self._checked.rows - self._counts.before
+                if self._sampled is not None:
+                    pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
+                    pending = islice(pending, self._sampled)
                 await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
-        if twins is None or self._planner.reason is not None:
+        if twins is None or self._planner.reason is not None or self._sampled is not None:
             return
         try:
             for task in self._stock.pending(journal, again=False):
@@ -394,7 +409,7 @@ class Batch:
         return self._roll.ids if len(self._roll.ids) else (id_digest(row.id) for row in self._rows())
 
     def _deliver(self, journal: Journal) -> None:
-        done = self._planner.reason is None
+        done = self._planner.reason is None and self._sampled is None
         ordered = self._order == "input" and self._only is None
         try:
             order = self._in_order if ordered else None

@@ -89,6 +89,44 @@ def projected_nano(report: BatchReport) -> int | None:
     return report.cost_nano * (done + report.left) // done if done else None
 
 
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows that are left will take, by those that were asked: nano-dollars (None: unknown) and seconds.
+
+    `bound` names what the time follows from: a limit, or 'concurrency' where none is known.
+    """
+
+    rows: int
+    cost_nano: int | None
+    seconds: float
+    bound: str
+
+
+def forecast(report: BatchReport, client: AsyncClient, concurrency: int, latency_s: float) -> Forecast | None:
+    """Scale a sample to the rows that are left, None without an answer. `latency_s` is how long an answer took.
+
+    The time is that of the tightest limit the client knows, and of the last answer.
+    """
+    if not report.answered:
+        return None
+    done, left = report.answered + report.failed, report.left
+    calls = max(1, report.attempts) / done * left
+    tokens = {
+        "requests": calls,
+        "input_tokens": report.usage.prompt / done * left,
+        "output_tokens": report.usage.completion / done * left,
+        "tokens": report.usage.total / done * left,
+    }
+    times = {"concurrency": left * latency_s / min(concurrency, left) if left else 0.0}
+    lanes = client.lanes()
+    for lane in lanes:
+        for each in lane.limiter.dimensions:
+            needed = tokens[each.name] / len(lanes) * each.period_s / each.limit
+            times[each.name] = max(times.get(each.name, 0.0), needed)
+    bound = max(times, key=lambda name: times[name])
+    cost_nano = None if report.unpriced else report.cost_nano * left // done
+    return Forecast(rows=left, cost_nano=cost_nano, seconds=times[bound] + latency_s, bound=bound)
+
+
 def live_figures(report: BatchReport, client: AsyncClient, pace: Pace, concurrency: int) -> dict[str, Any]:
     """Return the figures of a run with its pace, for machines."""
     shown, left_s, projected = live(report, client), pace.left_s(report), projected_nano(report)

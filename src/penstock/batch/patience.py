@@ -27,13 +27,19 @@ class Patience:
         self._client = client
         self._given = client._timeouts
         self._learns = client._timeouts == Timeouts()
+        self._took_s = 0.0
+        self._count = 0
         self._seen: dict[str, Latencies] = {}
         self._answers: dict[str, int] = {}
         self._timeouts: dict[str, Timeouts] = {}
 
     def see(self, model: str, attempts: tuple[Attempt, ...]) -> None:
         """Note how long the answer of a model took."""
-        if not self._learns or not attempts or attempts[-1].latency_s <= 0:
+        if not attempts or attempts[-1].latency_s <= 0:
+            return
+        self._took_s += attempts[-1].latency_s
+        self._count += 1
+        if not self._learns:
             return
         seen = self._seen.setdefault(model, Latencies())
         seen.add(attempts[-1].latency_s)
@@ -41,6 +47,11 @@ class Patience:
         if answers % LEARNED_EVERY == 0 and (slow_s := seen.percentile(PERCENT)) is not None:
             most_s = min(self._given.total_s or LEAST_S, max(LEAST_S, TIMES * slow_s))
             self._timeouts[model] = msgspec.structs.replace(self._given, total_s=most_s)
+
+    @property
+    def mean_s(self) -> float:
+        """How long an answer took on the average, 0 before the first one."""
+        return self._took_s / self._count if self._count else 0.0
 
     def timeouts(self, model: str) -> Timeouts | None:
         """Return what was learned, None for the client's own."""

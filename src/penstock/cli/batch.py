@@ -21,6 +21,7 @@ from ..batch import (
     Batch,
     BatchReport,
     Checked,
+    Forecast,
     Projection,
     RowFile,
     Template,
@@ -35,7 +36,7 @@ from .choice import Calls, Dollars, Number, budget_of, default_model, meant, wei
 from .job import conduct, exit_code, explain, finish, run
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
-from .shown import count, note, usd, write_json
+from .shown import count, note, span, usd, write_json
 from .streams import printing
 
 CONFIRM_USD: Final = 1
@@ -103,6 +104,8 @@ class _Recorded(click.Command):
 @click.option("--retry-failed", is_flag=True, help="Ask only rows that failed before.")
 @click.option("--only", metavar="CODES", help="With --retry-failed: only these errors, as in rate_limited,overloaded.")
 @click.option("--summary", metavar="FIELD", help="Count the values of this field of the answers at the end.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N",
+              help="Ask N rows, taken from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -200,6 +203,7 @@ async def _run(
             retry_failed=only or options["retry_failed"],
             count_earlier=True,
             dedupe=options["dedupe"],
+            sample=options["sample"],
             hedge=Hedge(after_percentile=HEDGED_PERCENT) if options["hedge"] else None,
             command=args,
             approve=lambda projection: _approve(projection, told),
@@ -210,6 +214,8 @@ async def _run(
             _announce(checked)
         form: Form = "none" if told.quiet else "json" if told.as_json else "text"
         report = await conduct(batch, client, title=Path(output).name, form=form, cap=told.cap)
+        if options["sample"] and not silent:
+            _say_forecast(batch.forecast())
         if report.failures.get("not_found"):
             _say_meant(client.settings, report)
         return report
@@ -261,6 +267,14 @@ def _labels(output: str) -> str:
     if not found or sum(found.values()) < LABELS_FROM * len(found):
         return ""
     return "\nanswers: " + ", ".join(f"{number:,} {text}" for text, number in sorted(found.items()))
+
+
+def _say_forecast(found: Forecast | None) -> None:
+    if found is None:
+        note("no row of the sample was answered, so nothing can be said of the rest")
+        return
+    by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
+    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {span(found.seconds)}, by {by}")
 
 
 def _announce(checked: Checked) -> None:
