@@ -105,7 +105,7 @@ class _Recorded(click.Command):
 @click.option("--only", metavar="CODES", help="With --retry-failed: only these errors, as in rate_limited,overloaded.")
 @click.option("--summary", metavar="FIELD", help="Count the values of this field of the answers at the end.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N",
-              help="Ask N rows, taken from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
+              help="Ask N rows from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
