@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock import AsyncClient
+from penstock import AsyncClient, Hedge
 from penstock.batch import Batch, BatchReport
 from tests.batch.model import SCENARIOS, Case, Model, Scenario, asked, best_s, cases
 from tests.batch.virtual import VirtualClock, run
@@ -184,3 +184,21 @@ def test_a_call_of_the_same_program_that_a_person_waits_for_goes_before_the_rows
     played = play(tmp_path, scenario, rows, watch=watch)
     assert played.report.answered == 400
     assert max(waited) < 1.0, "with some dozens of rows in the queue before it"
+
+
+@pytest.mark.parametrize("hedged", [True, False])
+def test_the_last_calls_may_have_a_second_attempt_beside_them(tmp_path: Path, hedged: bool) -> None:
+    """Only those, only where the user wants it, and each once."""
+    scenario = Scenario(name="late", rate=50, burst=50)
+    rows = [Case(500, 1.0)] * 200 + [Case(500, 40.0)] * 2
+
+    async def watch(batch: Batch, client: AsyncClient, model: Model) -> None:
+        while batch.report.left > 2 or not batch.report.answered:  # noqa: ASYNC110 - a run tells nobody
+            await asyncio.sleep(0.01)
+        rows[200] = rows[201] = Case(500, 1.0)  # a second attempt is as quick as others
+
+    hedge = Hedge(after_percentile=95) if hedged else None
+    played = play(tmp_path, scenario, rows, watch=watch, hedge=hedge, concurrency=8)
+    assert played.report.answered == 202
+    assert played.model.calls == (204 if hedged else 202)
+    assert (played.report.elapsed_s < 35) is hedged

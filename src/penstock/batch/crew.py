@@ -254,7 +254,7 @@ class Crew:
 
     def _begin(self, task: Task, model: str) -> AsyncRun:
         options = self._questions.options(task.row, model)
-        if self._hedge is not None and self._rows.ended and not len(self._rows):  # it is among the last of all
+        if self._hedge is not None and self._rows.ended and len(self._rows) < len(self._tasks):  # it is among the last
             options.setdefault("hedge", self._hedge)
         if model and model not in self._lanes:
             self._lanes[model] = self._client._canonical(model)
