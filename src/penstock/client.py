@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
+import msgspec
+
 from ._flow.prompt import Options, Prompt, StreamOptions
 from ._io.base_client import BaseClient, LaneStatus, Preview
 from ._io.drive_async import AsyncRun
@@ -12,6 +14,7 @@ from ._io.drive_sync import SyncRun
 from ._io.http import AsyncTransport, SyncTransport
 from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
+from ._policy.timeouts import Timeouts
 from .errors import ConfigError
 from .types import Response
 
@@ -101,9 +104,11 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """
         return await self._begin(prompt, **options).finish()
 
-    def _begin(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncRun:
+    def _begin(self, prompt: Prompt, timeouts: Timeouts | None = None, **options: Unpack[Options]) -> AsyncRun:
         """Make the call of `complete` ready to be finished by somebody who must know how far it is."""
         order = self._order(prompt, options, stream=False)
+        if timeouts is not None:
+            order = msgspec.structs.replace(order, timeouts=timeouts)
         return AsyncRun(order, self._gate, self._transport, self._targets)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:

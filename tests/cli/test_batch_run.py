@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.batch import Batch, Row
-from penstock.cli.progress import Pace, line, live, waits
+from penstock.batch import Batch, Pace, Row, live
+from penstock.cli.progress import line, waits
 from penstock.sim import Latency, SimConfig, SimServer
 from tests.cli.terminal import WAIT_S, penstock, results, shell, start, write_rows
 
@@ -97,7 +97,7 @@ def test_two_runs_cannot_write_one_output(tmp_path: Path) -> None:
     """The second is refused at once and the first goes on."""
     write_rows(tmp_path / "in.jsonl", ROWS)
     with SimServer(SLOW) as sim:
-        program = start(*JOB, sim=sim, folder=tmp_path)
+        program = start(*JOB, "--concurrency", "8", sim=sim, folder=tmp_path)
         wait_for_lines(program, tmp_path / "out.jsonl", 1)
         second = penstock(*JOB, sim=sim, folder=tmp_path)
         assert second.returncode == 75
@@ -170,8 +170,10 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     *((("--temperature", value), 64, f"'--temperature': {value!r} is no finite number") for value in ("nan", "hot")),
     *(
         ((option, "0"), 64, f"'{option}': 0 is not in the range x>=1")
-        for option in ("--concurrency", "--rpm", "--tpm", "--limit", "--max-tokens")
+        for option in ("--rpm", "--tpm", "--limit", "--max-tokens")
     ),
+    (("--concurrency", "0"), 64, "'--concurrency': '0' is neither 'auto' nor a whole number of at least 1"),
+    (("-m", "openai:gpt-4o-mini=0"), 78, "has the weight '0'; expected a number above 0"),
     (("--prompt", ""), 78, "template is empty"),
     (("--frobnicate",), 64, "--frobnicate"),
 ]

@@ -58,7 +58,7 @@ def test_what_was_clean_is_gone_back_to_and_given_up_when_it_fails() -> None:
     """More was tried and was too much; then the limit fell."""
     trim = known()
     clean = trim.share
-    trim.grow(20.0, 50.0)
+    trim.grow(20.0, 24.0)
     trim.learn(50.0, 300, 300.0, 10.0)
     assert trim.share > clean
     trim.learn(51.0, 302, 302.0, 10.0)

@@ -238,6 +238,17 @@ class BaseClient(Generic[GateT, TransportT]):
     def _check_hedge(self) -> None:
         """Refuse to hedge where the loser could not be ended."""
 
+    def _routing(self) -> list[Any]:
+        """Tell all of the settings that decides where a call goes and whether it can be made; no key is in it."""
+        settings, told = self.settings, []
+        for provider in settings.providers.values():
+            try:
+                known = [settings.base_url(provider).value, settings.key(provider)[0] is not None]
+            except ConfigError as error:
+                known = [error.message]
+            told.append([repr(provider), *known])
+        return [told, self._router.table(), self._gate.answers is not None]
+
     def _use(self, asked: Request, options: Options) -> Use | None:
         return use(asked, options.get("cache"), configured=self._gate.answers is not None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _WIDTH: Final = 3
@@ -41,6 +41,47 @@ class Index:
             self._cells[at] = digest
         self._cells[at + 1] = first
         self._cells[at + 2] = second
+
+    def match(self, digests: Iterable[int], firsts: Iterable[int]) -> Iterator[int | None]:
+        """For each digest with its first number, yield the second one; None where it has another first, or none."""
+        cells, mask = self._cells, self._slots - 1
+        for digest, first in zip(digests, firsts, strict=True):
+            slot = digest & mask
+            while (found := cells[slot * _WIDTH]) and found != digest:
+                slot = (slot + 1) & mask
+            at = slot * _WIDTH
+            yield cells[at + 2] if found and cells[at + 1] == first else None
+
+    def seconds(self, digests: Iterable[int]) -> Iterator[int]:
+        """Yield the second number of each digest that has one."""
+        cells, mask = self._cells, self._slots - 1
+        for digest in digests:
+            slot = digest & mask
+            while (found := cells[slot * _WIDTH]) and found != digest:
+                slot = (slot + 1) & mask
+            if found:
+                yield cells[slot * _WIDTH + 2]
+
+    @property
+    def cells(self) -> array[int]:
+        """The table itself, for `restore`."""
+        return self._cells
+
+    def restore(self, cells: array[int], used: int) -> bool:
+        """Take the table of another index; False when it cannot be one."""
+        slots = len(cells) // _WIDTH
+        sound = len(cells) == slots * _WIDTH and slots >= _FIRST_SLOTS and not slots & (slots - 1)
+        if not sound or not 0 <= used <= slots * _FULL:
+            return False
+        self._slots, self._cells, self._used = slots, cells, used
+        return True
+
+    def clear_bit(self, bit: int) -> None:
+        """Take a bit out of every second number."""
+        cells, keep = self._cells, ~bit
+        for at in range(2, len(cells), _WIDTH):
+            if cells[at] & bit:
+                cells[at] &= keep
 
     def items(self) -> Iterator[tuple[int, int, int]]:
         """Every digest with its two numbers, in no order."""

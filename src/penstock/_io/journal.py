@@ -3,12 +3,16 @@
 A line counts once it is whole, with its end of line. A killed run leaves at most one torn line, which the next run
 cuts off; a line for an id replaces the earlier one. `compact` rewrites the file with one line per id, in the order of
 the rows.
+
+What a scan of a long journal finds is kept beside it now and then, in `.NAME.index`, with the digest of the bytes that
+it speaks of. The next run believes it if the file still begins with these bytes, and scans only what comes after.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -22,6 +26,7 @@ import msgspec
 
 from ..errors import CallError, InputError, OutputError, PenstockError
 from ..types import NANO_PER_USD, Attempt, Response, to_usd
+from . import sidecar
 from .index import Index
 from .lockfile import Lock, lock_path
 from .replaced import refused, replaced
@@ -32,6 +37,8 @@ _BEGIN: Final = b'{"id":'
 _OURS: Final = re.compile(rb'\{"id":(?:-?\d+|"(?:[^"\\]|\\.)*"),"model":')
 _ANSWERED, _AGAIN, _COPIED = 1, 2, 4  # the low bits of a place; the offset is above them
 _FLAG_BITS: Final = 3
+_SAVED_GROWTH: Final = 1.25
+"""An index is saved again when the journal has so many times the lines; the rest is what a resume has to scan."""
 
 
 _Dollars = Annotated[float, msgspec.Meta(ge=0)]
@@ -60,6 +67,17 @@ class Mended(msgspec.Struct, frozen=True):
     torn_bytes: int
 
 
+class _Seal(msgspec.Struct, kw_only=True):
+    """What a saved index is about: the first `size` bytes of a journal, by their digest."""
+
+    size: int
+    digest: str
+    lines: int
+    used: int
+    failures: int
+    spent_nano: int
+
+
 _line = msgspec.json.Decoder(_Line).decode
 _whole = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -80,6 +98,9 @@ class Journal:
         self._size = 0
         self._lines = 0
         self._begun_at = 0
+        self._hash = hashlib.sha256()
+        self._saved = 0
+        self._spent_now = 0
         self.failures = 0
         self.spent_nano = 0
         self.mended = Mended(0, 0)
@@ -114,17 +135,46 @@ class Journal:
     def is_answered(self, name: str | int, key: str) -> bool:
         """Whether the row has an answer to exactly this question."""
         found = self._index.find(id_digest(name))
-        return found is not None and found[0] == _short(key) and bool(found[1] & _ANSWERED)
+        return found is not None and found[0] == short_key(key) and bool(found[1] & _ANSWERED)
+
+    def matches(self, digests: Iterable[int], keys: Iterable[int]) -> Iterator[bool | None]:
+        """Do as `find`, for ids by their digests with the 64 bits of their keys."""
+        for found in self._index.match(digests, keys):
+            yield None if found is None else bool(found & _ANSWERED)
+
+    def spent_each(self, digests: Iterable[int], keys: Iterable[int]) -> Iterator[int]:
+        """Do as `spent`, for ids by their digests with the 64 bits of their keys."""
+        return (0 if at is None else _spent(self._read(at)) for at in self._index.match(digests, keys))
+
+    def error_code(self, digest: int) -> str | None:
+        """Return the error code of the newest line of an id by its digest, None for an answer or no line."""
+        found = self._index.find(digest)
+        error = None if found is None or found[1] & _ANSWERED else self._read(found[1]).error
+        return error.code if error else None
+
+    def answered(self) -> Iterator[tuple[int, int]]:
+        """Yield the digest of each answered id with the 64 bits of its key, in no order."""
+        return ((digest, key) for digest, key, at in self._index.items() if at & _ANSWERED)
+
+    def line_of(self, digest: int) -> bytes | None:
+        """Return the newest line of an id by its digest."""
+        found = self._index.find(digest)
+        return None if found is None else self._line(found[1])
+
+    def spent_by(self, digest: int) -> int | None:
+        """Return what the newest line of an id by its digest says that its question cost, None without a line."""
+        found = self._index.find(digest)
+        return None if found is None else _spent(self._read(found[1]))
 
     def find(self, name: str | int, key: str) -> bool | None:
         """Whether the row's newest line for exactly this question is an answer; None when it has no such line."""
         found = self._index.find(id_digest(name))
-        return None if found is None or found[0] != _short(key) else bool(found[1] & _ANSWERED)
+        return None if found is None or found[0] != short_key(key) else bool(found[1] & _ANSWERED)
 
     def passing_failure(self, name: str | int, key: str) -> str | None:
         """Return the error code of the row's newest line if it was written since the opening and may be mended."""
         found = self._index.find(id_digest(name))
-        if found is None or found[0] != _short(key) or not found[1] & _AGAIN:
+        if found is None or found[0] != short_key(key) or not found[1] & _AGAIN:
             return None
         if found[1] >> _FLAG_BITS < self._begun_at:
             return None
@@ -134,7 +184,7 @@ class Journal:
     def failure(self, name: str | int, key: str) -> str | None:
         """Return the error code of the row's newest line for exactly this question, None for an answer or no line."""
         found = self._index.find(id_digest(name))
-        if found is None or found[0] != _short(key) or found[1] & _ANSWERED:
+        if found is None or found[0] != short_key(key) or found[1] & _ANSWERED:
             return None
         record = self._read(found[1])
         return record.error.code if record.error else None
@@ -150,7 +200,7 @@ class Journal:
     def spent(self, name: str | int, key: str) -> int:
         """Return what the file says that the row's calls for exactly this question cost, in nano-dollars."""
         found = self._index.find(id_digest(name))
-        if found is None or found[0] != _short(key):
+        if found is None or found[0] != short_key(key):
             return 0
         record = self._read(found[1])
         return _spent(record)
@@ -182,8 +232,12 @@ class Journal:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
             raise refused(self.path, error) from error
+        digest = id_digest(name)
+        before = self._index.find(digest)
+        self._spent_now += _spent(_line(line)) - (0 if before is None else _spent(self._read(before[1])))
         flags = (_ANSWERED if answered else 0) | (_AGAIN if retriable and not answered else 0)
-        self._put(id_digest(name), _short(key), self._size, flags)
+        self._put(digest, short_key(key), self._size, flags)
+        self._hash.update(data)
         self._size += len(data)
         self._lines += 1
 
@@ -209,45 +263,92 @@ class Journal:
 
         Raises: OutputError; the old file is untouched then.
         """
-        if self._lines == len(self._index) and self._in_order(ids()):
+        return self.arrange(lambda: map(id_digest, ids()))
+
+    def arrange(self, digests: Callable[[], Iterable[int]]) -> bool:
+        """Do as `compact`, for ids by their digests.
+
+        Raises: OutputError; the old file is untouched then.
+        """
+        if self._lines == len(self._index) and self._in_order(digests()):
             return False
+        lines, self._lines = self._lines, 0  # of a file that cannot be replaced no index is saved
+        self._hash = hashlib.sha256()
         with open(self._fd, "rb", closefd=False) as old, replaced(self.path, (_BEGIN,)) as new:
-            for line in self._chosen(old, ids()):
+            size = 0
+            for digest, line in self._chosen(old, digests()):
                 new.write(line)
+                self._hash.update(line)
+                key, flags = self._index.find(digest) or (0, 0)
+                self._index.put(digest, key, size << _FLAG_BITS | flags & (_ANSWERED | _AGAIN) | _COPIED)
+                size += len(line)
         os.close(self._fd)
         self._fd = -1
+        self._size, self._lines, self._saved = size, len(self._index), 0
+        if lines >= sidecar.WORTH_ROWS:
+            self._index.clear_bit(_COPIED)
         return True
 
-    def _in_order(self, ids: Iterable[str | int]) -> bool:
+    def _in_order(self, digests: Iterable[int]) -> bool:
         last = -1
-        for name in ids:
-            found = self._index.find(id_digest(name))
-            if found is not None:
-                place = found[1] >> _FLAG_BITS
-                if place < last:
-                    return False
-                last = place
+        for place in self._index.seconds(digests):
+            if place < last:
+                return False
+            last = place
         return True
 
-    def _chosen(self, old: BinaryIO, ids: Iterable[str | int]) -> Iterator[bytes]:
-        for name in ids:
-            digest = id_digest(name)
+    def _chosen(self, old: BinaryIO, digests: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield each id once by its digest, with its newest line; the caller marks it as copied."""
+        for digest in digests:
             found = self._index.find(digest)
             if found is not None and not found[1] & _COPIED:
-                self._index.put(digest, found[0], found[1] | _COPIED)
                 old.seek(found[1] >> _FLAG_BITS)
-                yield old.readline()
+                yield digest, old.readline()
         others = array("Q", sorted(at >> _FLAG_BITS for _, _, at in self._index.items() if not at & _COPIED))
         for place in others:
             old.seek(place)
-            yield old.readline()
+            line = old.readline()
+            yield id_digest(_line(line).id), line
+
+    def save_index(self, *, always: bool = False) -> None:
+        """Keep what is known of a long journal beside it, for the next run; unless `always`, only now and then."""
+        lines = self._lines
+        if lines < sidecar.WORTH_ROWS or lines == self._saved or (lines < self._saved * _SAVED_GROWTH and not always):
+            return
+        self._saved = lines
+        seal = _Seal(
+            size=self._size,
+            digest=self._hash.hexdigest(),
+            lines=lines,
+            used=len(self._index),
+            failures=self.failures,
+            spent_nano=self._spent_now,
+        )
+        sidecar.save(index_path(self.path), seal, [self._index.cells])
+
+    def _recall(self, file: BinaryIO) -> None:
+        """Take over what an earlier run knew, where the file still begins as it did then."""
+        found = sidecar.load(index_path(self.path), _Seal)
+        if found is None:
+            return
+        seal, (cells, *_) = found
+        if not 0 <= seal.size <= os.fstat(self._fd).st_size:
+            return
+        known = sidecar.hashed(file, seal.size)
+        if known is None or known.hexdigest() != seal.digest or not self._index.restore(cells, seal.used):
+            return
+        self._hash, self._size = known, seal.size
+        self._lines = self._saved = seal.lines
+        self.failures, self._spent_now = seal.failures, seal.spent_nano
 
     def _scan(self) -> None:
         """Read the lines of earlier runs and cut off what a killed one left half written."""
         torn = 0
         with open(self._fd, "rb", closefd=False) as file:
             file.seek(0)
-            number = 0
+            self._recall(file)
+            file.seek(self._size)
+            number = self._lines
             while line := file.readline(LINE_MAX_BYTES):
                 number += 1
                 try:
@@ -265,10 +366,12 @@ class Journal:
                     self._finish_line()
                     line += b"\n"
                 self._note(record, self._size)
+                self._hash.update(line)
                 self._size += len(line)
         if torn:
             os.ftruncate(self._fd, self._size)
         self._begun_at = self._size
+        self.spent_nano = self._spent_now
         self.mended = Mended(self._lines, torn)
 
     def _finish_line(self) -> None:
@@ -281,9 +384,9 @@ class Journal:
         self._lines += 1
         digest = id_digest(record.id)
         before = self._index.find(digest)
-        self.spent_nano += _spent(record) - (0 if before is None else _spent(self._read(before[1])))
+        self._spent_now += _spent(record) - (0 if before is None else _spent(self._read(before[1])))
         flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
-        self._put(digest, _short(record.key), place, flags)
+        self._put(digest, short_key(record.key), place, flags)
 
     def _put(self, digest: int, key: int, place: int, flags: int) -> None:
         before = self._index.find(digest) if self.failures else None
@@ -384,6 +487,25 @@ def failure_line(
     )
 
 
+def copied_line(
+    name: str | int, record: dict[str, Any], *, columns: dict[str, Any] | None, spent_nano: int = 0
+) -> bytes:
+    """Write a row whose question another one asked, after its line: it cost nothing and says whose answer it is."""
+    line = {
+        **record,
+        "id": name,
+        "usage": None if record["usage"] is None else {"input": 0, "output": 0},
+        "cost": 0,
+        "attempts": 0,
+        "latency_s": None,
+        "copy_of": record.get("copy_of", record["id"]),
+        **_partly(0, (), spent_nano),
+    }
+    for field in ("columns", "cost_known", *(() if spent_nano else ("cost_before",))):
+        line.pop(field, None)
+    return _encode(line if columns is None else {**line, "columns": columns})
+
+
 def _parsed(text: str) -> Any:
     """Read an answer as JSON; None when it is none. The text stays beside it."""
     try:
@@ -434,7 +556,12 @@ def _spent(record: _Line) -> int:
     return sum(round(cost * NANO_PER_USD) for cost in parts if cost is not None)
 
 
-def _short(key: str) -> int:
+def index_path(journal: Path) -> Path:
+    """Return where the index of a journal is kept."""
+    return journal.with_name(f".{journal.name}.index")
+
+
+def short_key(key: str) -> int:
     """Return 64 bits of a key; a key that is no hex number, as of another version, equals none of ours."""
     try:
         return int(key[:16], 16)

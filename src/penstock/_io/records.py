@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal, get_args
 
@@ -39,8 +39,11 @@ class Unreadable(Exception):
     """Why nothing of a file can be read, in words that go on from its name."""
 
 
-Record = tuple[int, dict[str, Any] | Bad]
-"""The number of a line or row, and its fields or what is wrong with it."""
+Record = tuple[int, dict[str, Any] | Bad | None]
+"""The number of a line or row, and its fields, or what is wrong with it; None for one that was passed over."""
+
+WATCHED_EVERY: Final = 1024
+"""Lines passed over between two looks at the file."""
 
 
 def format_of(name: str) -> Format:
@@ -49,13 +52,17 @@ def format_of(name: str) -> Format:
     return suffix if suffix in get_args(Format) else "jsonl"  # type: ignore[return-value]
 
 
-def read_records(file: BinaryIO, form: Format, watch: Callable[[], None]) -> Iterator[Record]:
+def read_records(
+    file: BinaryIO, form: Format, watch: Callable[[], None], done: Sequence[int] = b"", after: int = 0
+) -> Iterator[Record]:
     """Yield the records of a file; `watch` is called before each piece that is read and may raise.
+
+    Lines of JSON at whose places `done` is not 0 are passed over unread. They may begin `after` so many lines.
 
     Raises: Unreadable for what is wrong with the whole file, MissingExtra for Parquet without pyarrow.
     """
     if form == "jsonl":
-        return _json_lines(file, watch)
+        return _json_lines(file, watch, done, after)
     return _parquet(file, watch) if form == "parquet" else _table(file, watch, "\t" if form == "tsv" else ",")
 
 
@@ -80,17 +87,27 @@ def _value(text: str) -> Any:
         return text
 
 
-def _json_lines(file: BinaryIO, watch: Callable[[], None]) -> Iterator[Record]:
-    number = 0
+def _json_lines(file: BinaryIO, watch: Callable[[], None], done: Sequence[int], after: int) -> Iterator[Record]:
+    number, at, known = after, 0, len(done)
     while line := file.readline(LINE_MAX_BYTES + 1):
-        watch()
         number += 1
+        if at < known and done[at] and not line.isspace():
+            if not at % WATCHED_EVERY:
+                watch()
+            if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
+                _skip_line(file)
+            at += 1
+            yield number, None
+            continue
+        watch()
         if number == 1:
             line = line.removeprefix(_BOM)
         if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
             _skip_line(file)
+            at += 1
             yield number, Bad(_too_long())
         elif line.strip():
+            at += 1
             yield number, _json_object(line)
     watch()
 

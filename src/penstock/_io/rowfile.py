@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, get_args
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -16,6 +18,7 @@ from .index import Index
 from .recipe import Recipe
 from .records import Bad, Format, Record, Unreadable, format_of, read_records, typed
 from .rows import Row, id_digest
+from .sidecar import BLOCK_BYTES
 
 OnBadRow = Literal["stop", "skip"]
 
@@ -36,6 +39,19 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         """The problems in words, the first few with their lines."""
         more = f"\n  … and {self.bad - len(self.problems)} more" if self.bad > len(self.problems) else ""
         return f"{self.bad} bad row{'s' if self.bad != 1 else ''}:\n  " + "\n  ".join(self.problems) + more
+
+
+class Content(NamedTuple):
+    """The beginning of a file: its bytes, the line ends in them, their SHA-256, and whether the last is a line end."""
+
+    size: int
+    lines: int
+    digest: str
+    ends: bool
+
+
+BEGINNING: Final = Content(0, 0, "", True)
+Note = Callable[[int, object], None]
 
 
 class RowFile:
@@ -78,9 +94,12 @@ class RowFile:
         self._repeated: set[int] = set()
         self._seen: tuple[int, ...] | None = None
         self._sound = False
+        self.size = 0
 
-    def check(self, verify: Callable[[Row], object] | None = None) -> Checked:
+    def check(self, verify: Callable[[Row], object] | None = None, note: Note | None = None) -> Checked:
         """Read all rows once. `verify` is asked about each good one and raises for what makes it bad all the same.
+
+        `note` is told the digest of the id of each row, and what `verify` returned, None for a bad one.
 
         Raises: InputError listing the bad lines unless they are to be skipped, or when there is no row at all.
         """
@@ -98,21 +117,72 @@ class RowFile:
             else:
                 seen.put(digest, 0, 0)
                 rows += 1
+                found = None
                 if problem is None and verify is not None:
-                    problem = _said(verify, row)
+                    problem, found = _said(verify, row)
+                if note is not None:
+                    note(digest, found)
             if problem is not None:
                 bad += 1
                 if len(problems) < PROBLEMS_SHOWN:
                     problems.append(f"line {row.line}: {problem}")
-        found = Checked(rows=rows, bad=bad, problems=tuple(problems))
+        checked = Checked(rows=rows, bad=bad, problems=tuple(problems))
         if bad and self.on_bad_row == "stop":
             raise InputError(
-                f"{self.name} has {found.summary}\nNothing was sent. Mend these lines, or use --on-bad-row skip."
+                f"{self.name} has {checked.summary}\nNothing was sent. Mend these lines, or use --on-bad-row skip."
             )
         if not rows:
             raise InputError(f"{self.name} has no rows; it needs {_NEEDS[self.form]}")
         self._sound = not bad
-        return found
+        return checked
+
+    def check_on(self, known: Content, verify: Callable[[Row], object], note: Note) -> bool:
+        """Trust what `content` has just read, and look at what comes after it, which only lines of JSON may have.
+
+        False when something is wrong there, and `check` has to look at it all.
+        """
+        self._repeated.clear()
+        self._sound = False
+        if known.size < self.size:
+            for row in self._rows(start=known):
+                problem, found = (row.problem, None) if row.problem is not None else _said(verify, row)
+                if problem is not None:
+                    return False
+                note(id_digest(row.id), found)
+        self._sound = True
+        return True
+
+    def content(self, size: int | None = None) -> Content | None:
+        """Read the first `size` bytes, or all for None; None when there are fewer. Call `check` or `check_on` after it.
+
+        Raises: InputError when the file cannot be read, or changed since it was checked.
+        """
+        with self._opened() as file:
+            if size is not None:
+                self._seen = _mark(file)
+            self.size = os.fstat(file.fileno()).st_size
+            size = self.size if size is None else size
+            if size > self.size:
+                return None
+            state, lines, last = hashlib.sha256(), 0, b""
+            while block := file.read(min(size, BLOCK_BYTES)):
+                state.update(block)
+                lines += block.count(b"\n")
+                size, last = size - len(block), block
+            self._check_mark(file)
+            return Content(file.tell(), lines, state.hexdigest(), last.endswith(b"\n"))
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether lines that are added later leave the rows before them what they are."""
+        return self.form == "jsonl" and self.limit is None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What beside the content of the file decides its rows."""
+        recipe = self._recipe
+        texts = [None if each is None else each.text for each in (recipe.template, recipe.system)]
+        return (self.form, self.limit, self.on_bad_row, *texts)
 
     def __iter__(self) -> Iterator[Row]:
         return self.without(b"")
@@ -121,14 +191,15 @@ class RowFile:
         """Iterate without the rows at whose places `done` is not 0; they are not even put together."""
         return self._rows(done=done)
 
-    def _rows(self, *, first: bool = False, done: Sequence[int] = b"") -> Iterator[Row]:
+    def _rows(self, *, first: bool = False, done: Sequence[int] = b"", start: Content = BEGINNING) -> Iterator[Row]:
         make, text = self._recipe.row, self.form in ("csv", "tsv")
         at = -1
-        for number, fields in itertools.islice(self._records(first=first), self.limit):
+        passed = b"" if self._repeated else done  # whose places are those of the lines only where none repeats another
+        for number, fields in itertools.islice(self._records(first=first, done=passed, start=start), self.limit):
             if number in self._repeated:
                 continue
             at += 1
-            if at < len(done) and done[at]:
+            if fields is None or (at < len(done) and done[at]):
                 continue
             record = self._typed(fields) if text and not isinstance(fields, Bad) else fields
             yield make(number, record, sound=self._sound)
@@ -136,23 +207,30 @@ class RowFile:
     def _typed(self, fields: dict[str, Any]) -> dict[str, Any]:
         return typed(fields, columns=self._recipe.template is not None)
 
-    def _records(self, *, first: bool) -> Iterator[Record]:
+    def _records(self, *, first: bool, done: Sequence[int], start: Content) -> Iterator[Record]:
         """Yield what the file holds.
 
         Raises: InputError when the file cannot be read, or is not any more what `check` has seen.
         """
         try:
+            with self._opened(again=not first) as file:
+                if first:
+                    self._seen = _mark(file)
+                file.seek(start.size)
+                yield from read_records(file, self.form, lambda: self._check_mark(file), done, start.lines)
+        except Unreadable as error:
+            raise InputError(f"{self.name} {error}") from error
+
+    @contextlib.contextmanager
+    def _opened(self, *, again: bool = False) -> Iterator[BinaryIO]:
+        try:
             with self.path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise InputError(f"{self.name} is no regular file, and rows are read more than once")
-                if first:
-                    self._seen = _mark(file)
-                yield from read_records(file, self.form, lambda: self._check_mark(file))
-        except Unreadable as error:
-            raise InputError(f"{self.name} {error}") from error
+                yield file
         except OSError as error:
-            again = " any more" if self._seen is not None and not first else ""
-            raise InputError(f"cannot read {self.name}{again}: {error.strerror or error}") from error
+            more = " any more" if self._seen is not None and again else ""
+            raise InputError(f"cannot read {self.name}{more}: {error.strerror or error}") from error
 
     def _check_mark(self, file: BinaryIO) -> None:
         if self._seen is not None and _mark(file) != self._seen:
@@ -165,9 +243,8 @@ def _mark(file: BinaryIO) -> tuple[int, ...]:
     return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
 
 
-def _said(verify: Callable[[Row], object], row: Row) -> str | None:
+def _said(verify: Callable[[Row], object], row: Row) -> tuple[str | None, object]:
     try:
-        verify(row)
+        return None, verify(row)
     except (InputError, ConfigError) as error:
-        return error.message
-    return None
+        return error.message, None

@@ -17,6 +17,7 @@ from ..types import Usage
 
 FIRST_IN_FLIGHT: Final = 32.0  # while nothing is known of a server's limits
 RAMP_S: Final = 1.0
+MOST_FIRM: Final = 4
 
 FIRST_PACE: Final = 2.0
 TOLERANCE: Final = 1.5  # of the floor: calls may take half as long again, so that the server never runs dry
@@ -131,12 +132,14 @@ class Concurrency:
     `learns` says whether answers and faults still change anything.
     """
 
-    __slots__ = ("_configured", "_good", "_learned", "_pace", "_ramp_at", "cap", "learns", "ramp")
+    __slots__ = ("_configured", "_firm", "_good", "_learned", "_pace", "_raised", "_ramp_at", "cap", "learns", "ramp")
 
     def __init__(self, configured: int | str | None, *, ramp: bool) -> None:
         self._configured = float(configured) if isinstance(configured, int) else inf
         self._learned = inf
         self._good = 0
+        self._raised = False
+        self._firm = 1  # how often as many answers are waited for, as the bound was found at the same place
         self._pace = Pace() if configured == "auto" else None
         self.ramp = FIRST_IN_FLIGHT if ramp else inf
         self._ramp_at: float | None = None
@@ -163,8 +166,10 @@ class Concurrency:
             self.ramp += 1
         if self._learned < inf:
             self._good += 1
-            if self._good >= 1.5 * self._learned and in_flight >= self._learned - 1:
+            if self._good >= 1.5 * self._firm * self._learned and in_flight >= self._learned - 1:
                 self._learned += 1
+                self._raised = True
+                self._firm = max(1, self._firm - 1)
                 self._good = 0
                 self._recap()
         if self._pace is not None:
@@ -184,13 +189,19 @@ class Concurrency:
         if explained:
             self._recap()
             return
-        others = in_flight - 1
-        if self._learned == inf:
+        others, before = in_flight - 1, self._learned
+        if before == inf:
             self._learned = max(1, int(others * 0.95))
         else:
-            self._learned = max(1, min(self._learned, others + 1) - 1)
+            self._learned = max(1, min(before, others + 1) - 1)
+            self._firm = min(MOST_FIRM, self._firm + 2) if in_flight >= before else 1
         self._good = 0
+        self._raised = False
         self._recap()
+
+    def is_full(self, in_flight: int) -> bool:
+        """Whether so many calls reach the bound that 429s taught, after one more was tried: it was too much."""
+        return self._raised and in_flight >= self._learned
 
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""

@@ -290,20 +290,26 @@ class Limiter:
         took_s = max(0.0, now - ticket.granted_at)
         self._reject_s = took_s if self._reject_s is None else 0.8 * self._reject_s + 0.2 * took_s
         fresh = ticket.granted_at >= self._last_cut
+        full = False
         if fresh:
             self._last_cut = now
             blameless = all(dimension.trim <= FLOOR or dimension.guessed for dimension in self._dimensions)
+            full = blameless and self._concurrency.is_full(self._in_flight)
             self._concurrency.rejected(self._in_flight, explained=not blameless)
-            if not self._dimensions:
-                self._guess(now)
-            pressed = [dimension for dimension in self._dimensions if dimension.level < dimension.cap / 2]
-            for dimension in pressed or self._dimensions:
-                dimension.learn(now, calls)
+            if not full:
+                self._slow_down(now, calls)
         if retry_after_s is not None:
             self.pause(now, now + max(0.0, retry_after_s))
-        elif fresh:
+        elif fresh and not full:  # where calls in flight are the limit, there is room once one of them ends
             self.pause(now, now + DEFAULT_PAUSE_S * (1.0 + u) * SHUT_GROWTH**self._shut)
         return self._leave(now, ticket)
+
+    def _slow_down(self, now: float, calls: int) -> None:
+        if not self._dimensions:
+            self._guess(now)
+        pressed = [dimension for dimension in self._dimensions if dimension.level < dimension.cap / 2]
+        for dimension in pressed or self._dimensions:
+            dimension.learn(now, calls)
 
     def pause(self, now: float, until: float) -> None:
         """Send nothing before `until`, then one probe, then the rest; a shorter pause never shortens a longer one."""
@@ -325,10 +331,17 @@ class Limiter:
         self.hears_at = now + NO_NEWS_S
         for limit in seen:
             known = self._known.get((limit.dimension, limit.period_s))
+            if known is not None and limit.remaining is not None:
+                known.notice(now, limit.remaining)
             if known is None or not known.agrees(limit.limit, limit.remaining):
                 self._adopt_one(now, limit, asked_at, newest, known)
                 self.hears_at = now
         return self._pump(now) if self._queue.size else []
+
+    @property
+    def paused_until(self) -> float | None:
+        """When a pause that was told or decided ends or ended, None before the first one."""
+        return self._not_before if self._not_before > -inf else None
 
     def snapshot(self, now: float | None = None) -> LimiterState:
         """The state at `now`, or as the last event left it."""

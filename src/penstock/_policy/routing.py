@@ -107,6 +107,10 @@ class Router:
         fallbacks = ", then ".join(candidates[1:])
         return Route(candidates, f"{why}; fallbacks: {fallbacks}" if fallbacks else f"{why}; no fallbacks")
 
+    def table(self) -> tuple[object, ...]:
+        """Return all that decides a route, for comparing."""
+        return (self._tiers, self._by_model, self._general, self._default)
+
     def _of_tier(self, tier: str) -> tuple[str, ...]:
         if tier not in TIERS:
             raise ConfigError(f"{tier!r} is no tier; tiers are {', '.join(TIERS)}")

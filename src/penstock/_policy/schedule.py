@@ -8,7 +8,7 @@ job as the user wrote it. The limiter of the client paces each lane; the planner
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -83,10 +83,12 @@ class _Lane:
         "model",
         "paused_until",
         "shut_since",
+        "weight",
     )
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, weight: float = 1.0) -> None:
         self.model = model
+        self.weight = weight
         self.in_flight = 0
         self.answered = 0
         self.failed = 0
@@ -101,17 +103,18 @@ class _Lane:
 
 
 class Planner:
-    """Decides for one run over `models`; rows that name a model of their own get a lane of their own.
+    """Decides for one run over `models`, which may have weights; rows that name a model of their own get a lane of it.
 
     Each `Start` owes exactly one `answered` or `failed`. Once `reason` is set nothing starts; `cause` is the error that
     stopped the run, None when somebody asked for it.
     """
 
-    def __init__(self, models: Sequence[str] = ()) -> None:
+    def __init__(self, models: Sequence[str] | Mapping[str, float] = ()) -> None:
         self.reason: StopReason | None = None
         self.cause: PenstockError | None = None
         self.in_flight = 0
-        self._pool = [_Lane(model) for model in dict.fromkeys(models)]
+        weights = models if isinstance(models, Mapping) else dict.fromkeys(models, 1.0)
+        self._pool = [_Lane(model, weight) for model, weight in weights.items()]
         self._lanes = {lane.model: lane for lane in self._pool}
         self._answered = 0
         self._same: tuple[str, int] = ("", 0)
@@ -151,7 +154,7 @@ class Planner:
             pauses = [lane.paused_until for lane in lanes if lane.paused_until > now]
             return Wait(min(pauses) if pauses else None)
         self._credit = max(0, self._credit - 1)
-        chosen = min(ready, key=lambda lane: lane.in_flight)
+        chosen = min(ready, key=lambda lane: (lane.in_flight + 1) / lane.weight)
         chosen.in_flight += 1
         self.in_flight += 1
         return Start(chosen.model)
@@ -161,6 +164,17 @@ class Planner:
             return [self._lanes.setdefault(model, _Lane(model))]
         left = [lane for lane in self._pool if not lane.closed and lane.model not in tried]
         return left or [lane for lane in self._pool if not lane.closed] or self._pool
+
+    def pause(self, model: str, until: float) -> None:
+        """Start nothing on a lane before that, since its provider asked to wait; others go on."""
+        lane = self._lanes.get(model)
+        if lane is not None:
+            lane.paused_until = max(lane.paused_until, until)
+
+    def is_paused(self, now: float, model: str) -> bool:
+        """Whether a lane stands still."""
+        lane = self._lanes.get(model)
+        return lane is not None and lane.paused_until > now
 
     def answered(self, model: str) -> None:
         """A row got its answer."""

@@ -16,6 +16,9 @@ CUT: Final = 0.93
 FLOOR: Final = 0.3
 CLEAN_S: Final = 3.0
 GROWTH_PER_S: Final = 0.01  # of the limit, or of the rate that is known
+GROWS_FASTER_S: Final = 3.0  # growth that meets no rejection doubles so often, as where a limit was raised again
+GROWS_FASTER_CALLS: Final = 30  # or after so many calls, where they are few
+MOST_FASTER: Final = 16.0
 
 HEADROOM: Final = 0.98  # of what was let in
 LEAST_CUT: Final = 0.97
@@ -33,8 +36,8 @@ LEAST: Final = 0.05  # once a rate is known
 class Trim:
     """See the module. `share` of the limit is used; a `free` one also grows beyond 1."""
 
-    __slots__ = ("_blind", "_calls", "_cut_at", "_good", "_grows_at", "_knows", "_let_in", "_plateau", "_since",
-                 "_telling_calls", "_unpaid", "free", "share")  # fmt: skip
+    __slots__ = ("_blind", "_call_s", "_calls", "_cut_at", "_good", "_grows_at", "_knows", "_let_in", "_plateau",
+                 "_since", "_telling_calls", "_unpaid", "free", "share")  # fmt: skip
 
     def __init__(self, *, free: bool, sized: bool) -> None:
         self.free = free
@@ -47,6 +50,7 @@ class Trim:
         self._plateau = share  # where it grows from
         self._good = 0.0  # the last plateau that was clean until it grew
         self._knows = False
+        self._call_s = 0.0
         self._unpaid = 0
         self._blind = 0
         self._cut_at = -inf
@@ -93,10 +97,15 @@ class Trim:
     def owe(self, now: float, per_call_s: float) -> None:
         """Grow only after the calls that pay for one more rejection."""
         self._unpaid += 1
+        self._call_s = per_call_s
         if self._knows:
             owed_s = EARN_CALLS * self._unpaid * per_call_s
             self._grows_at = min(max(self._grows_at, now) + owed_s, now + MOST_HOLD_S)
             self._unpaid = 0
+
+    def release(self, now: float) -> None:
+        """Grow from now on, whatever is owed."""
+        self._grows_at = min(self._grows_at, now)
 
     def _set(self, now: float, share: float) -> None:
         self.share = self._plateau = max(LEAST if self._knows else FLOOR, share)
@@ -109,6 +118,8 @@ class Trim:
         if now <= since:
             return False
         growth = GROWTH_PER_S * (now - since)
+        if not self.free and self._grows_at > -inf:
+            growth *= self._faster(since)
         if self._knows:
             self.share += self._plateau * growth
         elif self.free:
@@ -118,6 +129,12 @@ class Trim:
         if self.share > 1.0 and not self.free:
             self.share = 1.0
         return True
+
+    def _faster(self, now: float) -> float:
+        """How many times faster it grows by now, after so long without a rejection."""
+        doubles_s = max(GROWS_FASTER_S, GROWS_FASTER_CALLS * self._call_s)
+        faster: float = 2.0 ** ((now - self._grows_at) / doubles_s)
+        return min(MOST_FASTER, faster)
 
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""

@@ -25,7 +25,44 @@ SLOTS = 600
 BURST_S = 0.25  # of the rate of requests: a quarter of the shortest slice that a server was seen to enforce (1 s)
 TOKEN_BURST_S = 4.0  # of the rate of tokens: credit for mixed sizes, less than the smallest bucket seen (6 s)
 LEAST_PACE = 0.995  # of the limit; below it a large burst would cost more than the window takes back
+SPARE_S = 1.5  # what is left is compared over so long
+SPARE_SHARE = 0.25  # of what was sent meanwhile; more left than before shows room
+SPARE_TIMES = 2  # in a row: a window that starts anew shows it once
 PACED_PERIOD_S = 120.0  # a limit per day is a quota: it is counted, not spread over the day
+
+
+class Spare:
+    """Whether the provider's own count of what is left shows that it refills faster than we send."""
+
+    __slots__ = ("_at", "_booked", "_deaf", "_last", "_left", "_most", "_times")
+
+    def __init__(self) -> None:
+        self._at = -inf
+        self._booked = self._left = self._last = self._most = 0.0
+        self._times = 0
+        self._deaf = False
+
+    def is_there(self, now: float, left: float, booked: float) -> bool:
+        """Take in what is left when so much was booked in all; whether there is clearly room."""
+        self._last = left
+        self._most = max(self._most, left)
+        if now - self._at < SPARE_S:
+            return False
+        sent = booked - self._booked
+        full = left >= 0.95 * self._most - 1
+        shown = now - self._at < 4 * SPARE_S and sent > 0 and (full or left - self._left > SPARE_SHARE * sent)
+        self._times = self._times + 1 if shown else 0
+        self._at, self._left, self._booked = now, left, booked
+        return self._times >= SPARE_TIMES and not self._deaf
+
+    def rejected(self) -> None:
+        """Believe no count that says that much is left where nothing is."""
+        self._deaf = self._deaf or (self._most > 0 and self._last > self._most / 2)
+        self._times = 0
+
+    def shift(self, back_s: float) -> None:
+        """Follow a clock that was put back."""
+        self._at -= back_s
 
 
 class DimensionState(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,10 +114,12 @@ class Dimension:
         "_most_cap",
         "_oldest",
         "_slots",
+        "_spare",
         "_trim",
         "_width_s",
         "allowed",
         "at",
+        "bound",
         "cap",
         "configured",
         "guessed",
@@ -123,6 +162,7 @@ class Dimension:
         self._oldest = inf  # when the first of them leaves the window
         self._gone = 0.0  # booked in slots that left the window
         self._missed = 0.0  # booked and then turned away
+        self._spare = Spare()
         self._trim = Trim(free=guessed, sized=self.kind != REQUESTS)
         self._blocked_need = inf
         self._blocked_until = -inf
@@ -140,6 +180,8 @@ class Dimension:
 
     def _scale(self) -> None:
         self.allowed = self.limit * self.trim
+        # Where the provider tells its limit a trim is a pace: what was let in before a cut stops nothing.
+        self.bound = self.allowed if self.configured is not None else max(self.allowed, float(self.limit))
         self.rate = self._base_rate * self.trim
         cap = self._most_cap * self.trim
         self.cap = self._most_cap if self.trim >= 1.0 else cap if cap > 1.0 else 1.0
@@ -183,7 +225,7 @@ class Dimension:
         missing = need - self.level
         if missing > self.rate * 1e-6:
             ready = self.at + missing / self.rate
-        if self.used + amount > self.allowed + 1e-6 and self._slots:
+        if self.used + amount > self.bound + 1e-6 and self._slots:
             ready = max(ready, self._window_at(amount))
         if ready > now and self.trim < 1.0:
             return min(ready, now + 1.0)  # the trim grows back meanwhile
@@ -193,7 +235,7 @@ class Dimension:
         # Nothing but a refund makes room before the slot found last time expires, and a refund forgets it.
         if amount >= self._blocked_need and self.at < self._blocked_until:
             return self._blocked_until
-        excess = self.used + amount - self.allowed - 1e-6
+        excess = self.used + amount - self.bound - 1e-6
         until = self._slots[-1].expires
         for slot in self._slots:
             excess -= slot.amount
@@ -253,6 +295,7 @@ class Dimension:
     def learn(self, now: float, calls: int) -> None:
         """Scale down after the first rejection of a generation, by what was let in: so many calls so far."""
         self.roll(now)
+        self._spare.rejected()
         self._trim.learn(now, calls, self._gone + self.used - self._missed, self._base_rate)
         self._follow()
 
@@ -290,6 +333,11 @@ class Dimension:
         """Whether what a provider tells is no news: the same limit, and more left of it than could be used at once."""
         return limit == self.told and not self.guessed and (remaining is None or remaining >= self.cap)
 
+    def notice(self, now: float, remaining: int) -> None:
+        """Let a trim grow at once where the provider's count shows room, as after a limit was raised again."""
+        if self.trim < 1.0 and not self.guessed and self._spare.is_there(now, remaining, self._gone + self.used):
+            self._trim.release(now)
+
     def remain(self, now: float, remaining: int, asked_at: float) -> None:
         """Lower the level to what the provider says is left, less what was booked after it was asked.
 
@@ -306,6 +354,7 @@ class Dimension:
         self.at -= back_s
         self._oldest -= back_s
         self._trim.shift(back_s)
+        self._spare.shift(back_s)
         self._blocked_need = inf
         for slot in self._slots:
             slot.opens -= back_s

@@ -12,31 +12,36 @@ rows are done the output has exactly one line per id, in the order of the rows.
 from .._io.rowfile import Checked, OnBadRow, RowFile
 from .._io.rows import Row
 from .._io.template import Template
-from .job import CONCURRENCY, Batch, Order, Rows, run_batch
+from .job import Batch, Order, Rows, run_batch
 from .jobfile import JobFile, JobState, journal_of
+from .live import Forecast, Pace, binding, live, projected_nano
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
 from .standing import Failures, Standing, standing
 
 __all__ = [
-    "CONCURRENCY",
     "Batch",
     "BatchReport",
     "Checked",
     "Failures",
+    "Forecast",
     "JobFile",
     "JobState",
     "OnBadRow",
     "Order",
+    "Pace",
     "Projection",
     "Row",
     "RowFile",
     "Rows",
     "Standing",
     "Template",
+    "binding",
     "failed_path",
     "journal_of",
+    "live",
+    "projected_nano",
     "run_batch",
     "standing",
 ]

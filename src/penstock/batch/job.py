@@ -1,6 +1,6 @@
 """The runner of a job: workers around a pure planner, and a journal.
 
-rows ─▶ pending (journal: not answered yet) ─▶ workers ─▶ planner: start, wait, stop ─▶ client ─▶ journal
+rows ─▶ stock (journal: not answered yet) ─▶ crew ─▶ planner: start, wait, stop ─▶ client ─▶ settlement: journal
 """
 
 from __future__ import annotations
@@ -8,38 +8,39 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from math import inf
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, get_args
 
-from .._io.drive_async import AsyncRun
 from .._io.index import Index
-from .._io.journal import Journal, Mended, answer_line, failure_line, known_nano
+from .._io.journal import Journal, Mended
 from .._io.recipe import Recipe
 from .._io.rowfile import PROBLEMS_SHOWN, Checked, RowFile
 from .._io.rows import HALF_A_CHARACTER, Row, id_digest, is_text
 from .._io.spool import Item, Spool, as_row
-from .._policy.schedule import Planner, Start, Stop
+from .._policy.hedge import Hedge
+from .._policy.schedule import Planner
 from ..client import AsyncClient
-from ..errors import ConfigError, InputError, OutputError, PenstockError, all_errors
-from ..types import Response
+from ..errors import ConfigError, InputError, OutputError, all_errors
+from .crew import Crew
 from .jobfile import JobFile, JobState, journal_of
-from .outputs import check_columns, check_place, failed_path, is_table, pick_columns, write_failed
+from .live import Forecast, Pace, forecast, live_figures
+from .outputs import check_columns, check_place
 from .projection import Projection, Sample
-from .question import Questions, Task
+from .question import Questions
 from .report import BatchReport, Counts
-from .table import write_table
+from .roll import Roll, take_roll
+from .settlement import Settlement
+from .stock import Stock
+from .twins import Twins
 
 Rows = Iterable[Item] | AsyncIterable[Item]
 Order = Literal["input", "completed"]
 
-CONCURRENCY: Final = 64
 PASSES: Final = 2
 """Rows that failed for a passing reason are asked once more at the end, when the trouble may be over."""
-
-STOCK_ROWS: Final = 1000
-"""Rows looked at between two turns of the event loop, before the first call."""
 
 GRACE_S: Final = 10.0
 """After a stop, calls under way have this long to bring their answers home; they are paid already."""
@@ -56,14 +57,17 @@ async def run_batch(
     output: str | os.PathLike[str],
     *,
     client: AsyncClient,
-    models: Sequence[str] = (),
-    concurrency: int = CONCURRENCY,
+    models: Sequence[str] | Mapping[str, float] = (),
+    concurrency: int | Literal["auto"] = "auto",
     params: Mapping[str, Any] | None = None,
     template: str | None = None,
     keep_columns: Sequence[str] = (),
     order: Order = "input",
     retry_failed: bool | Collection[str] = False,
     count_earlier: bool = False,
+    dedupe: bool = False,
+    hedge: Hedge | None = None,
+    sample: int | None = None,
 ) -> BatchReport:
     """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
 
@@ -81,6 +85,9 @@ async def run_batch(
         order=order,
         retry_failed=retry_failed,
         count_earlier=count_earlier,
+        dedupe=dedupe,
+        hedge=hedge,
+        sample=sample,
     )
     return await batch.run()
 
@@ -94,9 +101,9 @@ class Batch:
         output: the file to write and to resume from: .csv, .tsv or .parquet for a table, which is made of the lines of
             JSON beside it once all rows are done; else lines of JSON.
         client: what answers; its limits, budget and retries hold.
-        models: where rows go that name no model, each row to the one with the fewest calls under way; empty: the
-            client's own default.
-        concurrency: the most calls under way at once.
+        models: where rows go that name no model, each row to the one with the fewest calls under way; a dict gives
+            them weights, as in {"a": 3, "b": 1}; empty: the client's own default.
+        concurrency: the most calls under way at once; 'auto': as many as the limits allow, up to 2,000.
         params: options of `client.complete` for every row, such as max_tokens; a row's own win.
         template: the prompt, with columns in braces; a `RowFile` has its own.
         keep_columns: fields of the input that stand in the output as well; '*' for all.
@@ -104,6 +111,9 @@ class Batch:
         retry_failed: ask nothing but rows that failed before; a collection of error codes: only those.
         count_earlier: whether what the output records as spent on these questions counts against the client's total
             budget; for a client that began with this run.
+        dedupe: ask rows with the same question once, and give its answer to all of them.
+        hedge: a second attempt beside a late one among the last calls of the run; it may be paid twice.
+        sample: ask only so many of the rows, evenly taken from all of them; `forecast` then tells what the rest takes.
         command: how the command line was called, for `penstock batch resume`.
         approve: is shown what the rest may cost before the first call, and says whether to go on.
     """
@@ -114,19 +124,25 @@ class Batch:
         output: str | os.PathLike[str],
         *,
         client: AsyncClient,
-        models: Sequence[str] = (),
-        concurrency: int = CONCURRENCY,
+        models: Sequence[str] | Mapping[str, float] = (),
+        concurrency: int | Literal["auto"] = "auto",
         params: Mapping[str, Any] | None = None,
         template: str | None = None,
         keep_columns: Sequence[str] = (),
         order: Order = "input",
         retry_failed: bool | Collection[str] = False,
         count_earlier: bool = False,
+        dedupe: bool = False,
+        hedge: Hedge | None = None,
+        sample: int | None = None,
         command: Sequence[str] = (),
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency}; expected at least 1")
+        given: object = concurrency
+        if given != "auto" and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+            raise ConfigError(f"concurrency is {concurrency!r}; expected 'auto' or a whole number of at least 1")
+        if isinstance(models, Mapping) and not all(0 < weight < inf for weight in models.values()):
+            raise ConfigError(f"models are {dict(models)!r}; expected weights above 0")
         if order not in get_args(Order):
             raise ConfigError(f"order is {order!r}; expected 'input' or 'completed'")
         if isinstance(rows, RowFile) and template is not None:
@@ -137,27 +153,35 @@ class Batch:
         self._recipe = Recipe(template)
         self._spool: Spool | None = None
         self._client = client
-        self.concurrency = concurrency
         self._order: Order = order
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
         self._command = list(command)
         self._cwd = os.path.abspath(os.curdir) if command else ""
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile))
-        self._planner = Planner(tuple(models) or ("",))
-        self._change = _Change()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._calls: dict[AsyncRun, asyncio.Task[Any]] = {}
+        shared = {name: value for name, value in (params or {}).items() if value is not None}
+        self._questions = Questions(client, tuple(models), shared, checked=isinstance(rows, RowFile))
+        self._planner = Planner(models or ("",))
+        self._clock = client._clock
         self._counts = Counts()
-        self._unwritten: list[_Result] = []
+        self._pace = Pace()
+        self._roll = Roll()
+        self._stock = Stock(self._rows, self._questions, self._counts, self._only)
+        self._settlement = Settlement(self._columns, self._counts)
+        most = None if concurrency == "auto" else concurrency
+        self._crew = Crew(
+            client, self._questions, self._planner, self._counts, self._settlement, most=most, hedge=hedge
+        )
+        self.concurrency = self._crew.most
+        self._dedupe = dedupe
+        self._sampled = sample
+        if sample is not None and sample < 1:
+            raise ConfigError(f"sample is {sample}; expected at least 1 row")
         self._checked = Checked(rows=0, bad=0, problems=())
         self._sample = Sample()
         self._approve = approve
         self.begun = asyncio.Event()
-        self._done: Sequence[int] = b""
         self._mended = Mended(0, 0)
-        self._started = 0.0
+        self._started: float | None = None
         self._ended: float | None = None
 
     def check(self) -> Checked:
@@ -176,7 +200,8 @@ class Batch:
         given = self._given
         check_place(self._output, given.path if isinstance(given, RowFile) else None)
         if isinstance(given, RowFile):
-            self._checked = given.check(self._questions.ask)
+            self._checked = take_roll(given, self._questions, journal_of(self._output), self._roll)
+            self._sample = self._questions.sample or self._sample
             return self._checked
         if isinstance(given, AsyncIterable):
             if self._spool is None:
@@ -191,6 +216,7 @@ class Batch:
         seen = Index()
         problems: list[str] = []
         bad = 0
+        self._roll.clear()
         for row in self._rows():
             if isinstance(row.id, bool) or not isinstance(row.id, str | int):
                 raise InputError(f"a row has the id {row.id!r}; an id is a text or a whole number")
@@ -201,6 +227,8 @@ class Batch:
                 raise InputError(f"two rows have the id {row.id!r}; give each its own")
             seen.put(digest, 0, 0)
             task = self._questions.task(row)
+            if self._spool is not None:  # rows of a list may be others when they are asked
+                self._roll.add(task)
             if task.wrong is not None:
                 if self._questions.is_homeless(task):
                     raise task.wrong
@@ -222,13 +250,14 @@ class Batch:
     def report(self) -> BatchReport:
         """The run as it stands."""
         counts, planner = self._counts, self._planner
-        until = self._ended if self._ended is not None else time.monotonic()
+        until = self._ended if self._ended is not None else self._clock.now()
         return BatchReport(
             rows=self._checked.rows,
             before=counts.before,
             answered=counts.answered,
             failed=counts.failed,
             kept=counts.kept,
+            copied=counts.copied,
             in_flight=planner.in_flight,
             attempts=counts.attempts,
             retries=counts.retries,
@@ -238,36 +267,34 @@ class Batch:
             unpriced=counts.unpriced,
             cut=counts.cut,
             cost_before_nano=counts.cost_before_nano,
-            elapsed_s=until - self._started if self._started else 0.0,
+            elapsed_s=0.0 if self._started is None else until - self._started,
             failures=dict(counts.failures),
             lanes=planner.lanes,
             mended=self._mended,
-            unwritten=len(self._unwritten),
+            unwritten=self._settlement.unwritten,
             stopped=planner.reason,
             cause=planner.cause,
         )
+
+    def forecast(self) -> Forecast | None:
+        """Tell what the rows that are left will take, by those that were asked; None without an answer."""
+        return forecast(self.report, self._client, self.concurrency, self._crew.latency_s)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of the run as it goes, with its pace, what binds it and when it will be over."""
+        return live_figures(self.report, self._client, self._pace, self.concurrency)
 
     def stop(self) -> None:
         """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
         if self._planner.reason is None:
             self._planner.stop("interrupted")
-            self._drain()
-            if self._tasks:
+            self._crew.drain()
+            if self._crew.at_work:
                 asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
-
-    def _drain(self) -> None:
-        """Have no call begin another attempt; what has not gone out yet stays here and costs nothing."""
-        self._change.tell()
-        for run, task in self._calls.items():
-            run.drained = True
-            if not run.under_way:
-                task.cancel()
 
     def cancel(self) -> None:
         """Stop at once: calls under way are cut, and may have been paid."""
-        self._planner.stop("interrupted")
-        for task in self._tasks:
-            task.cancel()
+        self._crew.cancel()
 
     async def run(self) -> BatchReport:
         """Answer the rows; the report says how far it came.
@@ -289,33 +316,58 @@ class Batch:
 
     async def _run(self, journal: Journal) -> None:
         self._mended = journal.mended
-        self._started = time.monotonic()
+        self._started = self._clock.now()
         job = JobFile(journal.path)
-        began = time.time()
+        began = self._clock.wall()
         ticking = asyncio.create_task(self._tick(journal, job, began))
         try:
-            await self._take_stock(journal)
+            await self._stock.take(journal, self._checked.rows, self._roll, lambda: self._planner.reason is not None)
+            journal.save_index()
+            if self._count_earlier:
+                self._client.carry_spent(self._counts.cost_before_nano)
             self._ask_leave()
             self.begun.set()
-            for again in range(PASSES):
-                if self._planner.reason is None and (not again or self._counts.may_mend):
-                    await self._pass(journal, again=bool(again))
-            self._write_late(journal)
+            self._questions.sizes = True
+            await self._ask(journal)
+            self._settlement.write_late(journal)
             self._deliver(journal)
         finally:
             ticking.cancel()
-            self._ended = time.monotonic()
+            journal.save_index(always=True)
+            self._ended = self._clock.now()
             self._say(job, began)
+
+    async def _ask(self, journal: Journal) -> None:
+        """Ask what is due, and once more what failed in passing; then copy what others asked."""
+        twins = Twins(journal) if self._dedupe else None
+        for again in range(PASSES):
+            if self._planner.reason is None and (not again or self._counts.may_mend):
+                pending = self._stock.pending(journal, again=bool(again))
+                rows = self._checked.rows - self._counts.before
+                if self._sampled is not None:
+                    pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
+                    pending = islice(pending, self._sampled)
+                await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+        if twins is None or self._planner.reason is not None or self._sampled is not None:
+            return
+        try:
+            for task in self._stock.pending(journal, again=False):
+                if not (twins.asks(task) or task.wrong):
+                    twins.copy(task, self._columns, self._counts)
+        except OutputError as error:
+            self._planner.stop("output", error)
 
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""
         job.forget_stop()
-        due = time.monotonic()
+        due = self._clock.now()
         while True:
-            if time.monotonic() >= due:
+            self._pace.see(self._clock.now(), self.report)
+            if self._clock.now() >= due:
                 self._say(job, began)
+                journal.save_index()
                 await asyncio.to_thread(journal.sync)
-                due = time.monotonic() + TICK_S
+                due = self._clock.now() + TICK_S
             await asyncio.sleep(HEAR_S)
             if asked := job.asked():
                 job.forget_stop()
@@ -333,45 +385,16 @@ class Batch:
             rows=report.rows,
             pid=os.getpid(),
             started=began,
-            updated=time.time(),
+            updated=self._clock.wall(),
             concurrency=self.concurrency,
             command=self._command,
             cwd=self._cwd,
             stopped=report.stopped,
             cause=None if report.cause is None else str(report.cause),
             ended=self._ended is not None,
-            figures=report.figures(),
+            figures=report.figures() if self._ended is not None else self.figures(),
         )
         job.write(state)
-
-    async def _take_stock(self, journal: Journal) -> None:
-        """See what earlier runs left: which rows have their answer, and what the questions of this job cost so far."""
-        if journal.mended.lines:
-            await self._compare(journal)
-        if self._count_earlier:
-            self._client.carry_spent(self._counts.cost_before_nano)
-
-    async def _compare(self, journal: Journal) -> None:
-        done = self._done = bytearray(self._checked.rows)
-        known = 0
-        for number, row in enumerate(self._rows()):
-            task = self._questions.task(row)
-            found = journal.find(row.id, task.key)
-            known += found is not None
-            self._counts.before += found is True
-            self._counts.kept += found is False and self._keeps(journal, task)
-            if number < len(done):  # rows of a list may have become more since
-                done[number] = found is True if self._only is None else not self._is_due(journal, task)
-            if number % STOCK_ROWS == 0:
-                await asyncio.sleep(0)
-                if self._planner.reason is not None:
-                    return
-        self._counts.cost_before_nano = journal.spent_nano if known == len(journal) else self._spent_before(journal)
-
-    def _spent_before(self, journal: Journal) -> int:
-        """Sum what the questions of this job cost where the journal holds others too."""
-        tasks = map(self._questions.task, self._rows())
-        return sum(journal.spent(task.row.id, task.key) for task in tasks)
 
     def _ask_leave(self) -> None:
         """Show what the rest may cost to whoever wants to see it first."""
@@ -381,186 +404,20 @@ class Batch:
         if not self._approve(self._sample.project(left, self._client.settings.prices)):
             self._planner.stop("interrupted")
 
-    def _keeps(self, journal: Journal, task: Task) -> bool:
-        """Whether the row failed before and is not among those to be asked again."""
-        if self._only is None or not self._only:
-            return False
-        code = journal.failure(task.row.id, task.key)
-        return code is not None and code not in self._only
-
-    async def _pass(self, journal: Journal, *, again: bool) -> None:
-        pending = self._pending(journal, again=again)
-        workers = max(1, min(self.concurrency, self._checked.rows - self._counts.before))
-        self._tasks = [asyncio.create_task(self._work(pending, journal)) for _ in range(workers)]
-        try:
-            await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them
-        except asyncio.CancelledError:
-            self.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            raise
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-
-    def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
-        """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
-        for row in self._rows(b"" if again else self._done):
-            task = self._questions.task(row)
-            if again:
-                code = journal.passing_failure(row.id, task.key)
-                if code is not None:
-                    spent = journal.spent(row.id, task.key)
-                    yield task._replace(sent=True, failed_with=code, spent_nano=spent)
-            elif self._is_due(journal, task):
-                yield task._replace(spent_nano=journal.spent(row.id, task.key))
-
-    def _is_due(self, journal: Journal, task: Task) -> bool:
-        if self._only is None:
-            return not journal.is_answered(task.row.id, task.key)
-        code = journal.failure(task.row.id, task.key)
-        return code is not None and (not self._only or code in self._only)
-
-    async def _work(self, pending: Iterator[Task], journal: Journal) -> None:
-        try:
-            while self._planner.reason is None and (task := next(pending, None)) is not None:
-                if task.wrong is not None:
-                    self._settle(journal, task, task.wrong)
-                    await asyncio.sleep(0)
-                elif not await self._ask(task, journal):
-                    return
-        except PenstockError as error:  # the input changed or vanished under our hands
-            self._planner.stop("failed", error)
-        except Exception:
-            self._planner.stop("failed")
-            raise
-        finally:
-            self._change.tell()
-
-    async def _ask(self, task: Task, journal: Journal) -> bool:
-        """Get a row answered or failed; False when the run stopped before it was."""
-        tried: set[str] = set()
-        while True:
-            picked = self._planner.pick(time.monotonic(), task.lane, tried)
-            if isinstance(picked, Stop):
-                return False
-            if not isinstance(picked, Start):
-                await self._change.wait(picked.until)
-                continue
-            ended = await self._call(task, picked.model)
-            task = task._replace(sent=self._counts.spend(ended.attempts, again=task.sent))
-            if isinstance(ended, Response):
-                self._planner.answered(picked.model)
-                verdict = "record"
-            else:
-                now, own, special = time.monotonic(), task.lane is not None, bool(task.row.params)
-                verdict = self._planner.failed(now, picked.model, ended, own=own, tried=tried, special=special)
-                tried.add(picked.model)
-                if self._planner.reason in ("failed", "outage", "refused"):
-                    self._drain()
-            if verdict == "record":
-                self._settle(journal, task, ended)
-            self._change.tell()
-            if verdict != "again":
-                return verdict == "record"
-            task = task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts))
-
-    async def _call(self, task: Task, model: str) -> Response | PenstockError:
-        """Make one call for a row; when it is cut, what it had sent is counted all the same."""
-        run: AsyncRun | None = None
-        try:
-            run = self._client._begin(task.row.prompt, **self._questions.options(task.row, model))
-            here = asyncio.current_task()
-            assert here is not None
-            self._calls[run] = here
-            return await run.finish()
-        except PenstockError as error:
-            return error
-        except BaseException:
-            self._planner.abandoned(model)
-            if run is not None:
-                self._counts.spend_cut(run.trail.attempts, again=task.sent)
-            self._change.tell()
-            raise
-        finally:
-            if run is not None:
-                del self._calls[run]
-
-    def _settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> None:
-        """Write a row's result down. What cannot be written is kept and tried once more at the end."""
-        row = task.row
-        columns = pick_columns(row.fields, self._columns)
-        if isinstance(ended, Response):
-            line = answer_line(row.id, task.key, ended, spent_nano=task.spent_nano, shaped=task.shaped, columns=columns)
-            result = _Result(task, line, None, False)
-        else:
-            line = failure_line(row.id, task.key, ended, model=row.model, spent_nano=task.spent_nano, columns=columns)
-            result = _Result(task, line, ended.code, ended.retriable)
-        try:
-            self._write(journal, result)
-        except OutputError as error:
-            journal.free_reserve()
-            self._unwritten.append(result)
-            self._planner.stop("output", error)
-            self._drain()
-
-    def _write(self, journal: Journal, result: _Result) -> None:
-        task, code = result.task, result.code
-        journal.append(task.row.id, task.key, result.line, answered=code is None, retriable=result.retriable)
-        if task.failed_with is not None:
-            self._counts.take_back(task.failed_with)
-        self._counts.row(code, retriable=result.retriable)
-
-    def _write_late(self, journal: Journal) -> None:
-        late, self._unwritten = self._unwritten, []
-        for result in late:
-            try:
-                self._write(journal, result)
-            except OutputError:
-                self._unwritten.append(result)
+    def _in_order(self) -> Iterable[int]:
+        """Tell the rows in their order, by the digests of their ids."""
+        return self._roll.ids if len(self._roll.ids) else (id_digest(row.id) for row in self._rows())
 
     def _deliver(self, journal: Journal) -> None:
-        """Collect the rows that failed; when all is done, put the output into its order and write the table."""
-        done = self._planner.reason is None
+        done = self._planner.reason is None and self._sampled is None
         ordered = self._order == "input" and self._only is None
         try:
-            write_failed(failed_path(self._output), self._rows, journal)
-            if done:
-                journal.compact((lambda: (row.id for row in self._rows())) if ordered else journal.ids)
-                if is_table(self._output):
-                    write_table(self._output, journal.path, self._columns)
+            order = self._in_order if ordered else None
+            self._settlement.deliver(journal, self._output, self._rows, done=done, order=order)
         except OutputError as error:
-            # Every row has its line; only what is made of them is missing.
             self._planner.stop("output", error)
-        except InputError as error:  # the input vanished or changed before its order was looked up
+        except InputError as error:
             self._planner.stop("failed", error)
-
-
-class _Result(NamedTuple):
-    """A finished row's line; `code` is that of its error, None for an answer."""
-
-    task: Task
-    line: bytes
-    code: str | None
-    retriable: bool
-
-
-class _Change:
-    """Tells those who wait that a call ended."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def tell(self) -> None:
-        event, self._event = self._event, asyncio.Event()
-        event.set()
-
-    async def wait(self, until: float | None) -> None:
-        try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
-                await self._event.wait()
-        except TimeoutError:
-            pass
 
 
 def _codes(retry_failed: bool | Collection[str]) -> frozenset[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -50,6 +50,18 @@ class Sample:
         if len(self._kept) >= SAMPLE_ROWS:
             self._kept = self._kept[1::2]
             self._stride *= 2
+
+    def state(self) -> list[Any]:
+        """What it knows, for `restored`."""
+        return [self._seen, self._stride, self._kept]
+
+    @classmethod
+    def restored(cls, state: list[Any]) -> Sample:
+        """Make the sample again that told its state."""
+        made = cls()
+        made._seen, made._stride, kept = state
+        made._kept = [(lane, prompt, most, n) for lane, prompt, most, n in kept]
+        return made
 
     def project(self, rows: int, prices: Prices) -> Projection:
         """Scale the sample to so many rows."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from importlib.metadata import version
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from .._flow.prompt import Options
 from .._io.rows import HALF_A_CHARACTER, Row, check_row
+from .._policy.concurrency import PROMPT_SHARE
+from .._text import tokens
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
 from ..types import Request
-from .projection import Sample
+from .projection import LIKELY_TOKENS, Sample
 
 
 class Task(NamedTuple):
     """A row to be asked, the key of its question, and the lane that it names itself.
+
+    `counted` are the tokens of its prompt and of the answer that it may have, `work` how long that takes in tokens
+    written; both only where sizes were asked for.
 
     `shaped`: its answer is to be JSON. `sent`: a call for it went out in this run. `failed_with` is the code of its
     failure earlier in this run, `spent_nano` what earlier calls for it cost, `wrong` why it cannot be asked.
@@ -31,13 +37,15 @@ class Task(NamedTuple):
     failed_with: str | None = None
     spent_nano: int = 0
     wrong: PenstockError | None = None
+    counted: int = 0
+    work: float = 0.0
 
 
 class Questions:
     """Reads rows as the client would for a call, with nothing sent.
 
     `params` are options of every row, `models` the pool where rows go that name none. With `checked` rows were looked
-    at as they were read. `sample` is shown what is asked.
+    at as they were read. `sample` is shown what is asked; with `sizes` rows are measured.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class Questions:
         self._pool: tuple[tuple[str, str], ...] = ()
         self._homeless: ConfigError | None = None
         self.sample: Sample | None = None
+        self.sizes = False
 
     def check_job(self) -> None:
         """Look at what all rows share, so that an error after this is a row's own.
@@ -73,6 +82,16 @@ class Questions:
         else:
             self._pool = (lane,)
 
+    def identity(self, of_rows: tuple[Any, ...]) -> str:
+        """Hash all that decides, beside the text of a row, whether it can be asked and what it asks of whom."""
+        job = Row(id="?", prompt="?", params=dict(self._params))
+        asked = [self._preview(job, model).request for model in self._models]
+        if not asked and self._homeless is None:
+            asked = [self._preview(job, None).request]
+        lanes = self._homeless.message if self._homeless is not None else self._pool
+        told = (version("penstock"), lanes, asked, of_rows, self._client._routing())
+        return blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=16).hexdigest()
+
     def task(self, row: Row) -> Task:
         """Read a row: what it asks, of whom, or what is wrong with it."""
         try:
@@ -95,9 +114,17 @@ class Questions:
         if self.sample is not None:
             self.sample.see(seen)
         shaped = seen.request.response_format not in (None, "text")
+        counted, work = self._size(seen.request) if self.sizes else (0, 0.0)
         if own:
-            return Task(row, _key_of(seen.lanes[:1], seen.request), seen.lanes[0][0], shaped)
-        return Task(row, _key_of(self._pool, seen.request), None, shaped)
+            key = _key_of(seen.lanes[:1], seen.request)
+            return Task(row, key, seen.lanes[0][0], shaped, counted=counted, work=work)
+        return Task(row, _key_of(self._pool, seen.request), None, shaped, counted=counted, work=work)
+
+    @staticmethod
+    def _size(asked: Request) -> tuple[int, float]:
+        prompt = tokens.estimate_request(asked)
+        output = (LIKELY_TOKENS if asked.max_tokens is None else asked.max_tokens) * (asked.n or 1)
+        return prompt + output, output + prompt * PROMPT_SHARE
 
     def is_homeless(self, task: Task) -> bool:
         """Whether a row cannot be asked because neither it nor the job says whom."""

@@ -20,7 +20,8 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `kept` failed in
     earlier ones and are not to be asked again, `left` have no result. `attempts` are those that went out, `retries`
-    those beyond the first of their row. `cost_nano` sums the attempts of this run whose cost is known, `unpriced`
+    those beyond the first of their row. `copied` of the answered and failed got the result of a row that asks the same.
+    `cost_nano` sums the attempts of this run whose cost is known, `unpriced`
     counts those whose cost is not, and `cost_before_nano` is what the journal records of earlier calls for the same
     questions. `cut` are calls that were under way when the run was cancelled: they went out, may have been paid, and
     are in `attempts` and `unpriced` as well. `stopped` says why it ended early, `cause` is the error behind it.
@@ -32,6 +33,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     failed: int = 0
     kept: int = 0
+    copied: int = 0
     in_flight: int = 0
     attempts: int = 0
     retries: int = 0
@@ -77,6 +79,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
             "failed": self.failed,
             "before": self.before,
             "kept": self.kept,
+            "copied": self.copied,
             "left": self.left,
             "in_flight": self.in_flight,
             "attempts": self.attempts,
@@ -111,6 +114,7 @@ class Counts:
         self.cut = 0
         self.cost_before_nano = 0
         self.kept = 0
+        self.copied = 0
         self.may_mend = 0
         self.failures: Counter[str] = Counter()
 

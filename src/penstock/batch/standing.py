@@ -18,6 +18,11 @@ MESSAGE_MAX: Final = 500
 """Characters shown of the message of an error."""
 
 
+LABEL_MAX: Final = 24
+LABELS_MAX: Final = 20
+"""Answers of more characters, or of more kinds, are no labels."""
+
+
 class _Error(msgspec.Struct):
     code: str = ""
     message: str = ""
@@ -29,6 +34,7 @@ class _Line(msgspec.Struct):
     model: str | None = None
     error: _Error | None = None
     parsed: Any = None
+    text: str | None = None
     cost: float | None = None
     cost_known: float | None = None
     cost_before: float | None = None
@@ -46,7 +52,10 @@ class Failures(msgspec.Struct, kw_only=True):
 
 
 class Standing(msgspec.Struct, kw_only=True):
-    """What a journal holds: rows by their newest line, and what they cost. `classes` count the values of fields."""
+    """What a journal holds: rows by their newest line, and what they cost. `classes` count the values of fields.
+
+    `texts` counts the answers where all are a few short labels, None where they are not or were not asked for.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -54,16 +63,17 @@ class Standing(msgspec.Struct, kw_only=True):
     errors: dict[str, Failures] = {}
     models: Counter[str] = msgspec.field(default_factory=Counter)
     classes: dict[str, Counter[str]] = {}
+    texts: Counter[str] | None = None
 
 
-def standing(journal: Path, fields: Sequence[str] = ()) -> Standing:
+def standing(journal: Path, fields: Sequence[str] = (), *, texts: bool = False) -> Standing:
     """Read a journal without locking or changing it; a line that is being written is left out.
 
-    `fields` are those of parsed answers whose values are counted.
+    `fields` are those of parsed answers whose values are counted; `texts` counts answers that are a few short labels.
 
     Raises: InputError when it cannot be read or holds something else.
     """
-    found = Standing(errors={}, classes={field: Counter() for field in fields})
+    found = Standing(errors={}, classes={field: Counter() for field in fields}, texts=Counter() if texts else None)
     places = Index()
     try:
         with journal.open("rb") as file, journal.open("rb") as earlier:
@@ -109,6 +119,11 @@ def _count(found: Standing, line: _Line, one: int) -> None:
         return
     found.answered += one
     found.models[line.model or "?"] += one
+    if found.texts is not None:
+        text = (line.text or "").strip()
+        found.texts[text] += one
+        if len(text) > LABEL_MAX or not text or "\n" in text or len(found.texts) > LABELS_MAX:
+            found.texts = None
     for field, values in found.classes.items():
         value = line.parsed.get(field) if isinstance(line.parsed, dict) else None
         values["(not parsed)" if line.parsed is None else str(value)] += one

@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from .. import AsyncClient, Limits
+from .. import AsyncClient, Hedge, Limits
 from .._io.settings import Settings
 from ..batch import (
-    CONCURRENCY,
     Batch,
     BatchReport,
     Checked,
+    Forecast,
     Projection,
     RowFile,
     Template,
@@ -32,15 +32,19 @@ from ..batch import (
 from ..errors import InputError
 from ..types import to_nano
 from .batch_jobs import cancel, resume, status
-from .choice import Dollars, Number, budget_of, default_model, meant
+from .choice import Calls, Dollars, Number, budget_of, default_model, meant, weighed
 from .job import conduct, exit_code, explain, finish, run
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
-from .shown import count, note, usd, write_json
+from .shown import count, note, span, usd, write_json
 from .streams import printing
 
 CONFIRM_USD: Final = 1
 """On a terminal, a run that may cost more dollars than this is asked for first."""
+
+HEDGED_PERCENT: Final = 95.0
+LABELS_FROM: Final = 4
+"""Answers for each label, on the average, that make labels of them."""
 
 _ARGS: Final = "penstock.batch.run"
 
@@ -73,15 +77,20 @@ class _Recorded(click.Command):
     "--prompt", metavar="TEXT", help="The prompt, with {column} for a field of the row; {{ and }} are braces."
 )
 @click.option(
-    "-m", "--model", "models", multiple=True, metavar="PROVIDER:NAME", help="Repeat it to share the rows out."
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="PROVIDER:NAME[=WEIGHT]",
+    help="Repeat it to share the rows out; with weights, as in a=3 and b, one has three times the calls.",
 )
 @click.option("--system", metavar="TEXT", help="A system message for every row; with --prompt it takes columns too.")
 @click.option("--schema", metavar="FILE", help="What answers must follow: JSON Schema, FILE.py:Type or module:Type.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="Calls at once."
-)
+@click.option("--concurrency", type=Calls(), default="auto", show_default=True, help="Calls at once, at most.")
+@click.option("--dedupe", is_flag=True, help="Ask rows with the same question once; the others get a copy.")
+@click.option("--hedge", is_flag=True, help="Send the slowest of the last calls twice; both may be paid.")
 @click.option("--budget", type=Dollars(), metavar="DOLLARS",
               help="The most these rows may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")
@@ -94,6 +103,9 @@ class _Recorded(click.Command):
               help="How the finished output is sorted.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Ask only rows that failed before.")
 @click.option("--only", metavar="CODES", help="With --retry-failed: only these errors, as in rate_limited,overloaded.")
+@click.option("--summary", metavar="FIELD", help="Count the values of this field of the answers at the end.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N",
+              help="Ask N rows from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -143,7 +155,10 @@ def run_command(
             params["response_format"] = schema
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
         report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
-    more = "" if schema is None or quiet else _classes(output, enum_fields(schema))
+    fields = [] if schema is None else enum_fields(schema)
+    if options["summary"] and options["summary"] not in fields:
+        fields = [*fields, options["summary"]]
+    more = "" if quiet else _classes(output, fields) or _labels(output)
     if report.failed:
         more += f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
     if as_json:
@@ -180,13 +195,16 @@ async def _run(
             file,
             output,
             client=client,
-            models=models or (default_model(client.settings),),
+            models=weighed(models) or (default_model(client.settings),),
             concurrency=options["concurrency"],
             params=params,
             keep_columns=[name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
             order=options["order"],
             retry_failed=only or options["retry_failed"],
             count_earlier=True,
+            dedupe=options["dedupe"],
+            sample=options["sample"],
+            hedge=Hedge(after_percentile=HEDGED_PERCENT) if options["hedge"] else None,
             command=args,
             approve=lambda projection: _approve(projection, told),
         )
@@ -196,6 +214,8 @@ async def _run(
             _announce(checked)
         form: Form = "none" if told.quiet else "json" if told.as_json else "text"
         report = await conduct(batch, client, title=Path(output).name, form=form, cap=told.cap)
+        if options["sample"] and not silent:
+            _say_forecast(batch.forecast())
         if report.failures.get("not_found"):
             _say_meant(client.settings, report)
         return report
@@ -239,6 +259,22 @@ def _classes(output: str, fields: Sequence[str]) -> str:
         for field, values in found.classes.items()
         if values
     )
+
+
+def _labels(output: str) -> str:
+    """Count the answers themselves where they are a few short words that come again and again, such as P1 to P4."""
+    found = standing(journal_of(output), texts=True).texts
+    if not found or sum(found.values()) < LABELS_FROM * len(found):
+        return ""
+    return "\nanswers: " + ", ".join(f"{number:,} {text}" for text, number in sorted(found.items()))
+
+
+def _say_forecast(found: Forecast | None) -> None:
+    if found is None:
+        note("no row of the sample was answered, so nothing can be said of the rest")
+        return
+    by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
+    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {span(found.seconds)}, by {by}")
 
 
 def _announce(checked: Checked) -> None:

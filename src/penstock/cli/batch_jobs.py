@@ -139,10 +139,15 @@ def _lines(told: dict[str, Any], state: JobState | None, found: Standing) -> lis
         figures = state.figures
         took_s = figures.get("elapsed_s", 0.0)
         finished = figures.get("answered", 0) + figures.get("failed", 0)
-        rate = finished / took_s if took_s else 0.0
+        rate = figures.get("rows_per_s") or (finished / took_s if took_s else 0.0)
         eta = span(told["left"] / rate) if rate else "?"
+        used = [f"{share:.0%} of {name}" for lane in figures.get("limits", {}).values() for name, share in lane.items()]
         lines[0] += f" for {span(took_s)} (process {state.pid})"
-        lines.append(f"pace      {rate:.1f} rows/s, {figures.get('in_flight', 0):,} calls under way, {eta} left")
+        lines.append(
+            f"pace      {rate:.1f} rows/s, {figures.get('tokens_per_s', 0):,.0f} tokens/s, "
+            f"{figures.get('in_flight', 0):,} calls under way, {eta} left"
+        )
+        lines.append(f"held by   {figures.get('binding', '?')}" + (f" ({', '.join(used)})" if used else ""))
     lines.append(
         f"rows      {told['rows']:,}: {found.answered:,} answered, {found.failed:,} failed, {told['left']:,} left"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,24 @@ def default_model(settings: Settings) -> str:
     raise MissingKey(NO_KEY)
 
 
+def weighed(models: Sequence[str]) -> dict[str, float]:
+    """Read models with their weights: 'a=3' has three times the calls of 'b'.
+
+    Raises: ConfigError for a weight that is none, and for a model that is named twice.
+    """
+    found: dict[str, float] = {}
+    for model in models:
+        name, mark, weight = model.rpartition("=")
+        if not mark:
+            name, weight = model, "1"
+        if not (_PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
+            raise ConfigError(f"-m {model} has the weight {weight!r}; expected a number above 0, as in -m {name}=3")
+        if name in found:
+            raise ConfigError(f"-m {name} is named twice; give it a weight instead, as in -m {name}=2")
+        found[name] = float(weight)
+    return found
+
+
 def has_key(settings: Settings, name: str) -> bool:
     """Whether a provider's key is set, or it needs none."""
     try:
@@ -67,6 +86,21 @@ _PLAIN: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 DOLLARS_MAX: Final = 10**12
 """More than anybody spends, and few enough digits to compute with."""
+
+
+class Calls(click.ParamType["int | str"]):
+    """A number of calls at once, or 'auto'."""
+
+    name = "calls"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read it, or say what is wrong with it."""
+        text = str(value).strip()
+        if text == "auto":
+            return text
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
+            self.fail(f"{value!r} is neither 'auto' nor a whole number of at least 1.", param, ctx)
+        return int(text)
 
 
 class Dollars(click.ParamType[Decimal]):

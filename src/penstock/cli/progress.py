@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
-import msgspec
-
 from .. import AsyncClient
-from ..batch import Batch, BatchReport
-from ..types import to_usd
+from ..batch import Batch, BatchReport, Pace, binding, live, projected_nano
 from .shown import note, span, usd, write_json
 from .streams import is_plain
 
@@ -25,72 +21,8 @@ Form = Literal["text", "json", "none"]
 
 DRAWN_EVERY_S: Final = 0.125
 SAID_EVERY_S: Final = 5.0
-RATE_OVER_S: Final = 10.0
 WORTH_SAYING_S: Final = 1.0
 """A shorter wait for a limit is the ordinary pace of a run."""
-
-
-class Pace:
-    """Rows and tokens per second over the last ten seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int, int]] = deque()
-
-    def see(self, now: float, report: BatchReport) -> None:
-        """Note where the run is."""
-        self._seen.append((now, report.answered + report.failed, report.usage.total))
-        while now - self._seen[0][0] > RATE_OVER_S:
-            self._seen.popleft()
-
-    def _per_s(self, column: int) -> float:
-        first, last = self._seen[0], self._seen[-1]
-        return (last[column] - first[column]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
-
-    @property
-    def rows(self) -> float:
-        """Rows finished per second."""
-        return self._per_s(1)
-
-    @property
-    def tokens(self) -> float:
-        """Tokens per second."""
-        return self._per_s(2)
-
-    def left(self, report: BatchReport) -> str:
-        """How long the rest takes at this pace."""
-        return span(report.left / self.rows) if self.rows > 0 else "?"
-
-
-def live(report: BatchReport, client: AsyncClient) -> BatchReport:
-    """Add what calls under way have sent so far to the figures of a run, which count calls that ended."""
-    limiters = [lane.limiter for lane in client.lanes()]
-    sent = sum(limiter.granted for limiter in limiters)
-    begun = report.answered + report.failed + report.in_flight
-    return msgspec.structs.replace(
-        report,
-        attempts=max(report.attempts, sent),
-        retries=max(report.retries, sent - begun),
-        rate_limited=max(report.rate_limited, sum(limiter.rejected for limiter in limiters)),
-    )
-
-
-def binding(report: BatchReport, client: AsyncClient, concurrency: int) -> str:
-    """Name what holds the run back now: a dimension of a limit, a number of calls at once, or the provider's pace."""
-    queued = [lane.limiter for lane in client.lanes() if lane.limiter.queued]
-    if not queued:
-        return "concurrency" if report.in_flight >= concurrency else "provider"
-    limiter = max(queued, key=lambda each: each.queued)
-    if limiter.paused_until is not None:
-        return "retry-after"
-    if limiter.in_flight_cap is not None and limiter.in_flight >= limiter.in_flight_cap:
-        return "in-flight cap"
-    return max(limiter.dimensions, key=lambda each: each.utilisation).name if limiter.dimensions else "provider"
-
-
-def projected_nano(report: BatchReport) -> int | None:
-    """Scale what this run cost so far to all of its rows; None before its first result."""
-    done = report.answered + report.failed
-    return report.cost_nano * (done + report.left) // done if done else None
 
 
 def waits(client: AsyncClient, now: float) -> str:
@@ -132,6 +64,11 @@ def _of_projected(report: BatchReport) -> str:
     return usd(report.cost_nano) + more
 
 
+def _left(report: BatchReport, pace: Pace) -> str:
+    seconds = pace.left_s(report)
+    return "?" if seconds is None else span(seconds)
+
+
 def usd_cap(cap: Decimal) -> str:
     """Write a budget as it was given."""
     return f"${cap:f}"
@@ -143,36 +80,17 @@ async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, ca
         return
     await batch.begun.wait()
     if form == "json":
-        await _emit(batch, client)
+        await _emit(batch)
     elif is_plain(sys.stderr):
         await _say(batch, client, cap)
     else:
         await _draw(batch, client, title, cap)
 
 
-async def _emit(batch: Batch, client: AsyncClient) -> None:
-    pace = Pace()
-    pace.see(time.monotonic(), batch.report)
+async def _emit(batch: Batch) -> None:
     while True:
         await asyncio.sleep(SAID_EVERY_S)
-        now, report = time.monotonic(), live(batch.report, client)
-        pace.see(now, report)
-        projected = projected_nano(report)
-        write_json(
-            {
-                "event": "progress",
-                **report.figures(),
-                "rows_per_s": round(pace.rows, 3),
-                "tokens_per_s": round(pace.tokens, 1),
-                "eta_s": round(report.left / pace.rows, 1) if pace.rows > 0 else None,
-                "cost_projected": None if projected is None else to_usd(projected),
-                "binding": binding(report, client, batch.concurrency),
-                "limits": {
-                    lane.name: {each.name: round(each.utilisation, 4) for each in lane.limiter.dimensions}
-                    for lane in client.lanes()
-                },
-            }
-        )
+        write_json({"event": "progress", **batch.figures()})
 
 
 async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
@@ -185,7 +103,9 @@ async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
         still = f" · {found}" if (found := waits(client, now)) else ""
         held = f" · held by {binding(report, client, batch.concurrency)}"
         note(
-            f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left{held}{still}"
+            f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {_left(report, pace)} left"
+            + held
+            + still
         )
 
 
@@ -219,7 +139,7 @@ def _picture(
     bar.add_row(
         Text(title, style="bold"),
         ProgressBar(total=max(1, report.rows), completed=report.done, width=24),
-        Text(f"{report.done:,}/{report.rows:,} {share}, {pace.left(report)} left"),
+        Text(f"{report.done:,}/{report.rows:,} {share}, {_left(report, pace)} left"),
     )
     lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
     under_way = f"{report.in_flight:,} under way" + (f" (held by {held})" if held else "")
