@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final, Protocol
 
 import msgspec
 
@@ -97,6 +97,34 @@ class AsyncTransport(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+PIECE_BYTES: Final = 256 * 1024
+"""A file is sent in pieces of this size, so that none is held in memory."""
+
+
+def content(outbound: Outbound) -> bytes | Iterator[bytes]:
+    """Return the body to send: as it is, or a file piece by piece, anew with each call."""
+    return outbound.body if outbound.file is None else _pieces(outbound)
+
+
+def content_async(outbound: Outbound) -> bytes | AsyncIterator[bytes]:
+    """Return the body to send, a file as pieces to be awaited."""
+    return outbound.body if outbound.file is None else _pieces_async(outbound)
+
+
+def _pieces(outbound: Outbound) -> Iterator[bytes]:
+    assert outbound.file is not None
+    with open(outbound.file.path, "rb") as file:
+        yield outbound.file.head
+        while data := file.read(PIECE_BYTES):
+            yield data
+        yield outbound.file.tail
+
+
+async def _pieces_async(outbound: Outbound) -> AsyncIterator[bytes]:
+    for data in _pieces(outbound):
+        yield data
 
 
 def window(until: float, idle_s: float | None = None) -> tuple[float | None, bool]:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
-from ..http import Target, lost, not_sent, window
+from ..http import Target, content_async, lost, not_sent, window
 from ..watchdog import Watchdog
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -76,7 +76,7 @@ class AiohttpTransport:
         try:
             with self.watchdog.watch(seconds):
                 response = await session.request(
-                    outbound.method, url, data=outbound.body, headers=headers, allow_redirects=False
+                    outbound.method, url, data=content_async(outbound), headers=headers, allow_redirects=False
                 )
                 body = None if stream else await response.read()
         except aiohttp.ConnectionTimeoutError as error:

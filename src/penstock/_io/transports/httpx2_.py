@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import MissingExtra
-from ..http import Target, lost, not_sent, window
+from ..http import Target, content, content_async, lost, not_sent, window
 
 try:
     import httpx2
@@ -54,7 +54,7 @@ class Httpx2Transport:
         request = self._client.build_request(
             outbound.method,
             target.base_url + outbound.path,
-            content=outbound.body,
+            content=content(outbound),
             headers=_headers(target, outbound, stream),
             timeout=httpx2.Timeout(seconds, connect=min(self._connect_s, seconds or math.inf)),
         )
@@ -132,7 +132,7 @@ class AsyncHttpx2Transport:
         request = self._client.build_request(
             outbound.method,
             target.base_url + outbound.path,
-            content=outbound.body,
+            content=content_async(outbound),
             headers=_headers(target, outbound, stream),
             timeout=httpx2.Timeout(None, connect=self._connect_s),
         )

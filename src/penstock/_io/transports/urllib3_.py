@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
-from ..http import Target, lost, not_sent, window
+from ..http import Target, content, lost, not_sent, window
 from .lines import Lines
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -107,7 +107,7 @@ class Urllib3Transport:
             response = pool.urlopen(
                 outbound.method,
                 prefix + outbound.path,
-                body=outbound.body,
+                body=content(outbound),
                 headers={**headers, "Accept-Encoding": encoding},
                 retries=NO_RETRIES,
                 redirect=False,
