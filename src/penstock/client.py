@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from ._flow.prompt import Options, Prompt, StreamOptions
 from ._io.base_client import BaseClient, LaneStatus, Preview
@@ -14,6 +14,10 @@ from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
 from .errors import ConfigError
 from .types import Response
+
+if TYPE_CHECKING:
+    from ._flow.effects import Lane
+    from ._io.drive_errand import Errands
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Preview", "Stream"]
 
@@ -105,6 +109,12 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """Make the call of `complete` ready to be finished by somebody who must know how far it is."""
         order = self._order(prompt, options, stream=False)
         return AsyncRun(order, self._gate, self._transport, self._targets)
+
+    def _errands(self, lane: Lane) -> Errands:
+        """Return who goes to the provider of a lane with what is no call."""
+        from ._io.drive_errand import Errands  # loaded with the first batch
+
+        return Errands(self._gate, self._transport, self._targets[lane.id])
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.

@@ -16,7 +16,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -373,16 +373,39 @@ class Download:
         except OSError as error:
             raise refused(self.path, error) from error
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines of the finished file that hold something.
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the places and the lines of the finished file that hold something.
+
+        Raises: OutputError.
+        """
+        place = 0
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    if line.strip():
+                        yield place, line
+                    place += len(line)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def at(self, places: Iterable[int | None]) -> Iterator[bytes | None]:
+        """Yield the lines that begin at places of the finished file, None for None.
 
         Raises: OutputError.
         """
         try:
             with self.path.open("rb") as file:
-                yield from (line for line in file if line.strip())
+                for place in places:
+                    if place is None:
+                        yield None
+                        continue
+                    file.seek(place)
+                    yield file.readline()
         except OSError as error:
-            raise OutputError(f"{self.path}, the results of a batch, cannot be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path}, the results of a batch, cannot be read: {error.strerror or error}")
 
 
 def _new(path: Path) -> BinaryIO:

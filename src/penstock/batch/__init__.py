@@ -11,32 +11,46 @@ rows are done the output has exactly one line per id, in the order of the rows.
 
 from .._io.rowfile import Checked, OnBadRow, RowFile
 from .._io.rows import Row
+from .._io.shardlog import Shard, read_shards
 from .._io.template import Template
-from .job import CONCURRENCY, Batch, Order, Rows, run_batch
+from .._policy.shards import Choice, Pace, Then, Via
+from .job import CONCURRENCY, Batch, Order, Rows
 from .jobfile import JobFile, JobState, journal_of
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
 from .standing import Failures, Standing, standing
+from .via import BatchOptions, check_shards, open_shards, run_batch
+from .viabatch import ViaBatch
 
 __all__ = [
     "CONCURRENCY",
     "Batch",
+    "BatchOptions",
     "BatchReport",
     "Checked",
+    "Choice",
     "Failures",
     "JobFile",
     "JobState",
     "OnBadRow",
     "Order",
+    "Pace",
     "Projection",
     "Row",
     "RowFile",
     "Rows",
+    "Shard",
     "Standing",
     "Template",
+    "Then",
+    "Via",
+    "ViaBatch",
+    "check_shards",
     "failed_path",
     "journal_of",
+    "open_shards",
+    "read_shards",
     "run_batch",
     "standing",
 ]

@@ -378,8 +378,11 @@ class Batch:
         left = self.report.left
         if self._approve is None or not left or self._planner.reason is not None:
             return
-        if not self._approve(self._sample.project(left, self._client.settings.prices)):
+        if not self._approve(self._project(left)):
             self._planner.stop("interrupted")
+
+    def _project(self, left: int) -> Projection:
+        return self._sample.project(left, self._client.settings.prices)
 
     def _keeps(self, journal: Journal, task: Task) -> bool:
         """Whether the row failed before and is not among those to be asked again."""

@@ -157,7 +157,7 @@ class BatchDesk:
         if metadata is not None and (not isinstance(metadata, dict) or len(metadata) > 16):
             raise Reject(400, "Invalid 'metadata': at most 16 pairs.", param="metadata")
         data = b"".join(self._file(name, credential, now).data for name in names)
-        lines, problems = read_lines(data, endpoint, bare=dialect == "mistral")
+        lines, problems = read_lines(data, endpoint, bare=dialect in ("mistral", "together"))
         settings = self._config.batches
         if len(lines) > settings.rows_max:
             problems.append(Problem("too_many_tasks", f"A batch has at most {settings.rows_max} requests."))

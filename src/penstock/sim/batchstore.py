@@ -169,7 +169,7 @@ class BatchStore:
 
 
 def read_lines(data: bytes, endpoint: str, *, bare: bool) -> tuple[list[Line], list[Problem]]:
-    """Read an input file as validation does; `bare` lines have neither method nor url (Mistral).
+    """Read an input file as validation does; `bare` lines need neither method nor url (Mistral, Together).
 
     One line that is wrong is one problem, and one problem is enough.
     """
@@ -209,7 +209,7 @@ def _wrong(found: Any, endpoint: str, seen: set[str], models: set[object], *, ba
     body = found.get("body")
     if not isinstance(body, dict):
         return Problem("missing_required_parameter", "Missing required parameter: 'body'.", param="body")
-    for key in ("messages",) if bare else ("model", "messages"):
+    for key in ("messages",) if bare else ("model", "messages"):  # Mistral's model stands at the job
         if not body.get(key):
             return Problem("missing_required_parameter", f"Missing required parameter: '{key}'.", param=f"body.{key}")
     if body.get("stream"):
