@@ -22,6 +22,7 @@ from .report import BatchReport
 from .standing import Failures, Standing, standing
 from .via import BatchOptions, check_shards, open_shards, run_batch
 from .viabatch import ViaBatch
+from .withdraw import withdraw_batches
 
 __all__ = [
     "CONCURRENCY",
@@ -53,4 +54,5 @@ __all__ = [
     "read_shards",
     "run_batch",
     "standing",
+    "withdraw_batches",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, get_args
 
 import msgspec
@@ -48,6 +48,7 @@ class ViaBatch(Batch):
         queue_tokens: the most prompt tokens in one batch, where you know the queue limit of your account.
         pace: how patiently batches are attended to.
         told: hears of each step of a shard.
+        chosen: hears what 'auto' chose.
         options: as for `Batch`.
 
     Raises: ConfigError.
@@ -65,6 +66,7 @@ class ViaBatch(Batch):
         queue_tokens: int | None = None,
         pace: Pace | None = None,
         told: Told | None = None,
+        chosen: Callable[[Choice], object] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(rows, output, **options)
@@ -83,6 +85,7 @@ class ViaBatch(Batch):
         self._queue_tokens = queue_tokens
         self._pace = pace or Pace()
         self._told = told or (lambda shard, what: None)
+        self._chosen = chosen or (lambda choice: None)
         self._models = tuple(options.get("models") or ()) or ("",)
         self._log: ShardLog | None = None
         self._carrier: Carrier | None = None
@@ -158,6 +161,7 @@ class ViaBatch(Batch):
         if self._log.open_shards():
             self.choice = Choice("batch-api", "batches of an earlier run are still under way")
         self._online = self.choice.via == "online"
+        self._chosen(self.choice)
 
     def _lacking(self) -> str | None:
         for model in self._models:

@@ -19,7 +19,7 @@ from .. import AsyncClient, Limits
 from .._io.settings import Settings
 from ..batch import (
     CONCURRENCY,
-    Batch,
+    BatchOptions,
     BatchReport,
     Checked,
     Projection,
@@ -38,6 +38,7 @@ from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
 from .shown import count, note, usd, write_json
 from .streams import printing
+from .via import check_via, made, via_options
 
 CONFIRM_USD: Final = 1
 """On a terminal, a run that may cost more dollars than this is asked for first."""
@@ -94,6 +95,7 @@ class _Recorded(click.Command):
               help="How the finished output is sorted.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Ask only rows that failed before.")
 @click.option("--only", metavar="CODES", help="With --retry-failed: only these errors, as in rate_limited,overloaded.")
+@via_options
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -120,6 +122,7 @@ def run_command(
     """  # noqa: D301 - click wants the backspace itself
     if output == "-":
         raise click.UsageError("the output is a file that a rerun resumes, and stdout is none; write -o OUT.jsonl")
+    check_via(options)
     if options["only"] and not options["retry_failed"]:
         raise click.UsageError("--only chooses among failed rows; write --retry-failed --only CODES")
     system = None if options["system"] is None or options["prompt"] is None else Template(options["system"], "system")
@@ -176,20 +179,18 @@ async def _run(
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
     only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
     async with AsyncClient(limits=limits, budget=budget_of(told.cap)) as client:
-        batch = Batch(
-            file,
-            output,
-            client=client,
-            models=models or (default_model(client.settings),),
-            concurrency=options["concurrency"],
-            params=params,
-            keep_columns=[name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
-            order=options["order"],
-            retry_failed=only or options["retry_failed"],
-            count_earlier=True,
-            command=args,
-            approve=lambda projection: _approve(projection, told),
-        )
+        more: BatchOptions = {
+            "models": models or (default_model(client.settings),),
+            "concurrency": options["concurrency"],
+            "params": params,
+            "keep_columns": [name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
+            "order": options["order"],
+            "retry_failed": only or options["retry_failed"],
+            "count_earlier": True,
+            "command": args,
+            "approve": lambda projection: _approve(projection, told),
+        }
+        batch = made(file, output, client, options, more, quiet=told.quiet, as_json=told.as_json)
         checked = batch.check()
         silent = told.quiet or told.as_json
         if not silent:
