@@ -326,9 +326,9 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Take it back."""
-        for file in (self._body, self._rows):
+        for file, kind in ((self._body, "body"), (self._rows, "rows")):
             file.close()
-            Path(file.name).unlink(missing_ok=True)
+            (self._log.folder / f"{self.name}.{kind}").unlink(missing_ok=True)
 
 
 class Download:
