@@ -387,3 +387,65 @@ def test_a_refused_key_stops_the_run_and_keeps_the_shard(tmp_path: Path) -> None
         assert (report.stopped, report.left, batches(sim)) == ("refused", 5, 0)
         report = go(sim, some(5), tmp_path / "out")
         assert (report.answered, batches(sim)) == (5, 1)
+
+
+def test_a_run_that_comes_after_the_deadline_goes_online(tmp_path: Path) -> None:
+    """The deadline is that of the first run; what its batch had done by then is not paid again."""
+    out = tmp_path / "out"
+    with sim_of(rows_per_s=25) as sim:
+        go(sim, some(60), out, wait=False, deadline_s=0.4)
+        until(lambda: _answered(sim), lambda done: done > 10)
+        report = go(sim, some(60), out, deadline_s=3600.0)
+        bill = sim.bill()
+        assert batches(sim) == 1
+    assert (report.answered, report.left, bill["attempts"]) == (60, 0, 60)
+    assert report.cost_nano == bill["total_nano"]
+
+
+def test_a_budget_in_a_file_counts_what_goes_on_without_the_process(tmp_path: Path) -> None:
+    """At its worst when the run leaves, and not a second time when it is collected: never less than the bill."""
+    budget = Budget(total="1", file=tmp_path / "spend.db")
+
+    async def spent(sim: SimServer) -> int:
+        async with client(sim, budget=budget) as made:
+            return made.budget().scopes[0].spent_nano
+
+    with sim_of(rows_per_s=40) as sim:
+        go(sim, some(20), tmp_path / "out", wait=False, settings={"budget": budget})
+        held = asyncio.run(spent(sim))
+        report = go(sim, some(20), tmp_path / "out", settings={"budget": budget})
+        assert report.answered == 20
+        assert asyncio.run(spent(sim)) == held >= sim.bill()["total_nano"] > 0
+        go(sim, some(20), tmp_path / "other", settings={"budget": budget})
+        assert asyncio.run(spent(sim)) == held + sim.bill()["total_nano"] // 2
+
+
+def test_a_file_that_vanished_is_uploaded_again(tmp_path: Path) -> None:
+    """As one that expired while the queue was full."""
+    from penstock._flow import providerbatch
+
+    uploads: list[str] = []
+
+    def vanish(run: ViaBatch, shard: Any, what: str) -> None:
+        if what == "uploaded":
+            uploads.append(what)
+            if len(uploads) == 1:
+                sim.simulator.desk.store.files.clear()
+
+    with pytest.MonkeyPatch.context() as patch, sim_of() as sim:
+        patch.setattr(providerbatch, "FRESH_S", 0.001)
+        report = go(sim, some(3), tmp_path / "out", watch=vanish)
+        assert (report.answered, batches(sim), len(uploads)) == (3, 1, 2)
+
+
+def test_the_client_counts_rows_of_batches_as_calls(tmp_path: Path) -> None:
+    """By model and by tag."""
+
+    async def main(sim: SimServer) -> Any:
+        async with client(sim, tags={"team": "a"}) as made:
+            await run_batch(some(3), tmp_path / "out", client=made, via="batch-api", pace=QUICK, models=[OPENAI])
+            return made.usage()
+
+    with sim_of() as sim:
+        totals = asyncio.run(main(sim))
+        assert (totals.calls, totals.cost_nano) == (3, sim.bill()["total_nano"])

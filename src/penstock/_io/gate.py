@@ -419,6 +419,11 @@ class Gate:
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
 
+    def count(self, tags: dict[str, str], model: str, ended: Response | PenstockError) -> None:
+        """Count a row of a batch as a call."""
+        with self._lock:
+            self._tallies.ended(tags, model, ended.attempts, ok=isinstance(ended, Response))
+
     def saved(self, order: Order, response: Response) -> None:
         """Count a call that the cache answered."""
         with self._lock:

@@ -358,6 +358,11 @@ class Download:
         except OSError as error:
             raise refused(self._side, error) from error
 
+    def close(self) -> None:
+        """Leave it as it is; the next one begins anew."""
+        if self._file is not None:
+            self._file.close()
+
     def finish(self) -> None:
         """Give it its name, on the disk itself.
 

@@ -189,6 +189,11 @@ class Carrier:
             return
         except CallError as error:
             self._log.note(shard, phase=before, note=error.message)
+            if isinstance(error, NotFound) and shard.file_id is not None and not trip.uploaded_again:
+                # A file that was there is no more, as after 30 days.
+                trip.uploaded_again = True
+                self._log.note(shard, phase="written", file_id=None)
+                return
             raise
         trip.made = True
         self._created(trip, seen, "created")
@@ -256,8 +261,12 @@ class Carrier:
         self._told(shard, f"harvested: {tally.answered:,} answered, {tally.failed:,} failed{more}")
 
     async def _download(self, trip: _Trip, seen: Seen, keep: Download) -> Found:
-        async with self._files:
-            await trip.errands.run(providerbatch.harvest(trip.desk, seen), keep)
+        try:
+            async with self._files:
+                await trip.errands.run(providerbatch.harvest(trip.desk, seen), keep)
+        except BaseException:
+            keep.close()
+            raise
         await asyncio.to_thread(keep.finish)
         return await asyncio.to_thread(read, keep, trip.desk, self._log.tag(trip.shard), trip.shard.rows)
 
@@ -292,6 +301,7 @@ class _Trip:
         self.seen: Seen | None = None
         self.cancelled = False
         self.made = False
+        self.uploaded_again = False
         self.lost = 0
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from .._io.index import Index
 from .._io.journal import Journal
+from .._io.rowfile import Checked
 from .._io.rows import Row, id_digest
 from .._io.shardlog import Shard, ShardLog
 from .._policy.budget import Hold
@@ -111,7 +112,7 @@ class ViaBatch(Batch):
         """The shards that are not harvested yet."""
         return self._log.open_shards() if self._log is not None else []
 
-    def check(self) -> Any:
+    def check(self) -> Checked:
         """Look at every row before any is paid; see `Batch.check`.
 
         Raises: ConfigError also for a model of the job whose provider has no batch interface.
@@ -242,6 +243,7 @@ class ViaBatch(Batch):
                 if error is not None:
                     broken = broken or self._fail(error)
         self._tasks = []
+        self._away = away_rows(self._log)
         if broken is not None:
             raise broken
 
@@ -284,11 +286,9 @@ class ViaBatch(Batch):
         Returns: why nothing more can be submitted, where a budget is too small for what is under way already.
         """
         short: BudgetExceeded | None = None
-        self._away = Index()
+        self._away = away_rows(log)
         budget = self._client._gate.budget.budget
         for shard in log.open_shards():
-            for row in log.rows(shard):
-                self._away.put(id_digest(row.id), 1, 0)
             # Where a file keeps the budget, the run before counted it there at its worst when it let go of it.
             if not self._client._capped or budget.file or carrier.holds(shard):
                 continue
@@ -382,6 +382,7 @@ class ViaBatch(Batch):
             tally = tally.plus(each)
             failed_with = journal.passing_failure(row.id, row.key)
             self._counts.spend(each.end.attempts, again=failed_with is not None)
+            self._client._gate.count(shard.tags, shard.lane, each.end)
             asked = Row(id=row.id, fields=row.columns or {}, model=shard.lane)
             spent = journal.spent(row.id, row.key)
             task = Task(asked, row.key, shard.lane, row.shaped, failed_with=failed_with, spent_nano=spent)
@@ -391,3 +392,12 @@ class ViaBatch(Batch):
             self._settled.put(id_digest(row.id), 1, 0)
         await asyncio.to_thread(journal.sync)
         return tally
+
+
+def away_rows(log: ShardLog) -> Index:
+    """Find the rows that are in a batch now, by their ids."""
+    found = Index()
+    for shard in log.open_shards():
+        for row in log.rows(shard):
+            found.put(id_digest(row.id), 1, 0)
+    return found

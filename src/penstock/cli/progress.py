@@ -157,6 +157,8 @@ async def _emit(batch: Batch, client: AsyncClient) -> None:
         await asyncio.sleep(SAID_EVERY_S)
         now, report = time.monotonic(), live(batch.report, client)
         pace.see(now, report)
+        if _only_batches(report):
+            continue
         projected = projected_nano(report)
         write_json(
             {
@@ -182,11 +184,18 @@ async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
         await asyncio.sleep(SAID_EVERY_S)
         now, report = time.monotonic(), live(batch.report, client)
         pace.see(now, report)
+        if _only_batches(report):
+            continue
         still = f" · {found}" if (found := waits(client, now)) else ""
         held = f" · held by {binding(report, client, batch.concurrency)}"
         note(
             f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {pace.left(report)} left{held}{still}"
         )
+
+
+def _only_batches(report: BatchReport) -> bool:
+    """Whether all that goes on goes on at providers, which may take a day and is told of as it happens."""
+    return bool(report.in_batches) and not report.in_flight
 
 
 async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | None) -> None:
@@ -223,6 +232,8 @@ def _picture(
     )
     lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
     under_way = f"{report.in_flight:,} under way" + (f" (held by {held})" if held else "")
+    if report.in_batches:
+        under_way = f"{report.in_batches:,} in batches"
     more = [under_way, f"{pace.tokens:,.0f} tokens/s", *lanes]
     more += [f"{number:,} {code}" for code, number in sorted(report.failures.items()) if number]
     waiting = [Text(still, style="yellow")] if still else []
