@@ -51,40 +51,6 @@ HEAR_S: Final = 0.2
 """How often it looks whether another process asks it to stop."""
 
 
-async def run_batch(
-    rows: Rows,
-    output: str | os.PathLike[str],
-    *,
-    client: AsyncClient,
-    models: Sequence[str] = (),
-    concurrency: int = CONCURRENCY,
-    params: Mapping[str, Any] | None = None,
-    template: str | None = None,
-    keep_columns: Sequence[str] = (),
-    order: Order = "input",
-    retry_failed: bool | Collection[str] = False,
-    count_earlier: bool = False,
-) -> BatchReport:
-    """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
-
-    Raises: ConfigError, InputError, OutputError before anything is sent; what goes wrong later is in the report.
-    """
-    batch = Batch(
-        rows,
-        output,
-        client=client,
-        models=models,
-        concurrency=concurrency,
-        params=params,
-        template=template,
-        keep_columns=keep_columns,
-        order=order,
-        retry_failed=retry_failed,
-        count_earlier=count_earlier,
-    )
-    return await batch.run()
-
-
 class Batch:
     """One run of a job: `run` it, watch `report`, `stop` it gently or `cancel` it.
 
@@ -411,10 +377,8 @@ class Batch:
         for row in self._rows(b"" if again else self._done):
             task = self._questions.task(row)
             if again:
-                code = journal.passing_failure(row.id, task.key)
-                if code is not None:
-                    spent = journal.spent(row.id, task.key)
-                    yield task._replace(sent=True, failed_with=code, spent_nano=spent)
+                if (mended := once_more(journal, task)) is not None:
+                    yield mended
             elif self._is_due(journal, task):
                 yield task._replace(spent_nano=journal.spent(row.id, task.key))
 
@@ -564,6 +528,14 @@ class _Change:
                 await self._event.wait()
         except TimeoutError:
             pass
+
+
+def once_more(journal: Journal, task: Task) -> Task | None:
+    """Return a row that failed in this run and may be mended, ready to be asked once more."""
+    code = journal.passing_failure(task.row.id, task.key)
+    if code is None:
+        return None
+    return task._replace(sent=True, failed_with=code, spent_nano=journal.spent(task.row.id, task.key))
 
 
 def _codes(retry_failed: bool | Collection[str]) -> frozenset[str] | None:

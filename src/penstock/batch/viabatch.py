@@ -23,7 +23,7 @@ from .._policy.shards import Choice, Pace, Then, Via, choose
 from ..errors import BudgetExceeded, CallError, ConfigError, InputError, OutputError, PenstockError
 from .carrier import Carrier, Told
 from .harvest import Ended, Tally
-from .job import Batch, Rows
+from .job import Batch, Rows, once_more
 from .projection import Projection
 from .question import Task
 from .report import BatchReport
@@ -358,10 +358,8 @@ class ViaBatch(Batch):
                 continue
             task = self._questions.task(row)
             if self._settled.find(digest) is not None and journal.find(row.id, task.key) is not None:
-                code = journal.passing_failure(row.id, task.key)
-                if code is not None:
-                    spent = journal.spent(row.id, task.key)
-                    yield task._replace(sent=True, failed_with=code, spent_nano=spent)
+                if (mended := once_more(journal, task)) is not None:
+                    yield mended
             elif self._is_due(journal, task):
                 yield task._replace(spent_nano=journal.spent(row.id, task.key))
 
