@@ -34,6 +34,7 @@ def test_every_row_is_answered_in_order_at_exactly_half_the_price(model: str, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["batch", "calls"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["groq:llama-3.3-70b-versatile", "mistral:mistral-small-latest", "together:gpt-4o"])
 def test_the_other_dialects_do_the_same(model: str, tmp_path: Path) -> None:
     """Each with its own places, words and uploads; what a batch costs there is only known where the table says it."""
@@ -45,6 +46,7 @@ def test_the_other_dialects_do_the_same(model: str, tmp_path: Path) -> None:
     assert {row["model"] for row in lines(tmp_path / "out")} == {model}
 
 
+@pytest.mark.slow
 def test_rows_keep_their_columns_shapes_and_models(tmp_path: Path) -> None:
     """A row that names a model goes into a batch of that one; JSON is read, and fields of the input stand beside."""
     schema = JSONSchema(
@@ -67,6 +69,7 @@ def test_rows_keep_their_columns_shapes_and_models(tmp_path: Path) -> None:
     assert all(isinstance(row["parsed"]["urgent"], bool) for row in found)
 
 
+@pytest.mark.slow
 def test_models_share_the_rows(tmp_path: Path) -> None:
     """Each row belongs to one of them, the same in every run."""
     with sim_of() as sim:
@@ -117,6 +120,7 @@ def test_what_a_batch_left_at_its_expiry_goes_into_another(tmp_path: Path) -> No
     assert report.cost_nano == bill["total_nano"] == paid(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_a_batch_left_may_go_online(tmp_path: Path) -> None:
     """With then='online' the rest is called, at its price."""
     with sim_of(rows_per_s=60, expire_s=0.35) as sim:
@@ -127,6 +131,7 @@ def test_what_a_batch_left_may_go_online(tmp_path: Path) -> None:
     assert report.cost_nano == bill["total_nano"] == paid(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_rows_that_never_come_out_of_a_batch_end_as_failed(tmp_path: Path) -> None:
     """After so many rounds; they were not executed, cost nothing, and the next run asks them again."""
     with sim_of(rows_per_s=1, expire_s=0.1) as sim:
@@ -138,6 +143,7 @@ def test_rows_that_never_come_out_of_a_batch_end_as_failed(tmp_path: Path) -> No
     assert report.cost_nano == report.unpriced == 0
 
 
+@pytest.mark.slow
 def test_a_batch_that_completes_without_an_output_file_has_its_errors_read(tmp_path: Path) -> None:
     """Every row is refused; none is asked again."""
     with sim_of() as sim:
@@ -146,6 +152,7 @@ def test_a_batch_that_completes_without_an_output_file_has_its_errors_read(tmp_p
     assert (report.answered, report.failures) == (0, {"invalid_request": 3})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"queue_tokens": 900}, {"queue_rows": 12}])
 def test_a_full_queue_is_waited_for(limit: dict[str, int], tmp_path: Path) -> None:
     """A batch that fails for want of room, and a create that gets a 429, are made again later without hands."""
@@ -164,6 +171,7 @@ def test_a_full_queue_is_waited_for(limit: dict[str, int], tmp_path: Path) -> No
     assert report.cost_nano == bill["total_nano"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_found_at_once_is_waited_for(tmp_path: Path) -> None:
     """The create that gets a 404 is made again; nothing was made by it."""
     with sim_of(visible_after_s=0.5) as sim:
@@ -208,6 +216,7 @@ def test_what_goes_wrong_on_the_way_makes_no_second_batch(rule: str, tmp_path: P
     assert report.cost_nano == bill["total_nano"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, "mistral:mistral-small-latest", "together:gpt-4o"])
 def test_a_batch_that_is_listed_late_is_looked_for_again(model: str, tmp_path: Path) -> None:
     """By its metadata, its input file, or by size, time and its results, among those of others."""
@@ -226,6 +235,7 @@ def test_a_batch_that_is_listed_late_is_looked_for_again(model: str, tmp_path: P
     assert "found again" in how
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "lost"), [("missing", 1), ("duplicate", 0), ("unknown", 1), ("torn", 1)])
 def test_results_that_do_not_fit_the_rows_lose_nothing_else(spoil: str, lost: int, tmp_path: Path) -> None:
     """A row without a result is asked again; one that never has any says that it may have been paid."""
@@ -239,6 +249,7 @@ def test_results_that_do_not_fit_the_rows_lose_nothing_else(spoil: str, lost: in
     assert all("may have been paid" in row["error"]["message"] for row in found if row["error"])
 
 
+@pytest.mark.slow
 def test_a_state_that_nobody_knows_is_no_end(tmp_path: Path) -> None:
     """It is told of, and polled on."""
     words: list[str] = []
@@ -271,6 +282,7 @@ def test_a_budget_is_held_at_submit_and_never_overspent(tmp_path: Path) -> None:
     assert report.cost_nano + again.cost_nano == bill["total_nano"] == paid(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_cap_on_one_call_holds_row_by_row(tmp_path: Path) -> None:
     """A shard is no call, so that it may cost more."""
     with sim_of() as sim:
@@ -298,6 +310,7 @@ def test_a_run_that_does_not_wait_is_collected_later(tmp_path: Path) -> None:
     assert not read_shards(out)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_its_batches_and_the_next_collects_them(tmp_path: Path) -> None:
     """A row whose question changed meanwhile has its new answer in the end, and both are accounted for."""
     out = tmp_path / "out"
@@ -330,6 +343,7 @@ def test_past_the_deadline_the_rest_goes_online_and_no_finished_row_is_paid_twic
     assert report.cost_nano == bill["total_nano"] == paid(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "via", "why"),
     [
@@ -350,6 +364,7 @@ def test_auto_chooses_by_deadline_and_price(options: dict[str, Any], via: str, w
     assert (chosen[0].via, why in chosen[0].reason) == (via, True), chosen
 
 
+@pytest.mark.slow
 def test_batches_can_be_withdrawn_without_the_rows(tmp_path: Path) -> None:
     """They are cancelled, and what they had answered is in the output; a later run asks the rest."""
     out = tmp_path / "out"
@@ -379,6 +394,7 @@ def _answered(sim: SimServer) -> int:
     return int(sim.bill()["attempts"])
 
 
+@pytest.mark.slow
 def test_a_refused_key_stops_the_run_and_keeps_the_shard(tmp_path: Path) -> None:
     """Nothing was created; with a good key the same shard goes on."""
     with sim_of() as sim:
@@ -389,6 +405,7 @@ def test_a_refused_key_stops_the_run_and_keeps_the_shard(tmp_path: Path) -> None
         assert (report.answered, batches(sim)) == (5, 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_after_the_deadline_goes_online(tmp_path: Path) -> None:
     """The deadline is that of the first run; what its batch had done by then is not paid again."""
     out = tmp_path / "out"
@@ -402,6 +419,7 @@ def test_a_run_that_comes_after_the_deadline_goes_online(tmp_path: Path) -> None
     assert report.cost_nano == bill["total_nano"]
 
 
+@pytest.mark.slow
 def test_a_budget_in_a_file_counts_what_goes_on_without_the_process(tmp_path: Path) -> None:
     """At its worst when the run leaves, and not a second time when it is collected: never less than the bill."""
     budget = Budget(total="1", file=tmp_path / "spend.db")
@@ -420,6 +438,7 @@ def test_a_budget_in_a_file_counts_what_goes_on_without_the_process(tmp_path: Pa
         assert asyncio.run(spent(sim)) == held + sim.bill()["total_nano"] // 2
 
 
+@pytest.mark.slow
 def test_a_file_that_vanished_is_uploaded_again(tmp_path: Path) -> None:
     """As one that expired while the queue was full."""
     from penstock._flow import providerbatch
@@ -438,6 +457,7 @@ def test_a_file_that_vanished_is_uploaded_again(tmp_path: Path) -> None:
         assert (report.answered, batches(sim), len(uploads)) == (3, 1, 2)
 
 
+@pytest.mark.slow
 def test_the_client_counts_rows_of_batches_as_calls(tmp_path: Path) -> None:
     """By model and by tag."""
 
@@ -449,3 +469,14 @@ def test_the_client_counts_rows_of_batches_as_calls(tmp_path: Path) -> None:
     with sim_of() as sim:
         totals = asyncio.run(main(sim))
         assert (totals.calls, totals.cost_nano) == (3, sim.bill()["total_nano"])
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_wait_leaves_a_full_queue_to_a_later_one(tmp_path: Path) -> None:
+    """What is submitted is; the rest is written down and goes on with the next run."""
+    with sim_of(rows_per_s=200, queue_rows=12) as sim:
+        report = go(sim, some(20), tmp_path / "out", queue_tokens=150, wait=False)
+        assert (report.stopped, report.in_batches) == ("submitted", 20)
+        assert {shard.phase for shard in open_shards(tmp_path / "out")} == {"created", "uploaded"}
+        report = go(sim, some(20), tmp_path / "out", queue_tokens=150)
+        assert (report.answered, sim.bill()["attempts"]) == (20, 20)

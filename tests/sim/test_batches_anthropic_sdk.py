@@ -79,6 +79,7 @@ def test_bad_parameters_show_up_row_by_row(claude: anthropic.Anthropic, sim: Sim
     assert bad.error.error.type == "invalid_request_error"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "has space", "x" * 65, "r0"])
 def test_a_custom_id_follows_its_rule_and_is_unique(claude: anthropic.Anthropic, name: str) -> None:
     """The whole create is refused otherwise."""
@@ -87,6 +88,7 @@ def test_a_custom_id_follows_its_rule_and_is_unique(claude: anthropic.Anthropic,
         claude.messages.batches.create(requests=rows)
 
 
+@pytest.mark.slow
 def test_a_batch_that_expires_or_is_cancelled_keeps_what_was_done() -> None:
     """The rows that nobody answered say so themselves."""
     slow = BatchSettings(rows_per_s=40, validate_s=0.0, expire_s=0.2)
@@ -103,6 +105,7 @@ def test_a_batch_that_expires_or_is_cancelled_keeps_what_was_done() -> None:
             assert kinds == {"succeeded", "expired"}
 
 
+@pytest.mark.slow
 def test_lists_come_in_pages(claude: anthropic.Anthropic) -> None:
     """The newest first; the SDK turns the pages."""
     made = [claude.messages.batches.create(requests=requests(1)).id for _ in range(5)]

@@ -97,6 +97,7 @@ def test_one_bad_line_fails_the_whole_batch(sim: SimServer, bad: bytes, code: st
     assert sim.bill()["total_nano"] == 0
 
 
+@pytest.mark.slow
 def test_a_batch_whose_rows_all_fail_completes_without_an_output_file(sim: SimServer) -> None:
     """Completed is not success: the errors are in a file of their own."""
     with client(sim) as chat:
@@ -121,6 +122,7 @@ def test_an_expired_batch_keeps_and_bills_what_was_done() -> None:
         assert sim.bill()["attempts"] == len(good)
 
 
+@pytest.mark.slow
 def test_a_cancelled_batch_keeps_what_was_done() -> None:
     """It is cancelling for a while, and then cancelled; once more is refused."""
     settings = BatchSettings(rows_per_s=20, validate_s=0.0, cancel_s=0.05)
@@ -135,6 +137,7 @@ def test_a_cancelled_batch_keeps_what_was_done() -> None:
             chat.batches.cancel(batch.id)
 
 
+@pytest.mark.slow
 def test_the_queue_limit_fails_the_batch_that_goes_beyond_it() -> None:
     """As at OpenAI the create succeeds, and the batch fails once it is validated."""
     settings = BatchSettings(queue_tokens=400, rows_per_s=1.0)
@@ -146,6 +149,7 @@ def test_the_queue_limit_fails_the_batch_that_goes_beyond_it() -> None:
         assert (done.status, done.errors.data[0].code) == ("failed", "token_limit_exceeded")
 
 
+@pytest.mark.slow
 def test_a_queue_may_refuse_the_create_itself() -> None:
     """Some get a 429 there."""
     settings = BatchSettings(queue_rows=8, rows_per_s=1.0)
@@ -155,6 +159,7 @@ def test_a_queue_may_refuse_the_create_itself() -> None:
             create(chat, lines(5))
 
 
+@pytest.mark.slow
 def test_a_file_may_not_be_found_right_after_its_upload() -> None:
     """The create is refused with a 404 until it is."""
     with SimServer(SimConfig(batches=BatchSettings(visible_after_s=0.2))) as sim, client(sim) as chat:
@@ -172,6 +177,7 @@ def _found(chat: openai.OpenAI, name: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_lists_come_in_pages(sim: SimServer) -> None:
     """The newest first; the SDK turns the pages."""
     with client(sim) as chat:
@@ -181,6 +187,7 @@ def test_lists_come_in_pages(sim: SimServer) -> None:
         assert [batch.id for batch in chat.batches.list(limit=2)] == made[::-1]
 
 
+@pytest.mark.slow
 def test_a_download_may_fail_once(sim: SimServer) -> None:
     """Faults on order hit these endpoints too, and a rule for rows sees the path `batch`."""
     sim.play(
@@ -195,6 +202,7 @@ def test_a_download_may_fail_once(sim: SimServer) -> None:
         assert read(text(chat, done.error_file_id))["r1"]["response"]["status_code"] == 500
 
 
+@pytest.mark.slow
 def test_groq_has_the_same_shape_at_another_place(sim: SimServer) -> None:
     """Its windows go up to seven days."""
     with client(sim, "/openai/v1") as chat:

@@ -15,7 +15,7 @@ import msgspec
 from .._wire import batchfile
 from .._wire.batchfile import Dialect, Seen
 from .._wire.protocol import Outbound
-from ..errors import CallError, InvalidRequest, OutcomeUnknown, Overloaded, PenstockError, ServerFault
+from ..errors import CallError, InvalidRequest, NotFound, OutcomeUnknown, Overloaded, PenstockError, ServerFault
 from .effects import Head, Lane, Read, Send, Sleep
 from .errands import ANSWER_S, FILE_S, Clock, Errand, Put, again, asked, download, head_of, refused
 
@@ -173,7 +173,10 @@ def is_ours(desk: Desk, parcel: Parcel, seen: Seen) -> Errand[bool]:
     Raises: CallError.
     """
     for outbound in batchfile.downloads(desk.kind, desk.lane.provider, seen):
-        first: bytes = yield from again(partial(_first_line, desk.lane, outbound))
+        try:
+            first: bytes = yield from again(partial(_first_line, desk.lane, outbound))
+        except NotFound:  # results are not kept for ever, and ours would be younger
+            return False
         found = batchfile.result_of(desk.kind, first, desk.lane.provider, desk.lane.model)
         if found is not None:
             return found.custom_id.startswith(prefix(parcel.tag))

@@ -88,9 +88,13 @@ class Carrier:
                 case Upload():
                     await self._upload(trip)
                 case Create(after_s=after_s):
+                    if self._brief and after_s:
+                        return
                     if not await self._pause(after_s):
                         await self._create(trip)
                 case Look(after_s=after_s):
+                    if self._brief and trip.stand.unclear:
+                        return
                     if not await self._pause(after_s):
                         await self._look(trip)
                 case Poll(after_s=after_s):
@@ -241,7 +245,7 @@ class Carrier:
         trip.stand.creates += 1
         phase = "written" if trip.desk.kind.inline else "uploaded"
         why = seen.problems[0].message
-        self._log.note(shard, phase=phase, batch_id=None, dead=[*shard.dead, seen.id], state="", word="", note=why)
+        self._log.note(shard, phase=phase, batch_id=None, dead=(*shard.dead, seen.id), state="", word="", note=why)
         self._told(shard, f"waiting for room in the queue: {why}")
 
     async def _harvest(self, trip: _Trip) -> None:
