@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from penstock.types import Response
 
 TAG = "j0b/0001"
 ROWS = [ShardRow(f"r{number}", "ab") for number in range(4)]
+SENT_S = 1_795_132_800.0
 CLIENT = AsyncClient(config=False, env={}, keys={"openai": "k"})
 
 
@@ -46,7 +48,7 @@ def ends(
     keep = Download(folder / "out")
     keep.take(b"\n".join(lines), first=True, last=True)
     keep.finish()
-    seen = Seen(id="b", state=state, word=state, problems=problems, created_s=1e9, ended_s=1e9 + 60)
+    seen = Seen(id="b", state=state, word=state, problems=problems, created_s=SENT_S, ended_s=SENT_S + 60)
     found = read(keep, desk(), TAG, len(ROWS))
     return list(join(keep, ROWS, found, seen, desk(), CLIENT.settings.prices))
 
@@ -104,8 +106,6 @@ def test_no_line_moves_an_answer_to_another_row(
     order: list[int], junk: list[bytes], twice: list[int], chance: Any
 ) -> None:
     """Whatever stands between them, and however often one comes."""
-    import tempfile
-
     lines = [answer(number) for number in [*order, *twice]] + junk
     chance.shuffle(lines)
     with tempfile.TemporaryDirectory() as folder:

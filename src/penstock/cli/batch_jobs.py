@@ -11,9 +11,10 @@ import click
 from ..batch import JobFile, JobState, Standing, journal_of, read_shards, standing
 from ..errors import EXIT_TEMPFAIL, InputError
 from ..types import to_usd
+from .shards import lines_of, told_of
 from .shown import count, note, span, usd, write_json
 from .streams import printing
-from .via import lines_of, told_of, withdraw
+from .via import withdraw
 
 LOOK_EVERY_S: Final = 0.1
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport
+from ..batch import Batch, BatchReport, ViaBatch
 from ..types import to_usd
+from .shards import lines_of
 from .shown import note, span, usd, write_json
 from .streams import is_plain
 
@@ -26,6 +27,9 @@ Form = Literal["text", "json", "none"]
 DRAWN_EVERY_S: Final = 0.125
 SAID_EVERY_S: Final = 5.0
 RATE_OVER_S: Final = 10.0
+SHARDS_DRAWN: Final = 5
+"""So many shards under way fit beside the figures."""
+
 WORTH_SAYING_S: Final = 1.0
 """A shorter wait for a limit is the ordinary pace of a run."""
 
@@ -209,7 +213,9 @@ async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | No
                 now, report = time.monotonic(), live(batch.report, client)
                 pace.see(now, report)
                 held = binding(report, client, batch.concurrency)
-                shown.update(_picture(report, pace, title, cap, waits(client, now), held), refresh=True)
+                shards = lines_of(batch.open_shards) if isinstance(batch, ViaBatch) else []
+                still = "\n".join([*shards[:SHARDS_DRAWN], *filter(None, [waits(client, now)])])
+                shown.update(_picture(report, pace, title, cap, still, held), refresh=True)
                 await asyncio.sleep(DRAWN_EVERY_S)
         finally:
             shown.update(_picture(batch.report, pace, title, cap), refresh=True)

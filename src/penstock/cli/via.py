@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
@@ -11,7 +12,9 @@ import click
 from .. import AsyncClient
 from ..batch import Batch, BatchOptions, RowFile, Shard, ViaBatch, check_shards, open_shards, withdraw_batches
 from .job import run
+from .shards import told_of
 from .shown import count, note, write_json
+from .streams import is_plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,43 +132,11 @@ def tell(shard: Shard, what: str, *, quiet: bool, as_json: bool) -> None:
     """Say what happened to a shard."""
     if as_json:
         write_json({"event": "shard", **told_of(shard), "what": what})
-    elif not quiet:
+    elif not quiet and (is_plain(sys.stderr) or not shard.is_open):  # else the picture shows it
         of = f" of {shard.rows:,}" if shard.rows_done is not None and shard.is_open else ""
         done = f", {shard.rows_done:,}{of} done" if of else ""
         name = f" ({shard.batch_id})" if shard.batch_id else ""
         note(f"shard {shard.id}, {count(shard.rows, 'row')} for {shard.lane}{name}: {what}{done}")
-
-
-def told_of(shard: Shard) -> dict[str, Any]:
-    """Write a shard for machines."""
-    return {
-        "shard": shard.id,
-        "model": shard.lane,
-        "rows": shard.rows,
-        "phase": shard.phase,
-        "batch": shard.batch_id,
-        "state": shard.word or None,
-        "done": shard.rows_done,
-        "answered": shard.answered,
-        "failed": shard.failed,
-        "not_executed": shard.missing,
-        "note": shard.note or None,
-    }
-
-
-def lines_of(shards: Sequence[Shard]) -> list[str]:
-    """Write the shards of a job for people, those first that are open."""
-    found = []
-    for shard in sorted(shards, key=lambda each: not each.is_open):
-        how = shard.phase if shard.phase != "created" else f"{shard.word or shard.phase}"
-        if shard.phase == "harvested":
-            how += f": {shard.answered:,} answered, {shard.failed:,} failed, {shard.missing:,} not executed"
-        elif shard.rows_done is not None and shard.phase == "created":
-            how += f", {shard.rows_done:,} done"
-        name = f" {shard.batch_id}" if shard.batch_id else ""
-        why = f" ({shard.note})" if shard.note else ""
-        found.append(f"shard     {shard.id} {count(shard.rows, 'row')} for {shard.lane}{name}: {how}{why}")
-    return found
 
 
 def withdraw(output: str) -> bool:
