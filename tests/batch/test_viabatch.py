@@ -439,6 +439,26 @@ def test_a_budget_in_a_file_counts_what_goes_on_without_the_process(tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_budget_that_is_too_small_for_what_is_under_way_submits_nothing_more(tmp_path: Path) -> None:
+    """What is under way is collected, since it is paid, and counts; nothing else goes out, by batch or online."""
+
+    async def main(sim: SimServer) -> tuple[Any, int]:
+        async with client(sim, budget=Budget(total="0.00001")) as made:
+            report = await run_batch(
+                some(40), tmp_path / "out", client=made, via="batch-api", then="online", pace=QUICK, models=[OPENAI],
+                params={"max_tokens": 9},
+            )  # fmt: skip
+            return report, made.budget().scopes[0].spent_nano
+
+    with sim_of(rows_per_s=40) as sim:
+        go(sim, some(20), tmp_path / "out", wait=False)
+        report, spent = asyncio.run(main(sim))
+        assert (report.answered, report.left, report.stopped) == (20, 20, "budget")
+        assert sim.bill()["attempts"] == 20
+        assert spent == sim.bill()["total_nano"] == report.cost_nano
+
+
+@pytest.mark.slow
 def test_a_file_that_vanished_is_uploaded_again(tmp_path: Path) -> None:
     """As one that expired while the queue was full."""
     from penstock._flow import providerbatch

@@ -277,6 +277,9 @@ class Carrier:
     def _pay(self, shard: Shard, cost_nano: int | None) -> None:
         """Replace what was held for a shard by what it cost."""
         holds = self._holds.pop(shard.id, [])
+        if not holds and self._client._capped and not self._client._gate.budget.budget.file:
+            # There was no room to hold it, and it is spent all the same.
+            self._client.carry_spent((shard.held_nano or 0) if cost_nano is None else cost_nano)
         for at, hold in enumerate(holds):
             if cost_nano is None:
                 self._client._gate.book(hold, None)
