@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def share(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Open books on the file, and close them in the end; nobody waits long here."""
+    """Open books on the file, and close them in the end; nobody waits long here, and it is noon."""
+    still = SimpleNamespace(time=lambda: NOON, monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds))
+    monkeypatch.setattr(budget_sqlite, "time", still)
     monkeypatch.setattr(budget_sqlite, "OPEN_S", 0.002)
     monkeypatch.setattr(budget_sqlite, "CLOSE_S", 0.002)
     monkeypatch.setattr(budget_sqlite, "SETTLE_S", 0.002)

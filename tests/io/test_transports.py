@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import math
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +20,8 @@ from penstock._io.http import Target
 from penstock._io.transports.aiohttp_ import AiohttpTransport
 from penstock._io.transports.httpx2_ import AsyncHttpx2Transport, Httpx2Transport
 from penstock._io.transports.urllib3_ import Urllib3Transport
-from penstock._wire.protocol import Outbound
-from penstock.errors import ConnectionFailed, OutcomeUnknown
+from penstock._wire.protocol import FileBody, Outbound
+from penstock.errors import ConfigError, ConnectionFailed, OutcomeUnknown
 
 from .loopback import Loopback, Peer
 
@@ -38,10 +41,10 @@ class Wire:
             "async-httpx2": AsyncHttpx2Transport,
         }[name](connect_s=2.0)
 
-    def send(self, url: str, *, within: float = 5.0, stream: bool = False) -> Any:
-        """Send the ping and return the exchange."""
+    def send(self, url: str, *, within: float = 5.0, stream: bool = False, outbound: Outbound = PING) -> Any:
+        """Send a request, the ping if none is given, and return the exchange."""
         target = Target(url, {"Authorization": KEY, "Content-Type": "application/json"})
-        return self._call(self._transport.send, target, PING, time.monotonic() + within, stream=stream)
+        return self._call(self._transport.send, target, outbound, time.monotonic() + within, stream=stream)
 
     def _call(self, method: Any, *args: Any, **options: Any) -> Any:
         if self._loop is None:
@@ -88,6 +91,30 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     wire = Wire(request.param)
     yield wire
     wire.close()
+
+
+def test_a_file_goes_out_whole_and_anew_with_each_attempt(wire: Wire, tmp_path: Path) -> None:
+    """With its length, between its head and its tail, on a connection that serves another request after it."""
+    data = bytes(range(256)) * 4000
+    (tmp_path / "rows").write_bytes(data)
+    file = FileBody(path=str(tmp_path / "rows"), size=len(data) + 4, head=b"<<", tail=b">>")
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        while request := peer.request():
+            seen.append(request)
+            peer.answer(b"ok")
+
+    with Loopback(handler) as server:
+        for outbound in (Outbound(path="/f", body=b"", file=file), Outbound(path="/f", body=b"", file=file), PING):
+            exchange = wire.send(server.url, outbound=outbound)
+            assert wire.read_all(exchange) == b"ok"
+            wire.finish(exchange)
+    heads, bodies = zip(*[request.split(b"\r\n\r\n", 1) for request in seen], strict=True)
+    assert bodies == (b"<<" + data + b">>", b"<<" + data + b">>", PING.body)
+    for head in heads[:2]:
+        assert head.lower().count(b"content-length: 1024004") == 1
+        assert b"chunked" not in head.lower()
 
 
 def test_a_request_arrives_whole_and_its_answer_is_read_whole(wire: Wire) -> None:
@@ -383,3 +410,127 @@ def test_a_compressed_stream_is_undone_as_it_arrives(wire: Wire) -> None:
         exchange = wire.send(server.url, stream=True)
         assert b"".join(iter(lambda: wire.read(exchange), b"")) == b"data: one\n\ndata: two\n\n"
         wire.finish(exchange)
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put a proxy into the environment, for the transports that are made after it."""
+
+    def use(url: str) -> None:
+        for scheme in ("http", "https"):
+            monkeypatch.setenv(f"{scheme}_proxy", url)
+        monkeypatch.setenv("no_proxy", "")
+
+    return use
+
+
+@pytest.mark.parametrize("name", ["urllib3", "aiohttp"])
+def test_a_proxy_is_asked_for_the_whole_address_and_told_who_asks(name: str, proxied: Any) -> None:
+    """Its password stands in the environment and goes to the proxy alone."""
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        seen.append(peer.request())
+        peer.answer(b"{}")
+
+    with Loopback(handler) as server:
+        proxied(server.url.replace("//", "//me:p%40ss@"))
+        wire = Wire(name)
+        exchange = wire.send("http://provider.invalid/base")
+        assert wire.read_all(exchange) == b"{}"
+        wire.finish(exchange)
+        wire.close()
+    assert seen[0].startswith(b"POST http://provider.invalid/base/v1/x?a=b HTTP/1.1\r\n")
+    assert b"proxy-authorization: basic " + base64.b64encode(b"me:p@ss").lower() in seen[0].lower()
+
+
+@pytest.mark.parametrize("name", ["urllib3", "aiohttp"])
+def test_a_proxy_that_refuses_the_tunnel_got_neither_key_nor_request(name: str, proxied: Any) -> None:
+    """Before TLS is up nothing of the call leaves, and the error says so."""
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        seen.append(peer.request())
+        peer.answer(b"", status="403 Forbidden")
+
+    with Loopback(handler) as server:
+        proxied(server.url.replace("//", "//me:p%40ss@"))
+        wire = Wire(name)
+        with pytest.raises(ConnectionFailed, match="nothing was sent") as raised:
+            wire.send("https://provider.invalid")
+        wire.close()
+    assert seen[0].startswith(b"CONNECT provider.invalid:443 HTTP/1.")
+    assert b"proxy-authorization: basic " + base64.b64encode(b"me:p@ss").lower() in seen[0].lower()
+    assert b"canary" not in b"".join(seen)
+    assert "p@ss" not in str(raised.value) + repr(raised.value)
+
+
+@pytest.mark.parametrize("name", ["urllib3", "aiohttp"])
+def test_an_address_without_a_proxy_is_asked_directly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_PROXY has its host."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def handler(peer: Peer) -> None:
+        assert peer.request().startswith(b"POST /v1/x?a=b HTTP/1.1\r\n")
+        peer.answer(b"{}")
+
+    with Loopback(handler) as server:
+        wire = Wire(name)
+        assert wire.read_all(wire.send(server.url)) == b"{}"
+        wire.close()
+
+
+@pytest.mark.prove(25)
+def test_a_header_that_would_end_its_line_is_refused_unseen() -> None:
+    """It could smuggle a request of its own in, and it may be the key."""
+    wire = Wire("aiohttp")
+    with pytest.raises(ConfigError, match="nothing was sent") as raised:
+        wire._call(
+            wire._transport.send, Target("http://127.0.0.1:1", {"X": "a\r\ncanary: 1"}), PING, math.inf, stream=False
+        )
+    assert "canary" not in str(raised.value)
+    wire.close()
+
+
+@pytest.mark.parametrize("split", range(1, 40))
+def test_chunks_that_come_together_are_read_whole_however_they_are_split(split: int) -> None:
+    """A burst is one piece; what is only half here is waited for, and the end is the end."""
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (b"one", b"two", b"a" * 17)) + b"0\r\n\r\n"
+    go_on = threading.Event()
+
+    def handler(peer: Peer) -> None:
+        while peer.request():
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + sent[:split])
+            go_on.wait(0.01)
+            peer.send(sent[split:])
+
+    with Loopback(handler) as server:
+        wire = Wire("urllib3")
+        for _ in range(2):
+            exchange = wire.send(server.url, stream=True)
+            assert b"".join(iter(lambda exchange=exchange: wire.read(exchange), b"")) == b"onetwo" + b"a" * 17  # type: ignore[misc]
+            wire.finish(exchange)
+        assert server.connections == 1
+        wire.close()
+
+
+def test_a_chunk_that_is_here_is_not_held_back_for_one_that_is_not() -> None:
+    """The next chunk has begun and does not come: what came before it is shown at once, and the silence is timed."""
+
+    def handler(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n5\r\nth")
+        peer.stall()
+
+    with Loopback(handler) as server:
+        wire = Wire("urllib3")
+        exchange = wire.send(server.url, stream=True)
+        shown = b""
+        while len(shown) < 6:
+            shown += wire.read(exchange, idle_s=2.0)
+        assert shown == b"onetwo"
+        with pytest.raises(Expired):
+            wire.read(exchange, idle_s=0.2)
+        wire.finish(exchange)
+        wire.close()

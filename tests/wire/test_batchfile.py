@@ -273,7 +273,6 @@ def test_a_create_carries_the_tag_where_it_can(name: str) -> None:
     if name == "anthropic":
         assert made.file is not None
         assert (made.file.head, made.file.tail, made.file.size) == (b'{"requests":[', b"]}", 7 + 15)
-        assert made.headers["content-length"] == "22"
         return
     body = json.loads(made.body)
     assert body["endpoint"] == "/v1/chat/completions"

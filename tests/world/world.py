@@ -13,9 +13,9 @@ from time import process_time
 from typing import Any, Final, NamedTuple
 
 from penstock import AsyncClient, Cache, Client
-from penstock import client as client_module
 from penstock._flow import continuation as continuation_module
 from penstock._flow.call import call as real_flow
+from penstock._io import base_client
 from penstock._io import run as run_module
 from penstock._io.stores import budget_sqlite
 from penstock._policy import breaker, budget, fairqueue, limiter, retry, window
@@ -163,7 +163,7 @@ class World:
         ]
         if self.ledger is not None:
             swaps += [
-                (client_module, "book_of", self.ledger.book),
+                (base_client, "book_of", self.ledger.book),
                 (budget_sqlite, "sqlite3", self.ledger),
                 (budget_sqlite, "time", StillTime(self.timeline)),
             ]

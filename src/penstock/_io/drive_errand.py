@@ -52,6 +52,9 @@ class Errands:
     async def send(self, outbound: Outbound, until: float, *, stream: bool, url: str = "") -> AsyncExchange:
         """Send to the lane, or to another address without the lane's headers."""
         target = Target(url, {}) if url else self._target
+        if outbound.headers:  # they take the place of the lane's own, such as the type of the content
+            target = Target(target.base_url, {**target.headers, **outbound.headers})
+            outbound = msgspec.structs.replace(outbound, headers={})
         return await self._transport.send(target, outbound, until, stream=stream)
 
     def head(self, exchange: AsyncExchange, body: bytes) -> Head:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from .._flow.effects import Expired
-from .._wire.protocol import Outbound
+from .._wire.protocol import FileBody, Outbound
 from ..errors import ConnectionFailed, OutcomeUnknown
 
 
@@ -103,28 +103,24 @@ PIECE_BYTES: Final = 256 * 1024
 """A file is sent in pieces of this size, so that none is held in memory."""
 
 
-def content(outbound: Outbound) -> bytes | Iterator[bytes]:
-    """Return the body to send: as it is, or a file piece by piece, anew with each call."""
-    return outbound.body if outbound.file is None else _pieces(outbound)
-
-
-def content_async(outbound: Outbound) -> bytes | AsyncIterator[bytes]:
-    """Return the body to send, a file as pieces to be awaited."""
-    return outbound.body if outbound.file is None else _pieces_async(outbound)
-
-
-def _pieces(outbound: Outbound) -> Iterator[bytes]:
-    assert outbound.file is not None
-    with open(outbound.file.path, "rb") as file:
-        yield outbound.file.head
-        while data := file.read(PIECE_BYTES):
+def pieces(file: FileBody) -> Iterator[bytes]:
+    """Read a body that is a file piece by piece, anew with each call."""
+    yield file.head
+    with open(file.path, "rb") as source:
+        while data := source.read(PIECE_BYTES):
             yield data
-        yield outbound.file.tail
+    yield file.tail
 
 
-async def _pieces_async(outbound: Outbound) -> AsyncIterator[bytes]:
-    for data in _pieces(outbound):
+async def pieces_async(file: FileBody) -> AsyncIterator[bytes]:
+    """Read it where pieces are awaited."""
+    for data in pieces(file):
         yield data
+
+
+def length_of(outbound: Outbound) -> dict[str, str]:
+    """Return the header that says how long a file is, so that a library need not cut it into chunks."""
+    return {} if outbound.file is None else {"Content-Length": str(outbound.file.size)}
 
 
 def window(until: float, idle_s: float | None = None) -> tuple[float | None, bool]:

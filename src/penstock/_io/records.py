@@ -113,8 +113,10 @@ def _json_object(line: bytes) -> dict[str, Any] | Bad:
 
 def _no_object(line: bytes, error: Exception) -> str:
     """Say why a line is not an object of JSON."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"is not UTF-8: {error}"
+    try:
+        line.decode()
+    except UnicodeDecodeError as wrong:
+        return f"is not UTF-8: {wrong}"
     if isinstance(error, msgspec.ValidationError):
         large = "out of range" in str(error)
         return "has a number that is too large to be read" if large else "is JSON but not an object; write {...}"

@@ -230,21 +230,19 @@ def upload(kind: Dialect, provider: Provider, path: str, size: int, name: str) -
     return Outbound(
         path=f"{_root(provider)}/files",
         body=b"",
-        file=_file_body(path, size, head, b"\r\n" + tail, headers),
+        file=_file_body(path, size, head, b"\r\n" + tail),
         headers=headers,
     )
 
 
-def _file_body(path: str, size: int, head: bytes, tail: bytes, headers: dict[str, str]) -> FileBody:
-    whole = len(head) + size + len(tail)
-    headers["content-length"] = str(whole)
-    return FileBody(path=path, size=whole, head=head, tail=tail)
+def _file_body(path: str, size: int, head: bytes, tail: bytes) -> FileBody:
+    return FileBody(path=path, size=len(head) + size + len(tail), head=head, tail=tail)
 
 
 def put(path: str, size: int) -> Outbound:
     """Put a file where the provider said, which is no place for a key."""
     headers = {"content-type": "application/octet-stream"}
-    return Outbound(path="", method="PUT", body=b"", file=_file_body(path, size, b"", b"", headers), headers=headers)
+    return Outbound(path="", method="PUT", body=b"", file=_file_body(path, size, b"", b""), headers=headers)
 
 
 def create(
@@ -252,9 +250,8 @@ def create(
 ) -> Outbound:
     """Create a batch of an uploaded file, or of the rows in a file of ours; its metadata carry the tag."""
     if kind.inline:
-        headers: dict[str, str] = {}
-        rows = _file_body(path, size, b'{"requests":[', b"]}", headers)
-        return Outbound(path=kind.batches, body=b"", file=rows, headers=headers)
+        rows = _file_body(path, size, b'{"requests":[', b"]}")
+        return Outbound(path=kind.batches, body=b"", file=rows)
     asked: JSON = {"endpoint": ENDPOINT}
     if kind.name == "mistral":
         asked |= {"input_files": [file_id], "model": model, "timeout_hours": 24}

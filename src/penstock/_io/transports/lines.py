@@ -9,6 +9,7 @@ for an answer or reading one. Only the look-up of a name cannot be ended.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import socket
 import ssl
@@ -24,11 +25,17 @@ _ENDED: Final = object()
 
 
 class _Timely:
-    """A socket that waits for bytes until an instant of the monotonic clock, and no longer than its timeout."""
+    """A socket that waits for bytes until an instant of the monotonic clock, and no longer than its timeout.
+
+    While it is `dry` it gives nothing: what has been read from it already can then be looked at without a wait.
+    """
 
     until = math.inf
+    dry = False
 
     def recv_into(self: Any, *args: Any) -> int:
+        if self.dry:
+            raise BlockingIOError(errno.EAGAIN, "nothing is asked of the socket now")
         left_s = self.until - time.monotonic()
         waits_s = self.gettimeout()
         if waits_s is None or left_s < waits_s * 0.98:

@@ -1,34 +1,30 @@
-"""The sync transport over urllib3."""
+"""The sync transport over urllib3: its pools, connections and responses, without its `urlopen`.
+
+`urlopen` retries, redirects and reads the address anew for every call, which the gate decides or knows already.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any, Final
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
-from ..http import Target, content, lost, not_sent, window
+from ..http import Target, length_of, lost, not_sent, pieces, window
 from .lines import Lines
+from .proxies import proxy_for
 
 CHUNK_BYTES: Final = 256 * 1024
-NO_RETRIES: Final = urllib3.Retry.from_int(False, redirect=False)
-"""The gate owns retries; made once, since urllib3 would make one for every call."""
 JOINED_BYTES_MAX: Final = 64 * 1024
 """A larger body is worth a packet of its own more than a copy."""
 POOL_CONNECTIONS: Final = 256
@@ -79,10 +75,10 @@ class Urllib3Transport:
             if self.lines.closed:
                 raise ConnectionFailed("the transport is closed; nothing was sent")
             url = urllib3.util.parse_url(base_url)
-            proxies = urllib.request.getproxies()
-            proxy = None if urllib.request.proxy_bypass(url.host or "") else proxies.get(url.scheme or "http")
+            proxy = proxy_for(base_url)
+            known = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None
             manager = (
-                urllib3.ProxyManager(proxy, maxsize=POOL_CONNECTIONS)
+                urllib3.ProxyManager(proxy.url, proxy_headers=known, maxsize=POOL_CONNECTIONS)
                 if proxy
                 else urllib3.PoolManager(maxsize=POOL_CONNECTIONS)
             )
@@ -100,36 +96,54 @@ class Urllib3Transport:
         Raises: ConnectionFailed, OutcomeUnknown, Expired.
         """
         pool, prefix = self._pool(target.base_url)
-        headers = {**target.headers, **outbound.headers} if outbound.headers else target.headers
+        headers = {**target.headers, **pool.proxy_headers} if pool.scheme == "http" else target.headers
         encoding = "identity" if stream else "gzip, deflate"
-        seconds, _ = window(until)
+        connection = self._connected(pool, target, until)
         try:
-            response = pool.urlopen(
-                outbound.method,
-                prefix + outbound.path,
-                body=content(outbound),
-                headers={**headers, "Accept-Encoding": encoding},
-                retries=NO_RETRIES,
-                redirect=False,
-                preload_content=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(
-                    total=seconds,
-                    connect=self._connect_s if seconds is None else min(self._connect_s, seconds),
-                    read=None,
-                ),
-            )
-        except ReadTimeoutError:
+            connection.timeout, _ = window(until)
+            with contextlib.suppress(BrokenPipeError):  # what it said before it hung up can still be read
+                connection.request(
+                    outbound.method,
+                    prefix + outbound.path,
+                    body=outbound.body if outbound.file is None else pieces(outbound.file),
+                    headers={**headers, **outbound.headers, **length_of(outbound), "Accept-Encoding": encoding},
+                    preload_content=False,
+                )
+            return Urllib3Exchange(target, connection.getresponse(), connection, pool)
+        except TimeoutError:
+            _drop(connection, pool)
             raise Expired(time.monotonic()) from None
-        except ConnectTimeoutError as error:
-            if time.monotonic() >= until:
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            _drop(connection, pool)
+            raise lost(target, error) from error
+        except BaseException:
+            _drop(connection, pool)
+            raise
+
+    def _connected(self, pool: Any, target: Target, until: float) -> Any:
+        """Take a connection out of the pool; a new one is connected, through the tunnel of a proxy and with TLS.
+
+        Raises: ConnectionFailed, Expired.
+        """
+        seconds, _ = window(until)
+        connection = pool._get_conn()
+        if not connection.is_closed:
+            return connection
+        try:
+            connection.timeout = self._connect_s if seconds is None else min(self._connect_s, seconds)
+            if pool.proxy is not None and pool.scheme == "https":
+                pool._prepare_proxy(connection)
+            else:
+                connection.connect()
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            _drop(connection, pool)
+            if isinstance(error, TimeoutError | ConnectTimeoutError) and time.monotonic() >= until:
                 raise Expired(time.monotonic()) from None
             raise not_sent(target, error) from error
-        except (NewConnectionError, SSLError, ProxyError) as error:
-            raise not_sent(target, error) from error
-        except (HTTPError, OSError, ValueError) as error:
-            raise lost(target, error) from error
-        return Urllib3Exchange(target, response)
+        except BaseException:
+            _drop(connection, pool)
+            raise
+        return connection
 
     def close(self) -> None:
         """Close all connections, also those that threads wait for."""
@@ -141,18 +155,39 @@ class Urllib3Transport:
             self._managers.clear()
 
 
+def _drop(connection: Any, pool: Any) -> None:
+    """Close a connection; its place in the pool is free for a new one."""
+    connection.close()
+    pool._put_conn(connection)
+
+
 class Urllib3Exchange:
     """The answer to one request."""
 
-    __slots__ = ("_chunks", "_ended", "_response", "_sock", "_target", "headers", "status")
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_ended",
+        "_plain",
+        "_pool",
+        "_response",
+        "_sock",
+        "_target",
+        "headers",
+        "status",
+    )
 
-    def __init__(self, target: Target, response: Any) -> None:
+    def __init__(self, target: Target, response: Any, connection: Any, pool: Any) -> None:
         self._target = target
         self._response = response
+        self._connection = connection
+        self._pool = pool
         self._ended = False
-        self._sock: Any = getattr(response.connection, "line", None)
+        self._sock: Any = connection.line
         # What the server sent as one chunk is read as one piece, at half the price of looking for what is there.
         self._chunks = response.read_chunked(decode_content=True) if response.chunked else None
+        plain = self._chunks is not None and response.headers.get("content-encoding", "identity") == "identity"
+        self._plain: Any = response._fp.fp if plain else None
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers  # finds names in any case
 
@@ -165,21 +200,51 @@ class Urllib3Exchange:
             return b""
         seconds, idle = window(until, idle_s)
         try:
-            if self._sock is not None:
-                self._sock.until = until
-                if not _near(seconds, self._sock.gettimeout()):
-                    self._sock.settimeout(seconds)
+            self._sock.until = until
+            if not _near(seconds, self._sock.gettimeout()):
+                self._sock.settimeout(seconds)
             data: bytes = self._response.read1(CHUNK_BYTES) if self._chunks is None else next(self._chunks, b"")
+            if data and self._plain is not None:
+                data = self._with_more(data)
         except ReadTimeoutError:
+            self.close()
             now = time.monotonic()
             raise Expired(now, idle=idle and now < until) from None
         except (HTTPError, OSError, ValueError, ArithmeticError, MemoryError) as error:
             # http.client and urllib3 let a nonsensical chunk size through to int() and read().
+            self.close()
             raise lost(self._target, error) from error
         # Once all that was announced is read, the connection is back in its pool and belongs to somebody else. A full
         # piece may leave more behind in the decoder.
         self._ended = not data or (self._response.length_remaining == 0 and len(data) < CHUNK_BYTES)
+        if self._ended:
+            self._pool._put_conn(self._connection)
+            self._connection = None
         return data
+
+    def _with_more(self, data: bytes) -> bytes:
+        """Add the chunks that are here already, whole, so that a burst of them is one piece. Never waits."""
+        self._sock.dry = True
+        try:
+            here: bytes = self._plain.peek()
+        finally:
+            self._sock.dry = False
+        pieces = [data]
+        used = 0
+        while (line := here.find(b"\r\n", used)) > 0:
+            try:
+                end = line + 2 + int(here[used:line], 16)
+            except ValueError:
+                break
+            # The last chunk, one that is not whole yet and whatever is odd are left to the library.
+            if end <= line + 2 or here[end : end + 2] != b"\r\n":
+                break
+            pieces.append(here[line + 2 : end])
+            used = end + 2
+        if not used:
+            return data
+        self._plain.read(used)
+        return b"".join(pieces)
 
     def read_all(self, until: float) -> bytes:
         """Wait for the whole body.
@@ -192,11 +257,11 @@ class Urllib3Exchange:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else drop it."""
-        if self._ended:
-            self._response.release_conn()
-        else:
+        """Drop the connection, unless the body was read to its end and it is back in its pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
             self._response.close()
+            _drop(connection, self._pool)
 
 
 def _near(seconds: float | None, set_s: float | None) -> bool:
