@@ -458,6 +458,22 @@ def test_a_budget_that_is_too_small_for_what_is_under_way_submits_nothing_more(t
         assert spent == sim.bill()["total_nano"] == report.cost_nano
 
 
+def test_a_batch_that_may_be_there_is_looked_for_before_its_rows_go_elsewhere(tmp_path: Path) -> None:
+    """Also when the deadline comes just then: it is found, cancelled and harvested, and not given up."""
+
+    def withdraw(run: ViaBatch, shard: Any, what: str) -> None:
+        if what.startswith("nobody knows"):
+            assert run._carrier is not None
+            run._carrier.withdraw()
+
+    with sim_of(rows_per_s=25) as sim:
+        sim.play('[[rule]]\nmatch = { path = "*/batches" }\ntimes = 1\nfault = { kind = "reset", when = "after_body" }')
+        report = go(sim, some(20), tmp_path / "out", watch=withdraw)
+        assert [batch.state for batch in sim.simulator.desk.store.batches.values()] == ["cancelled"]
+        assert (report.answered, report.answered + report.failed) == (sim.bill()["attempts"], 20)
+    assert [shard.phase for shard in read_shards(tmp_path / "out")] == ["harvested"]
+
+
 @pytest.mark.slow
 def test_a_file_that_vanished_is_uploaded_again(tmp_path: Path) -> None:
     """As one that expired while the queue was full."""

@@ -81,9 +81,9 @@ class Carrier:
         desk = self._desk(shard)
         trip = _Trip(shard, desk, self._client._errands(desk.lane), Stand(phase=shard.phase, inline=desk.kind.inline))
         while shard.is_open and not self.leaving:
+            trip.stand.phase = shard.phase
             if self.withdrawing and await self._withdrawn(trip):
                 return
-            trip.stand.phase = shard.phase
             match next_step(self._pace, trip.stand):
                 case Upload():
                     await self._upload(trip)
