@@ -204,6 +204,7 @@ def test_a_file_that_is_not_found_at_once_is_waited_for(tmp_path: Path) -> None:
         "poll",
     ],
 )
+@pytest.mark.slow
 def test_what_goes_wrong_on_the_way_makes_no_second_batch(rule: str, tmp_path: Path) -> None:
     """What may be repeated is, and a create whose outcome is unknown is looked for."""
     with sim_of() as sim:
