@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import msgspec
 
@@ -17,6 +17,10 @@ from ._io.stream import AsyncStream, Stream
 from ._policy.timeouts import Timeouts
 from .errors import ConfigError
 from .types import Response
+
+if TYPE_CHECKING:
+    from ._flow.effects import Lane
+    from ._io.drive_errand import Errands
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Preview", "Stream"]
 
@@ -110,6 +114,12 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         if timeouts is not None:
             order = msgspec.structs.replace(order, timeouts=timeouts)
         return AsyncRun(order, self._gate, self._transport, self._targets)
+
+    def _errands(self, lane: Lane) -> Errands:
+        """Return who goes to the provider of a lane with what is no call."""
+        from ._io.drive_errand import Errands  # loaded with the first batch
+
+        return Errands(self._gate, self._transport, self._targets[lane.id])
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.

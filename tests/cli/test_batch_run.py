@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.batch import Batch, Pace, Row, live
+from penstock.batch import Batch, Row, Speed, live
 from penstock.cli.progress import line, waits
 from penstock.sim import Latency, SimConfig, SimServer
 from tests.cli.terminal import WAIT_S, penstock, results, shell, start, write_rows
@@ -309,9 +309,9 @@ def test_a_throttled_run_says_what_it_waits_for(tmp_path: Path) -> None:
             running = asyncio.create_task(batch.run())
             while not waits(client, time.monotonic()):  # noqa: ASYNC110 - a limiter tells nobody
                 await asyncio.sleep(0.01)
-            seen, pace = live(batch.report, client), Pace()
-            pace.see(time.monotonic(), seen)
-            said.extend((waits(client, time.monotonic()), line(seen, pace, None)))
+            seen, speed = live(batch.report, client), Speed()
+            speed.see(time.monotonic(), seen)
+            said.extend((waits(client, time.monotonic()), line(seen, speed, None)))
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 

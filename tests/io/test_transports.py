@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from penstock._io.http import Target
 from penstock._io.transports.aiohttp_ import AiohttpTransport
 from penstock._io.transports.httpx2_ import AsyncHttpx2Transport, Httpx2Transport
 from penstock._io.transports.urllib3_ import Urllib3Transport
-from penstock._wire.protocol import Outbound
+from penstock._wire.protocol import FileBody, Outbound
 from penstock.errors import ConfigError, ConnectionFailed, OutcomeUnknown
 
 from .loopback import Loopback, Peer
@@ -40,10 +41,10 @@ class Wire:
             "async-httpx2": AsyncHttpx2Transport,
         }[name](connect_s=2.0)
 
-    def send(self, url: str, *, within: float = 5.0, stream: bool = False) -> Any:
-        """Send the ping and return the exchange."""
+    def send(self, url: str, *, within: float = 5.0, stream: bool = False, outbound: Outbound = PING) -> Any:
+        """Send a request, the ping if none is given, and return the exchange."""
         target = Target(url, {"Authorization": KEY, "Content-Type": "application/json"})
-        return self._call(self._transport.send, target, PING, time.monotonic() + within, stream=stream)
+        return self._call(self._transport.send, target, outbound, time.monotonic() + within, stream=stream)
 
     def _call(self, method: Any, *args: Any, **options: Any) -> Any:
         if self._loop is None:
@@ -90,6 +91,30 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     wire = Wire(request.param)
     yield wire
     wire.close()
+
+
+def test_a_file_goes_out_whole_and_anew_with_each_attempt(wire: Wire, tmp_path: Path) -> None:
+    """With its length, between its head and its tail, on a connection that serves another request after it."""
+    data = bytes(range(256)) * 4000
+    (tmp_path / "rows").write_bytes(data)
+    file = FileBody(path=str(tmp_path / "rows"), size=len(data) + 4, head=b"<<", tail=b">>")
+    seen: list[bytes] = []
+
+    def handler(peer: Peer) -> None:
+        while request := peer.request():
+            seen.append(request)
+            peer.answer(b"ok")
+
+    with Loopback(handler) as server:
+        for outbound in (Outbound(path="/f", body=b"", file=file), Outbound(path="/f", body=b"", file=file), PING):
+            exchange = wire.send(server.url, outbound=outbound)
+            assert wire.read_all(exchange) == b"ok"
+            wire.finish(exchange)
+    heads, bodies = zip(*[request.split(b"\r\n\r\n", 1) for request in seen], strict=True)
+    assert bodies == (b"<<" + data + b">>", b"<<" + data + b">>", PING.body)
+    for head in heads[:2]:
+        assert head.lower().count(b"content-length: 1024004") == 1
+        assert b"chunked" not in head.lower()
 
 
 def test_a_request_arrives_whole_and_its_answer_is_read_whole(wire: Wire) -> None:

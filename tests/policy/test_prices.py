@@ -434,13 +434,13 @@ def test_a_bound_includes_cache_writes_that_may_happen() -> None:
 
 
 def test_a_bound_for_tier_auto_is_the_dearest_tier() -> None:
-    """When the provider chooses the tier, the hold is enough for any known one; a batch discount is never assumed."""
+    """When the provider chooses the tier, the hold is enough for any known one; a known batch price is a bound."""
     now_s = TIMES[-2]
     worst = prices().worst
     assert worst("openai", "gpt-5", 1_000, 0, wall_s=now_s) == 1_250_000
     assert worst("openai", "gpt-5", 1_000, 0, service_tier="priority", wall_s=now_s) == 2_500_000
     assert worst("openai", "gpt-5", 1_000, 0, service_tier="auto", wall_s=now_s) == 2_500_000
-    assert worst("openai", "gpt-5", 1_000, 0, batch=True, wall_s=now_s) == 1_250_000
+    assert worst("openai", "gpt-5", 1_000, 0, batch=True, wall_s=now_s) == 625_000
 
 
 def test_one_hour_writes_of_claude_cost_twice_the_input_everywhere() -> None:

@@ -34,6 +34,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `gauges`: by lane, what was learned of its token counts. `cache` is None where the call has nothing to do with one.
     `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
+    `batch`: it goes through the provider's batch interface, at its price.
     """
 
     request: Request
@@ -53,6 +54,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     received: str = ""
     hedge_after_s: float | None = None
     gauges: dict[str, Gauges] = {}
+    batch: bool = False
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
@@ -113,6 +115,7 @@ def _worst_nano(order: Order, lane: Lane, request: Request, prompt_tokens: int, 
         n=request.n or 1,
         cache_writes=_marks_cache(request),
         service_tier=request.service_tier,
+        batch=order.batch,
         wall_s=order.wall_s,
     )
 

@@ -139,6 +139,18 @@ class Gate:
             self._tell()
         return found
 
+    def book(self, hold: Hold, cost_nano: int | None) -> None:
+        """Replace a hold that belongs to no attempt by what it came to; None: nobody knows, so it counts whole."""
+        with self._lock:
+            self.budget.settle(self.clock.wall(), hold, cost_nano)
+        if self.budget.due:
+            self._tell()
+
+    def give_back(self, hold: Hold) -> None:
+        """Free a hold for which nothing was sent."""
+        with self._lock:
+            self.budget.release(hold)
+
     def _busy_until(self, effect: Reserve) -> float:
         """Say how long to wait for the file of the budget."""
         deadline, until = effect.record.ticket.deadline, self.clock.now() + BUSY_S
@@ -406,6 +418,11 @@ class Gate:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
+
+    def count(self, tags: dict[str, str], model: str, ended: Response | PenstockError) -> None:
+        """Count a row of a batch as a call."""
+        with self._lock:
+            self._tallies.ended(tags, model, ended.attempts, ok=isinstance(ended, Response))
 
     def saved(self, order: Order, response: Response) -> None:
         """Count a call that the cache answered."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final, Protocol
 
 import msgspec
 
 from .._flow.effects import Expired
-from .._wire.protocol import Outbound
+from .._wire.protocol import FileBody, Outbound
 from ..errors import ConnectionFailed, OutcomeUnknown
 
 
@@ -97,6 +97,30 @@ class AsyncTransport(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+PIECE_BYTES: Final = 256 * 1024
+"""A file is sent in pieces of this size, so that none is held in memory."""
+
+
+def pieces(file: FileBody) -> Iterator[bytes]:
+    """Read a body that is a file piece by piece, anew with each call."""
+    yield file.head
+    with open(file.path, "rb") as source:
+        while data := source.read(PIECE_BYTES):
+            yield data
+    yield file.tail
+
+
+async def pieces_async(file: FileBody) -> AsyncIterator[bytes]:
+    """Read it where pieces are awaited."""
+    for data in pieces(file):
+        yield data
+
+
+def length_of(outbound: Outbound) -> dict[str, str]:
+    """Return the header that says how long a file is, so that a library need not cut it into chunks."""
+    return {} if outbound.file is None else {"Content-Length": str(outbound.file.size)}
 
 
 def window(until: float, idle_s: float | None = None) -> tuple[float | None, bool]:

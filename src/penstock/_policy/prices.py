@@ -336,7 +336,7 @@ class Prices:
         if service_tier == "auto":
             tariffs = [*tariffs, *(one for name in ("flex", "priority") for one in found.tariffs(name, at_s))]
         if batch:
-            tariffs = [*tariffs, *found.tariffs("batch", at_s)]
+            tariffs = found.tariffs("batch", at_s) or tariffs
         writes = cache_writes or not found.writes_on_request
         return dearest(one.worst(prompt_tokens, n * output_tokens, cache_writes=writes) for one in tariffs)
 

@@ -16,7 +16,7 @@ import msgspec
 from ..errors import BreakerOpen, BudgetExceeded, BudgetUnavailable, ConfigError, PenstockError
 
 Verdict = Literal["record", "again", "leave"]
-StopReason = Literal["interrupted", "budget", "refused", "outage", "output", "failed"]
+StopReason = Literal["interrupted", "budget", "refused", "outage", "output", "failed", "submitted"]
 
 FIRST_IN_FLIGHT: Final = 8
 """Calls on a lane before its first answer, so that a wrong key or model wastes few of them."""

@@ -26,7 +26,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     (OpenAI: the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
     `idempotency` names the header in which the server takes a key that is the same over all attempts of a call; what it
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
-    'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses.
+    'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
+    batch interface, where Penstock knows one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     unsupported: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     idempotency: str = ""
+    batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
     prices: str = ""
     docs: str = ""
 
@@ -65,13 +67,26 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         return {self.auth: key.reveal()}
 
 
+class FileBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A body that is read from a file as it is sent: `head`, then the file at `path`, then `tail`; `size` of it all."""
+
+    path: str
+    size: int
+    head: bytes = b""
+    tail: bytes = b""
+
+
 class Outbound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own."""
+    """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own.
+
+    A `file` stands in the place of `body`.
+    """
 
     path: str
     body: bytes
     method: str = "POST"
     headers: dict[str, str] = {}
+    file: FileBody | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -11,19 +11,26 @@ rows are done the output has exactly one line per id, in the order of the rows.
 
 from .._io.rowfile import Checked, OnBadRow, RowFile
 from .._io.rows import Row
+from .._io.shardlog import Shard, read_shards
 from .._io.template import Template
-from .job import Batch, Order, Rows, run_batch
+from .._policy.shards import Choice, Pace, Then, Via
+from .job import Batch, Order, Rows
 from .jobfile import JobFile, JobState, journal_of
-from .live import Forecast, Pace, binding, live, projected_nano
+from .live import Forecast, Speed, binding, live, projected_nano
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
 from .standing import Failures, Standing, standing
+from .via import BatchOptions, check_shards, open_shards, run_batch
+from .viabatch import ViaBatch
+from .withdraw import withdraw_batches
 
 __all__ = [
     "Batch",
+    "BatchOptions",
     "BatchReport",
     "Checked",
+    "Choice",
     "Failures",
     "Forecast",
     "JobFile",
@@ -35,13 +42,22 @@ __all__ = [
     "Row",
     "RowFile",
     "Rows",
+    "Shard",
+    "Speed",
     "Standing",
     "Template",
+    "Then",
+    "Via",
+    "ViaBatch",
     "binding",
+    "check_shards",
     "failed_path",
     "journal_of",
     "live",
+    "open_shards",
     "projected_nano",
+    "read_shards",
     "run_batch",
     "standing",
+    "withdraw_batches",
 ]

@@ -174,7 +174,7 @@ class Crew:
                         return
                     await self._change.wait(LOOK_EVERY_S)  # all that is left waits for lanes that stand still
                 elif task.wrong is not None:
-                    self._settle(journal, task, task.wrong)
+                    self.settle(journal, task, task.wrong)
                     await asyncio.sleep(0)
                 elif not await self._ask(task, journal):
                     return
@@ -207,7 +207,7 @@ class Crew:
                 return True
             verdict = self._verdict(task, picked.model, ended, tried)
             if verdict == "record":
-                self._settle(journal, task, ended)
+                self.settle(journal, task, ended)
             self._change.tell()
             if verdict != "again":
                 return verdict == "record"
@@ -262,7 +262,8 @@ class Crew:
                 self._patience.keep(model, self._hedge)
         return self._client._begin(task.row.prompt, self._patience.timeouts(model), **options)
 
-    def _settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> None:
+    def settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> None:
+        """Write a row's result down; when it cannot be written the run stops."""
         error = self._settlement.settle(journal, task, ended)
         if error is not None:
             self._planner.stop("output", error)

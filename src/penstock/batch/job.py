@@ -26,7 +26,7 @@ from ..client import AsyncClient
 from ..errors import ConfigError, InputError, OutputError, all_errors
 from .crew import Crew
 from .jobfile import JobFile, JobState, journal_of
-from .live import Forecast, Pace, forecast, live_figures
+from .live import Forecast, Speed, forecast, live_figures
 from .outputs import check_columns, check_place
 from .projection import Projection, Sample
 from .question import Questions
@@ -50,46 +50,6 @@ TICK_S: Final = 1.0
 
 HEAR_S: Final = 0.2
 """How often it looks whether another process asks it to stop."""
-
-
-async def run_batch(
-    rows: Rows,
-    output: str | os.PathLike[str],
-    *,
-    client: AsyncClient,
-    models: Sequence[str] | Mapping[str, float] = (),
-    concurrency: int | Literal["auto"] = "auto",
-    params: Mapping[str, Any] | None = None,
-    template: str | None = None,
-    keep_columns: Sequence[str] = (),
-    order: Order = "input",
-    retry_failed: bool | Collection[str] = False,
-    count_earlier: bool = False,
-    dedupe: bool = False,
-    hedge: Hedge | None = None,
-    sample: int | None = None,
-) -> BatchReport:
-    """Answer every row into `output` and say how it went; see `Batch`, which can also be watched and stopped.
-
-    Raises: ConfigError, InputError, OutputError before anything is sent; what goes wrong later is in the report.
-    """
-    batch = Batch(
-        rows,
-        output,
-        client=client,
-        models=models,
-        concurrency=concurrency,
-        params=params,
-        template=template,
-        keep_columns=keep_columns,
-        order=order,
-        retry_failed=retry_failed,
-        count_earlier=count_earlier,
-        dedupe=dedupe,
-        hedge=hedge,
-        sample=sample,
-    )
-    return await batch.run()
 
 
 class Batch:
@@ -163,7 +123,7 @@ class Batch:
         self._planner = Planner(models or ("",))
         self._clock = client._clock
         self._counts = Counts()
-        self._pace = Pace()
+        self._speed = Speed()
         self._roll = Roll()
         self._stock = Stock(self._rows, self._questions, self._counts, self._only)
         self._settlement = Settlement(self._columns, self._counts)
@@ -282,7 +242,7 @@ class Batch:
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of the run as it goes, with its pace, what binds it and when it will be over."""
-        return live_figures(self.report, self._client, self._pace, self.concurrency)
+        return live_figures(self.report, self._client, self._speed, self.concurrency)
 
     def stop(self) -> None:
         """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
@@ -342,12 +302,7 @@ class Batch:
         twins = Twins(journal) if self._dedupe else None
         for again in range(PASSES):
             if self._planner.reason is None and (not again or self._counts.may_mend):
-                pending = self._stock.pending(journal, again=bool(again))
-                rows = self._checked.rows - self._counts.before
-                if self._sampled is not None:
-                    pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
-                    pending = islice(pending, self._sampled)
-                await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+                await self._pass(journal, twins, again=bool(again))
         if twins is None or self._planner.reason is not None or self._sampled is not None:
             return
         try:
@@ -357,12 +312,20 @@ class Batch:
         except OutputError as error:
             self._planner.stop("output", error)
 
+    async def _pass(self, journal: Journal, twins: Twins | None, *, again: bool) -> None:
+        pending = self._stock.pending(journal, again=again)
+        if self._sampled is not None:
+            pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
+            pending = islice(pending, self._sampled)
+        rows = self._checked.rows - self._counts.before
+        await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""
         job.forget_stop()
         due = self._clock.now()
         while True:
-            self._pace.see(self._clock.now(), self.report)
+            self._speed.see(self._clock.now(), self.report)
             if self._clock.now() >= due:
                 self._say(job, began)
                 journal.save_index()
@@ -401,8 +364,11 @@ class Batch:
         left = self.report.left
         if self._approve is None or not left or self._planner.reason is not None:
             return
-        if not self._approve(self._sample.project(left, self._client.settings.prices)):
+        if not self._approve(self._project(left)):
             self._planner.stop("interrupted")
+
+    def _project(self, left: int) -> Projection:
+        return self._sample.project(left, self._client.settings.prices)
 
     def _in_order(self) -> Iterable[int]:
         """Tell the rows in their order, by the digests of their ids."""

@@ -15,7 +15,7 @@ RATE_OVER_S: Final = 10.0
 """The pace is that of so many last seconds, or of half the run if that is longer: answers come in gusts."""
 
 
-class Pace:
+class Speed:
     """Rows and tokens per second over the last while."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ def live(report: BatchReport, client: AsyncClient) -> BatchReport:
 
 
 def binding(report: BatchReport, client: AsyncClient, concurrency: int) -> str:
-    """Name what holds the run back now: a dimension of a limit, a number of calls at once, or the provider's pace."""
+    """Name what holds the run back now: a dimension of a limit, a number of calls at once, or the provider's speed."""
     if report.stopped == "budget":
         return "budget"
     queued = [lane.limiter for lane in client.lanes() if lane.limiter.queued]
@@ -127,13 +127,13 @@ def forecast(report: BatchReport, client: AsyncClient, concurrency: int, latency
     return Forecast(rows=left, cost_nano=cost_nano, seconds=times[bound] + latency_s, bound=bound)
 
 
-def live_figures(report: BatchReport, client: AsyncClient, pace: Pace, concurrency: int) -> dict[str, Any]:
+def live_figures(report: BatchReport, client: AsyncClient, speed: Speed, concurrency: int) -> dict[str, Any]:
     """Return the figures of a run with its pace, for machines."""
-    shown, left_s, projected = live(report, client), pace.left_s(report), projected_nano(report)
+    shown, left_s, projected = live(report, client), speed.left_s(report), projected_nano(report)
     return {
         **shown.figures(),
-        "rows_per_s": round(pace.rows, 3),
-        "tokens_per_s": round(pace.tokens, 1),
+        "rows_per_s": round(speed.rows, 3),
+        "tokens_per_s": round(speed.tokens, 1),
         "eta_s": None if left_s is None else round(left_s, 1),
         "cost_projected": None if projected is None else to_usd(projected),
         "binding": binding(shown, client, concurrency),

@@ -63,16 +63,16 @@ class Sample:
         made._kept = [(lane, prompt, most, n) for lane, prompt, most, n in kept]
         return made
 
-    def project(self, rows: int, prices: Prices) -> Projection:
-        """Scale the sample to so many rows."""
+    def project(self, rows: int, prices: Prices, *, batch: bool = False) -> Projection:
+        """Scale the sample to so many rows, at the price of calls or of a batch."""
         low: list[int | None] = []
         likely: list[int | None] = []
         high: list[int | None] = []
         for lane, prompt, max_tokens, n in self._kept:
             provider, _, model = lane.partition(":")
             output = (LIKELY_TOKENS if max_tokens is None else max_tokens) * n
-            low.append(prices.cost(provider, model, Usage(input=prompt)))
-            likely.append(prices.cost(provider, model, Usage(input=prompt, output=output)))
+            low.append(prices.cost(provider, model, Usage(input=prompt), batch=batch))
+            likely.append(prices.cost(provider, model, Usage(input=prompt, output=output), batch=batch))
             high.append(None if max_tokens is None else likely[-1])
         sums = [_scaled(costs, rows) for costs in (low, likely, high)]
         return Projection(rows=rows, low_nano=sums[0], likely_nano=sums[1], high_nano=sums[2])

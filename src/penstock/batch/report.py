@@ -19,8 +19,9 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it stands or ended.
 
     `rows` of the input: `before` were answered by earlier runs, `answered` and `failed` in this one, `kept` failed in
-    earlier ones and are not to be asked again, `left` have no result. `attempts` are those that went out, `retries`
-    those beyond the first of their row. `copied` of the answered and failed got the result of a row that asks the same.
+    earlier ones and are not to be asked again, `left` have no result; `in_batches` of them are in batches at providers,
+    which go on without this run. `attempts` are those that went out, `retries` those beyond the first of their row.
+    `copied` of the answered and failed got the result of a row that asks the same.
     `cost_nano` sums the attempts of this run whose cost is known, `unpriced`
     counts those whose cost is not, and `cost_before_nano` is what the journal records of earlier calls for the same
     questions. `cut` are calls that were under way when the run was cancelled: they went out, may have been paid, and
@@ -35,6 +36,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0
     copied: int = 0
     in_flight: int = 0
+    in_batches: int = 0
     attempts: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -82,6 +84,7 @@ class BatchReport(msgspec.Struct, frozen=True, kw_only=True):
             "copied": self.copied,
             "left": self.left,
             "in_flight": self.in_flight,
+            "in_batches": self.in_batches,
             "attempts": self.attempts,
             "retries": self.retries,
             "rate_limited": self.rate_limited,

@@ -20,7 +20,7 @@ OTHERS_MAX: Final = 50_000
 
 
 class Stock:
-    """The rows of a job beside its journal.
+    """The rows of a job beside its journal; `done` marks those that are not to be asked, by their places.
 
     `rows` reads them from the beginning without those that are done, by their places. `only` are the error codes whose
     rows alone are asked, empty for all failed ones; None asks every row without an answer.
@@ -37,7 +37,7 @@ class Stock:
         self._questions = questions
         self._counts = counts
         self._only = only
-        self._done: Sequence[int] = b""
+        self.done: Sequence[int] = b""
 
     async def take(self, journal: Journal, rows: int, roll: Roll, halted: Callable[[], bool]) -> None:
         """See which of so many rows have their answer, and what the questions of this job cost so far.
@@ -52,7 +52,7 @@ class Stock:
         roll.forget_keys()
 
     async def _compare(self, journal: Journal, roll: Roll, halted: Callable[[], bool]) -> None:
-        done = self._done = bytearray(len(roll))
+        done = self.done = bytearray(len(roll))
         counts, chosen, known = self._counts, self._only, 0
         others, others_nano = 0, 0
         for number, found in enumerate(journal.matches(roll.ids, roll.keys)):
@@ -78,7 +78,7 @@ class Stock:
             counts.cost_before_nano = sum(journal.spent_each(roll.ids, roll.keys))
 
     async def _read(self, journal: Journal, rows: int, halted: Callable[[], bool]) -> None:
-        done = self._done = bytearray(rows)
+        done = self.done = bytearray(rows)
         known = 0
         for number, row in enumerate(self._rows(b"")):
             task = self._questions.task(row)
@@ -87,7 +87,7 @@ class Stock:
             self._counts.before += found is True
             self._counts.kept += found is False and self._keeps(journal, task)
             if number < len(done):  # rows of a list may have become more since
-                done[number] = found is True if self._only is None else not self._is_due(journal, task)
+                done[number] = found is True if self._only is None else not self.is_due(journal, task)
             if number % STOCK_ROWS == 0:
                 await asyncio.sleep(0)
                 if halted():
@@ -108,18 +108,25 @@ class Stock:
 
     def pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
-        for row in self._rows(b"" if again else self._done):
+        for row in self._rows(b"" if again else self.done):
             task = self._questions.task(row)
             if again:
-                code = journal.passing_failure(row.id, task.key)
-                if code is not None:
-                    spent = journal.spent(row.id, task.key)
-                    yield task._replace(sent=True, failed_with=code, spent_nano=spent)
-            elif self._is_due(journal, task):
+                if (mended := once_more(journal, task)) is not None:
+                    yield mended
+            elif self.is_due(journal, task):
                 yield task._replace(spent_nano=journal.spent(row.id, task.key))
 
-    def _is_due(self, journal: Journal, task: Task) -> bool:
+    def is_due(self, journal: Journal, task: Task) -> bool:
+        """Whether a row is to be asked in this run."""
         if self._only is None:
             return not journal.is_answered(task.row.id, task.key)
         code = journal.failure(task.row.id, task.key)
         return code is not None and (not self._only or code in self._only)
+
+
+def once_more(journal: Journal, task: Task) -> Task | None:
+    """Return a row that failed in this run and may be mended, ready to be asked once more."""
+    code = journal.passing_failure(task.row.id, task.key)
+    if code is None:
+        return None
+    return task._replace(sent=True, failed_with=code, spent_nano=journal.spent(task.row.id, task.key))

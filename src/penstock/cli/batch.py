@@ -18,7 +18,7 @@ import click
 from .. import AsyncClient, Hedge, Limits
 from .._io.settings import Settings
 from ..batch import (
-    Batch,
+    BatchOptions,
     BatchReport,
     Checked,
     Forecast,
@@ -38,6 +38,7 @@ from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
 from .shown import count, note, span, usd, write_json
 from .streams import printing
+from .via import check_via, made, via_options
 
 CONFIRM_USD: Final = 1
 """On a terminal, a run that may cost more dollars than this is asked for first."""
@@ -106,6 +107,7 @@ class _Recorded(click.Command):
 @click.option("--summary", metavar="FIELD", help="Count the values of this field of the answers at the end.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N",
               help="Ask N rows from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
+@via_options
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -132,6 +134,7 @@ def run_command(
     """  # noqa: D301 - click wants the backspace itself
     if output == "-":
         raise click.UsageError("the output is a file that a rerun resumes, and stdout is none; write -o OUT.jsonl")
+    check_via(options)
     if options["only"] and not options["retry_failed"]:
         raise click.UsageError("--only chooses among failed rows; write --retry-failed --only CODES")
     system = None if options["system"] is None or options["prompt"] is None else Template(options["system"], "system")
@@ -191,23 +194,21 @@ async def _run(
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
     only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
     async with AsyncClient(limits=limits, budget=budget_of(told.cap)) as client:
-        batch = Batch(
-            file,
-            output,
-            client=client,
-            models=weighed(models) or (default_model(client.settings),),
-            concurrency=options["concurrency"],
-            params=params,
-            keep_columns=[name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
-            order=options["order"],
-            retry_failed=only or options["retry_failed"],
-            count_earlier=True,
-            dedupe=options["dedupe"],
-            sample=options["sample"],
-            hedge=Hedge(after_percentile=HEDGED_PERCENT) if options["hedge"] else None,
-            command=args,
-            approve=lambda projection: _approve(projection, told),
-        )
+        more: BatchOptions = {
+            "models": weighed(models) or (default_model(client.settings),),
+            "concurrency": options["concurrency"],
+            "params": params,
+            "keep_columns": [name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
+            "order": options["order"],
+            "retry_failed": only or options["retry_failed"],
+            "count_earlier": True,
+            "dedupe": options["dedupe"],
+            "sample": options["sample"],
+            "hedge": Hedge(after_percentile=HEDGED_PERCENT) if options["hedge"] else None,
+            "command": args,
+            "approve": lambda projection: _approve(projection, told),
+        }
+        batch = made(file, output, client, options, more, quiet=told.quiet, as_json=told.as_json)
         checked = batch.check()
         silent = told.quiet or told.as_json
         if not silent:

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import click
 
-from ..batch import JobFile, JobState, Standing, journal_of, standing
+from ..batch import JobFile, JobState, Standing, journal_of, read_shards, standing
 from ..errors import EXIT_TEMPFAIL, InputError
 from ..types import to_usd
+from .shards import lines_of, told_of
 from .shown import count, note, span, usd, write_json
 from .streams import printing
+from .via import withdraw
 
 LOOK_EVERY_S: Final = 0.1
 
@@ -24,12 +26,13 @@ def status(output: str, as_json: bool) -> None:
     """Say how a job stands, by its output OUT: running, stopped, killed or done; its errors by class."""
     job, state = _job(output)
     found = standing(job.journal)
-    told = _told(output, job, state, found)
+    shards = read_shards(job.journal)
+    told = _told(output, job, state, found) | ({"shards": [told_of(shard) for shard in shards]} if shards else {})
     if as_json:
         with printing("the job goes on, but its status is lost"):
             write_json(told)
         return
-    for line in _lines(told, state, found):
+    for line in [*_lines(told, state, found), *lines_of(shards)]:
         click.echo(line)
 
 
@@ -66,9 +69,14 @@ def resume(context: click.Context, output: str, options: tuple[str, ...]) -> Non
 @click.option("--wait", "wait_s", type=click.IntRange(min=0), default=30, show_default=True, metavar="SECONDS",
               help="How long to wait for its end.")  # fmt: skip
 def cancel(output: str, now: bool, wait_s: int) -> None:
-    """Ask the run that writes OUT to stop: it finishes calls under way, and can be resumed."""
+    """Ask the run that writes OUT to stop: it finishes calls under way, and can be resumed.
+
+    Batches of OUT at providers are cancelled, and what they had answered is written down.
+    """
     job, _ = _job(output)
     if not job.is_running():
+        if withdraw(output):
+            return
         raise InputError(f"no run is writing {output}; `penstock batch status {output}` says how it stands")
     job.ask_stop(now=now)
     until = time.monotonic() + wait_s
@@ -80,6 +88,7 @@ def cancel(output: str, now: bool, wait_s: int) -> None:
     if job.read() is None:
         note(f"{output}: it was done before it could stop")
     else:
+        withdraw(output)
         note(f"{output}: stopped. To go on:\n  penstock batch resume {output}")
 
 
@@ -132,6 +141,7 @@ def _lines(told: dict[str, Any], state: JobState | None, found: Standing) -> lis
         "killed": "not running: its process ended without a word",
         "ended": "ended, with failed rows",
         "interrupted": "stopped on request",
+        "submitted": "submitted; its batches go on at the provider",
     }
     name = told["state"]
     lines = [f"{told['output']}: {words.get(name, f'stopped ({name})')}"]

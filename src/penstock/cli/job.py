@@ -94,7 +94,8 @@ def summary(report: BatchReport, output: str, cap: Decimal | None = None) -> str
     if report.kept:
         parts.append(f"{report.kept:,} failed before")
     if report.left:
-        parts.append(f"{report.left:,} left")
+        away = f", {report.in_batches:,} of them in batches at the provider" if report.in_batches else ""
+        parts.append(f"{report.left:,} left{away}")
     tokens = report.usage.total
     cost = usd(report.cost_nano) if report.cost_nano or not report.unpriced else "cost unknown"
     unpriced = (
@@ -137,6 +138,13 @@ def explain(report: BatchReport, *, resumes: bool = True) -> str:
     match report.stopped:
         case _ if not resumes:
             lines.append(f"{left}; run again, it starts afresh")
+        case "submitted":
+            lines.append(f"{left}, in batches at the provider, which go on by themselves. To collect them:\n  {again}")
+        case "interrupted" if report.in_batches:
+            lines.append(
+                f"stopped with {left}; {report.in_batches:,} of them are in batches at the provider, which go on and "
+                f"are paid. To collect them and go on:\n  {again}"
+            )
         case "interrupted":
             lines.append(f"stopped with {left}. To go on:\n  {again}")
         case "budget" if _is_spent(report.cause):
@@ -157,6 +165,8 @@ def exit_code(report: BatchReport) -> int:
     """Choose what the command exits with."""
     if report.stopped == "interrupted":
         return EXIT_INTERRUPTED
+    if report.stopped == "submitted":
+        return EXIT_OK
     if report.stopped is not None:
         return report.cause.exit_code if report.cause else EXIT_UNAVAILABLE
     return EXIT_ROWS_FAILED if report.failed or report.kept else EXIT_OK

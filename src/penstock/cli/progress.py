@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport, Pace, binding, live, projected_nano
+from ..batch import Batch, BatchReport, Speed, ViaBatch, binding, live, projected_nano
+from .shards import lines_of
 from .shown import note, span, usd, write_json
 from .streams import is_plain
 
@@ -21,6 +22,9 @@ Form = Literal["text", "json", "none"]
 
 DRAWN_EVERY_S: Final = 0.125
 SAID_EVERY_S: Final = 5.0
+SHARDS_DRAWN: Final = 5
+"""So many shards under way fit beside the figures."""
+
 WORTH_SAYING_S: Final = 1.0
 """A shorter wait for a limit is the ordinary pace of a run."""
 
@@ -40,7 +44,7 @@ def waits(client: AsyncClient, now: float) -> str:
     return "; ".join(still)
 
 
-def line(report: BatchReport, pace: Pace, cap: Decimal | None) -> str:
+def line(report: BatchReport, speed: Speed, cap: Decimal | None) -> str:
     """Write the figures of a run on one line; beside a cap stands what counts against it."""
     counted = report.cost_nano + report.cost_before_nano
     before = [f"{report.before:,} before"] if report.before else []
@@ -51,7 +55,7 @@ def line(report: BatchReport, pace: Pace, cap: Decimal | None) -> str:
             f"{report.failed:,} failed",
             f"{report.retries:,} retried",
             f"{report.rate_limited:,}×429",
-            f"{pace.rows:.1f} rows/s",
+            f"{speed.rows:.1f} rows/s",
             f"{usd(counted)} of {usd_cap(cap)}" if cap else _of_projected(report),
         ]
     )
@@ -64,8 +68,8 @@ def _of_projected(report: BatchReport) -> str:
     return usd(report.cost_nano) + more
 
 
-def _left(report: BatchReport, pace: Pace) -> str:
-    seconds = pace.left_s(report)
+def _left(report: BatchReport, speed: Speed) -> str:
+    seconds = speed.left_s(report)
     return "?" if seconds is None else span(seconds)
 
 
@@ -90,20 +94,28 @@ async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, ca
 async def _emit(batch: Batch) -> None:
     while True:
         await asyncio.sleep(SAID_EVERY_S)
-        write_json({"event": "progress", **batch.figures()})
+        if not _only_batches(batch.report):
+            write_json({"event": "progress", **batch.figures()})
+
+
+def _only_batches(report: BatchReport) -> bool:
+    """Whether all that goes on goes on at providers, which may take a day and is told of as it happens."""
+    return bool(report.in_batches) and not report.in_flight
 
 
 async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
-    pace = Pace()
-    pace.see(time.monotonic(), batch.report)
+    speed = Speed()
+    speed.see(time.monotonic(), batch.report)
     while True:
         await asyncio.sleep(SAID_EVERY_S)
         now, report = time.monotonic(), live(batch.report, client)
-        pace.see(now, report)
+        speed.see(now, report)
+        if _only_batches(report):
+            continue
         still = f" · {found}" if (found := waits(client, now)) else ""
         held = f" · held by {binding(report, client, batch.concurrency)}"
         note(
-            f"{report.done:,}/{report.rows:,} rows · {line(report, pace, cap)} · {_left(report, pace)} left"
+            f"{report.done:,}/{report.rows:,} rows · {line(report, speed, cap)} · {_left(report, speed)} left"
             + held
             + still
         )
@@ -113,21 +125,23 @@ async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | No
     from rich.console import Console
     from rich.live import Live
 
-    pace = Pace()
+    speed = Speed()
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as shown:
         try:
             while True:
                 now, report = time.monotonic(), live(batch.report, client)
-                pace.see(now, report)
+                speed.see(now, report)
                 held = binding(report, client, batch.concurrency)
-                shown.update(_picture(report, pace, title, cap, waits(client, now), held), refresh=True)
+                shards = lines_of(batch.open_shards) if isinstance(batch, ViaBatch) else []
+                still = "\n".join([*shards[:SHARDS_DRAWN], *filter(None, [waits(client, now)])])
+                shown.update(_picture(report, speed, title, cap, still, held), refresh=True)
                 await asyncio.sleep(DRAWN_EVERY_S)
         finally:
-            shown.update(_picture(batch.report, pace, title, cap), refresh=True)
+            shown.update(_picture(batch.report, speed, title, cap), refresh=True)
 
 
 def _picture(
-    report: BatchReport, pace: Pace, title: str, cap: Decimal | None, still: str = "", held: str = ""
+    report: BatchReport, speed: Speed, title: str, cap: Decimal | None, still: str = "", held: str = ""
 ) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -139,11 +153,13 @@ def _picture(
     bar.add_row(
         Text(title, style="bold"),
         ProgressBar(total=max(1, report.rows), completed=report.done, width=24),
-        Text(f"{report.done:,}/{report.rows:,} {share}, {_left(report, pace)} left"),
+        Text(f"{report.done:,}/{report.rows:,} {share}, {_left(report, speed)} left"),
     )
     lanes = [f"{lane.model} {lane.answered:,}{' closed' if lane.closed else ''}" for lane in report.lanes if lane.model]
     under_way = f"{report.in_flight:,} under way" + (f" (held by {held})" if held else "")
-    more = [under_way, f"{pace.tokens:,.0f} tokens/s", *lanes]
+    if report.in_batches:
+        under_way = f"{report.in_batches:,} in batches"
+    more = [under_way, f"{speed.tokens:,.0f} tokens/s", *lanes]
     more += [f"{number:,} {code}" for code, number in sorted(report.failures.items()) if number]
     waiting = [Text(still, style="yellow")] if still else []
-    return Group(bar, Text(line(report, pace, cap)), Text(" · ".join(more), style="dim"), *waiting)
+    return Group(bar, Text(line(report, speed, cap)), Text(" · ".join(more), style="dim"), *waiting)

@@ -6,6 +6,7 @@
 It is a stranger to the rest of penstock and imports nothing of it, so that it can contradict it.
 """
 
+from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
 from penstock.sim.config import Latency, Limits, Model, SimConfig
 from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
@@ -15,6 +16,7 @@ from penstock.sim.server import SimServer, serve
 from penstock.sim.simulator import Plan, Simulator
 
 __all__ = [
+    "BatchSettings",
     "Latency",
     "Limits",
     "Match",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
 from penstock.sim.faults import Scenario
 
@@ -68,7 +69,7 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     any key but those that start with `bad` or `revoked`. `models` and `prices` add to the built-in ones (a price is
     dollars per million tokens). `answer_tokens` fixes the length of free-text answers, 0 for natural ones.
     `any_model` accepts unknown names. `max_body_bytes` is where 413 begins. `log_entries` is how many attempts the
-    log and the bill keep one by one (totals stay exact).
+    log and the bill keep one by one (totals stay exact). `batches` are the batch interfaces.
     """
 
     seed: int = 0
@@ -86,6 +87,7 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_body_bytes: _Positive = 32 * 1024 * 1024
     log_entries: _Positive = 200_000
     scenario: Scenario = Scenario()
+    batches: BatchSettings = BatchSettings()
 
     def __post_init__(self) -> None:
         for key, limits in self.limits.items():

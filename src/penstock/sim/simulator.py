@@ -16,6 +16,7 @@ import msgspec
 
 from penstock.sim import anthropic, anthropic_reply, caches, disturb, faults, openai_chat, openai_chat_reply
 from penstock.sim.answers import Ask, Reply, answer, filtered
+from penstock.sim.batchdesk import BatchDesk
 from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
 from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
@@ -81,6 +82,7 @@ class Simulator:
         self.book = faults.FaultBook(self._scenario)
         self._scenario_at: float | None = None
         self._cache = caches.PrefixCache()
+        self.desk = BatchDesk(self.config, self.bill, self._row_fault)
         self._count = 0
         self.open = 0
 
@@ -186,6 +188,9 @@ class Simulator:
         plan.azure = "/openai/deployments/" in path
         if last == "models" or (len(tail) == 2 and tail[0] == "models"):
             self._models(plan, "" if last == "models" else last)
+            return
+        if BatchDesk.takes(path):
+            self._batches(plan, path, now)
             return
         if not path.endswith(("/chat/completions", "/messages", "/messages/count_tokens")):
             words = f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found"
@@ -356,6 +361,24 @@ class Simulator:
         if not self._front_fault(plan):
             self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, now)
             self._disturb(plan, now)
+
+    def _batches(self, plan: Plan, path: str, now: float) -> None:
+        plan.logged = False  # rows are on the bill, not how they came
+        if not BatchDesk.is_open(path):
+            self._authenticate(plan)
+        self._maybe_fault(plan, now)
+        if not self._front_fault(plan):
+            page = self.desk.answer(plan.request, plan.credential, now)
+            self._body(plan, page.status, page.body, None, now, more=page.headers)
+            self._disturb(plan, now)
+
+    def _row_fault(self, protocol: Protocol, model: str, body: bytes) -> Reject | None:
+        """What a row of a batch is refused for on order; such a rule sees the path `batch`."""
+        if not self.book.scenario.rule:
+            return None
+        facts = faults.Facts(protocol=protocol, model=model, path="batch", stream=False, body=body, since_s=0.0)
+        rule = self.book.pick(facts, Random(0))
+        return None if rule is None else disturb.refusal(rule.fault, protocol, 0.0, stream=False, azure=False)
 
     def _models(self, plan: Plan, name: str) -> None:
         plan.logged = False

@@ -19,7 +19,7 @@ from yarl import URL
 
 from ..._wire.protocol import Outbound
 from ...errors import ConfigError, ConnectionFailed
-from ..http import Target, lost, not_sent, window
+from ..http import Target, lost, not_sent, pieces, window
 from ..watchdog import Watchdog
 from .proxies import proxy_for
 
@@ -81,6 +81,19 @@ def _lines(headers: Mapping[str, str]) -> bytes:
     return lines.encode()
 
 
+async def _upload(connection: Connection, head: bytes, outbound: Outbound) -> None:
+    """Send a request whose body is a file, no faster than it is taken."""
+    protocol = connection.protocol
+    assert protocol is not None
+    assert protocol.transport is not None
+    assert outbound.file is not None
+    protocol.set_response_params(read_until_eof=True)
+    protocol.transport.write(b"%bContent-Length: %d\r\n\r\n" % (head, outbound.file.size))
+    for data in pieces(outbound.file):
+        protocol.transport.write(data)
+        await protocol._drain_helper()
+
+
 class AiohttpTransport:
     """One pool of connections for the running event loop; the caller limits concurrency, not the pool."""
 
@@ -129,6 +142,9 @@ class AiohttpTransport:
             except (aiohttp.ClientError, OSError) as error:
                 raise not_sent(target, error) from error
             try:
+                if outbound.file is not None:
+                    await _upload(connection, b"%b%b" % (road.head, own), outbound)
+                    return await self._answer(connection, target, stream)
                 return await self._ask(
                     connection,
                     b"%b%bContent-Length: %d\r\n\r\n%b" % (road.head, own, len(outbound.body), outbound.body),
@@ -148,6 +164,11 @@ class AiohttpTransport:
         protocol.set_response_params(read_until_eof=True)
         assert protocol.transport is not None
         protocol.transport.write(data)
+        return await self._answer(connection, target, stream)
+
+    async def _answer(self, connection: Connection, target: Target, stream: bool) -> AiohttpExchange:
+        protocol = connection.protocol
+        assert protocol is not None
         message, content = await protocol.read()
         while 100 <= message.code < 200 and message.code != 101:
             message, content = await protocol.read()

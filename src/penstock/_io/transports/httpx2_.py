@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import MissingExtra
-from ..http import Target, lost, not_sent, window
+from ..http import Target, length_of, lost, not_sent, pieces, pieces_async, window
 
 try:
     import httpx2
@@ -23,7 +23,7 @@ NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, http
 
 def _headers(target: Target, outbound: Outbound, stream: bool) -> dict[str, str]:
     encoding = {"accept-encoding": "identity"} if stream else {}
-    return {**target.headers, **outbound.headers, **encoding}
+    return {**target.headers, **outbound.headers, **encoding, **length_of(outbound)}
 
 
 class Httpx2Transport:
@@ -54,7 +54,7 @@ class Httpx2Transport:
         request = self._client.build_request(
             outbound.method,
             target.base_url + outbound.path,
-            content=outbound.body,
+            content=outbound.body if outbound.file is None else pieces(outbound.file),
             headers=_headers(target, outbound, stream),
             timeout=httpx2.Timeout(seconds, connect=min(self._connect_s, seconds or math.inf)),
         )
@@ -132,7 +132,7 @@ class AsyncHttpx2Transport:
         request = self._client.build_request(
             outbound.method,
             target.base_url + outbound.path,
-            content=outbound.body,
+            content=outbound.body if outbound.file is None else pieces_async(outbound.file),
             headers=_headers(target, outbound, stream),
             timeout=httpx2.Timeout(None, connect=self._connect_s),
         )

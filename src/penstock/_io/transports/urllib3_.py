@@ -20,7 +20,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 from ..._flow.effects import Expired
 from ..._wire.protocol import Outbound
 from ...errors import ConnectionFailed
-from ..http import Target, lost, not_sent, window
+from ..http import Target, length_of, lost, not_sent, pieces, window
 from .lines import Lines
 from .proxies import proxy_for
 
@@ -105,8 +105,8 @@ class Urllib3Transport:
                 connection.request(
                     outbound.method,
                     prefix + outbound.path,
-                    body=outbound.body,
-                    headers={**headers, **outbound.headers, "Accept-Encoding": encoding},
+                    body=outbound.body if outbound.file is None else pieces(outbound.file),
+                    headers={**headers, **outbound.headers, **length_of(outbound), "Accept-Encoding": encoding},
                     preload_content=False,
                 )
             return Urllib3Exchange(target, connection.getresponse(), connection, pool)
