@@ -29,7 +29,7 @@ from .jobfile import JobFile, JobState, journal_of
 from .live import Forecast, Speed, forecast, live_figures
 from .outputs import check_columns, check_place
 from .projection import Projection, Sample
-from .question import Questions
+from .question import Questions, Task
 from .report import BatchReport, Counts
 from .roll import Roll, take_roll
 from .settlement import Settlement
@@ -313,12 +313,15 @@ class Batch:
             self._planner.stop("output", error)
 
     async def _pass(self, journal: Journal, twins: Twins | None, *, again: bool) -> None:
-        pending = self._stock.pending(journal, again=again)
+        pending = self._pending(journal, again=again)
         if self._sampled is not None:
             pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
             pending = islice(pending, self._sampled)
         rows = self._checked.rows - self._counts.before
         await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+
+    def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
+        return self._stock.pending(journal, again=again)
 
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""

@@ -332,7 +332,7 @@ class ViaBatch(Batch):
             queue_tokens=self._queue_tokens,
         )
         try:
-            for number, task in enumerate(self._pending(journal)):
+            for number, task in enumerate(self._pending(journal, again=False)):
                 if self._planner.reason is not None or carrier.leaving or carrier.withdrawing:
                     return
                 if number % TURN_ROWS == 0:
@@ -361,8 +361,11 @@ class ViaBatch(Batch):
             self._crew.settle(journal, task, wrong)
             self._settled.put(id_digest(task.row.id), 1, 0)
 
-    def _pending(self, journal: Journal) -> Iterator[Task]:
+    def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         """Rows still to be asked, without those that are in a batch or had their last result in this run."""
+        if again:
+            yield from super()._pending(journal, again=True)
+            return
         for row in self._rows(self._stock.done):
             digest = id_digest(row.id)
             if self._away.find(digest) is not None:
