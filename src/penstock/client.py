@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, Unpack
 
 from ._flow.prompt import Options, Prompt, StreamOptions
+from ._flow.texts import EmbedOptions
 from ._io.base_client import BaseClient, LaneStatus, Preview
 from ._io.drive_async import AsyncRun
 from ._io.drive_sync import SyncRun
 from ._io.http import AsyncTransport, SyncTransport
 from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
+from .embeddings import Embeddings
 from .errors import ConfigError
 from .types import Response
 
@@ -38,6 +41,9 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
             return Httpx2Transport(connect_s=connect_s)
         raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
 
+    def _side_by_side(self, wanted: int) -> int:
+        return wanted if hasattr(self._transport, "lines") else 1
+
     def _check_hedge(self) -> None:
         if not hasattr(self._transport, "lines"):
             raise ConfigError(
@@ -52,6 +58,14 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         Raises: PenstockError; see errors for what each class asks you to do.
         """
         return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
+
+    def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Turn texts into vectors, in as few requests as the provider's limits allow; equal texts are asked once.
+
+        Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
+        """
+        order, work, flow = self._embedding(texts, options)
+        return work.embeddings(SyncRun(order, self._gate, self._transport, self._targets, flow).finish())
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -100,6 +114,14 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         Raises: PenstockError; see errors for what each class asks you to do.
         """
         return await self._begin(prompt, **options).finish()
+
+    async def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Turn texts into vectors, in as few requests as the provider's limits allow; equal texts are asked once.
+
+        Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
+        """
+        order, work, flow = self._embedding(texts, options)
+        return work.embeddings(await AsyncRun(order, self._gate, self._transport, self._targets, flow).finish())
 
     def _begin(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncRun:
         """Make the call of `complete` ready to be finished by somebody who must know how far it is."""
