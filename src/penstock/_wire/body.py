@@ -26,7 +26,7 @@ def write(body: JSON, request: Request, provider: Provider) -> bytes:
 
 
 def path_of(provider: Provider, usual: str, model: str, *, own: str | None = None) -> str:
-    """Return the path and query of an endpoint, as the provider's row writes it (`own`: in another field than `path`)."""
+    """Return the path and query of an endpoint, as the provider's row writes it; `own` is its path if not `path`."""
     path = (provider.path if own is None else own) or usual
     if "{model}" in path:
         path = path.replace("{model}", quote(model, safe=""))

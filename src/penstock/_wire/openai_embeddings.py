@@ -45,7 +45,9 @@ class Embedded(Reply, frozen=True, kw_only=True, gc=False):
         """Raises: ServerFault when there is not exactly one vector per text."""
         asked = len(request.texts) if isinstance(request, EmbedRequest) else 0
         if len(self.floats) != asked * self.size:
-            raise ServerFault(f"{asked} texts were sent and {len(self.floats) // self.size} vectors came back; try again")
+            raise ServerFault(
+                f"{asked} texts were sent and {len(self.floats) // self.size} vectors came back; try again"
+            )
 
 
 class _Datum(msgspec.Struct, gc=False):
