@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -65,7 +66,9 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
         """
         order, work, flow = self._embedding(texts, options)
-        return work.embeddings(SyncRun(order, self._gate, self._transport, self._targets, flow).finish())
+        run = SyncRun(order, self._gate, self._transport, self._targets, flow)
+        run.finish()
+        return work.so_far(order, run.trail)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -120,8 +123,17 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
 
         Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
         """
+        run, so_far = self._begin_embedding(texts, **options)
+        await run.finish()
+        return so_far()
+
+    def _begin_embedding(
+        self, texts: object, **options: Unpack[EmbedOptions]
+    ) -> tuple[AsyncRun, Callable[[], Embeddings]]:
+        """Make the call of `embed` ready for somebody who must know how far it is, and what came of it by then."""
         order, work, flow = self._embedding(texts, options)
-        return work.embeddings(await AsyncRun(order, self._gate, self._transport, self._targets, flow).finish())
+        run = AsyncRun(order, self._gate, self._transport, self._targets, flow)
+        return run, partial(work.so_far, order, run.trail)
 
     def _begin(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncRun:
         """Make the call of `complete` ready to be finished by somebody who must know how far it is."""

@@ -135,44 +135,27 @@ class Work:
             return error
         return InputRejected(self._of_input.index(number), error)
 
-    def end(self, order: Order, trail: Trail) -> Response:
-        """Return what the whole call took.
-
-        Raises: the PenstockError that stopped it, with what was answered before.
-        """
+    def check(self, order: Order, trail: Trail) -> None:
+        """Raises: the PenstockError that stopped the work, with what was answered in `embedded`."""
         if self._failure is not None:
-            error = self._failure
-            error.embedded = self.embeddings(self._summary(order, trail))
-            raise error
-        return self._summary(order, trail)
+            self._failure.embedded = self.so_far(order, trail)
+            raise self._failure
 
-    def _summary(self, order: Order, trail: Trail) -> Response:
+    def so_far(self, order: Order, trail: Trail) -> Embeddings:
+        """Return the vectors in the order of the texts, beside what they took."""
         lane = order.lanes[0]
-        return Response(
+        return Embeddings(
             provider=lane.provider.name,
             model=lane.model,
+            vectors=Vectors(self._size, self._blocks, map(self._places.__getitem__, self._of_input)),
             usage=sum((each.usage for each in trail.attempts if each.usage is not None), Usage()),
             cost_nano=trail.cost_nano,
             served_model=self._served_model,
-            latency_s=trail.ended - order.started,
+            requests=sum(attempt.sent for attempt in trail.attempts),
             attempts=tuple(trail.attempts),
-            tags=order.tags,
-        )
-
-    def embeddings(self, response: Response) -> Embeddings:
-        """Return the vectors in the order of the texts, beside what they took."""
-        return Embeddings(
-            provider=response.provider,
-            model=response.model,
-            vectors=Vectors(self._size, self._blocks, map(self._places.__getitem__, self._of_input)),
-            usage=response.usage,
-            cost_nano=response.cost_nano,
-            served_model=response.served_model,
-            requests=sum(attempt.sent for attempt in response.attempts),
-            attempts=response.attempts,
             errors=tuple(self._errors()),
-            latency_s=response.latency_s,
-            tags=response.tags,
+            latency_s=trail.ended - order.started,
+            tags=order.tags,
         )
 
     def _errors(self) -> Iterator[BadInput]:
@@ -186,7 +169,7 @@ class Work:
 
 
 def embed(order: Order, trail: Trail, work: Work) -> Flow[Response]:
-    """Embed the texts of `work`, which then has their vectors; returns what it took.
+    """Embed the texts of `work`, which then has their vectors; what is returned is an answer without words.
 
     Raises: InputRejected, unless bad inputs are skipped; the PenstockError that stopped it. Both carry `embedded`.
     """
@@ -194,7 +177,9 @@ def embed(order: Order, trail: Trail, work: Work) -> Flow[Response]:
         yield from _worker(order, trail, work)
     else:
         yield Parallel(tuple([_worker(order, trail, work) for _ in range(work.workers)]))
-    return work.end(order, trail)
+    work.check(order, trail)
+    lane = order.lanes[0]
+    return Response(provider=lane.provider.name, model=lane.model)
 
 
 def _worker(order: Order, trail: Trail, work: Work) -> Flow[None]:

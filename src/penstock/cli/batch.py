@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import stat
-import sys
 import tempfile
 from collections.abc import Sequence
 from decimal import Decimal
@@ -34,13 +32,11 @@ from ..types import to_nano
 from .batch_jobs import cancel, resume, status
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import conduct, exit_code, explain, finish, run
+from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
 from .shown import count, note, usd, write_json
 from .streams import printing
-
-CONFIRM_USD: Final = 1
-"""On a terminal, a run that may cost more dollars than this is asked for first."""
 
 _ARGS: Final = "penstock.batch.run"
 
@@ -218,15 +214,7 @@ def _approve(projection: Projection, told: _Told) -> bool:
     if not (told.quiet or told.as_json):
         note(words)
     little = most is not None and most <= to_nano(CONFIRM_USD)
-    if told.yes or little or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's own would wait for the answer
-    try:
-        return click.confirm("Go on?", err=True)
-    except click.Abort:
-        return False
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    return told.yes or little or go_on()
 
 
 def _classes(output: str, fields: Sequence[str]) -> str:

@@ -8,18 +8,34 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport
+from ..batch import BatchReport
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE, BudgetExceeded
-from .progress import Form, usd_cap, watch
+from .progress import Form, Watched, usd_cap, watch
 from .shown import count, note, span, usd
 from .signals import on_stop
 
 T = TypeVar("T")
+
+
+class Job(Watched, Protocol):
+    """A checked run of many rows: a `Batch`, or an `EmbedJob`."""
+
+    async def run(self) -> BatchReport:
+        """Do it."""
+        ...
+
+    def stop(self) -> None:
+        """End it gently."""
+        ...
+
+    def cancel(self) -> None:
+        """End it at once."""
+        ...
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -56,7 +72,7 @@ async def stoppable(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def conduct(
-    batch: Batch, client: AsyncClient, *, title: str, form: Form = "text", cap: Decimal | None = None
+    batch: Job, client: AsyncClient, *, title: str, form: Form = "text", cap: Decimal | None = None
 ) -> BatchReport:
     """Run a checked job and show its progress; the first Ctrl-C stops it gently, the second at once."""
     presses = 0

@@ -7,12 +7,12 @@ import sys
 import time
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport
+from ..batch import BatchReport
 from ..types import to_usd
 from .shown import note, span, usd, write_json
 from .streams import is_plain
@@ -28,6 +28,18 @@ SAID_EVERY_S: Final = 5.0
 RATE_OVER_S: Final = 10.0
 WORTH_SAYING_S: Final = 1.0
 """A shorter wait for a limit is the ordinary pace of a run."""
+
+
+class Watched(Protocol):
+    """A run of many rows, as far as it is shown."""
+
+    begun: asyncio.Event
+    concurrency: int
+
+    @property
+    def report(self) -> BatchReport:
+        """The run as it stands."""
+        ...
 
 
 class Pace:
@@ -137,7 +149,7 @@ def usd_cap(cap: Decimal) -> str:
     return f"${cap:f}"
 
 
-async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, cap: Decimal | None) -> None:
+async def watch(batch: Watched, client: AsyncClient, *, title: str, form: Form, cap: Decimal | None) -> None:
     """Show a run until cancelled; `client` serves nothing else."""
     if form == "none":
         return
@@ -150,7 +162,7 @@ async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, ca
         await _draw(batch, client, title, cap)
 
 
-async def _emit(batch: Batch, client: AsyncClient) -> None:
+async def _emit(batch: Watched, client: AsyncClient) -> None:
     pace = Pace()
     pace.see(time.monotonic(), batch.report)
     while True:
@@ -175,7 +187,7 @@ async def _emit(batch: Batch, client: AsyncClient) -> None:
         )
 
 
-async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
+async def _say(batch: Watched, client: AsyncClient, cap: Decimal | None) -> None:
     pace = Pace()
     pace.see(time.monotonic(), batch.report)
     while True:
@@ -189,7 +201,7 @@ async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
         )
 
 
-async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | None) -> None:
+async def _draw(batch: Watched, client: AsyncClient, title: str, cap: Decimal | None) -> None:
     from rich.console import Console
     from rich.live import Live
 

@@ -27,7 +27,7 @@ from penstock.sim.plan import Reject, Usage
 USUAL_DIMENSIONS = 1536
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_DIRECTIONS = 8
+_DIRECTIONS = 16
 _KNOWN = {"model", "input", "encoding_format", "dimensions", "user"}
 _INVALID = "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
 _FIXED = re.compile(r"ada-002$")
@@ -128,8 +128,14 @@ def _dimensions(asked: object, name: str, whole: int) -> int:
 def _directions(word: str, whole: int) -> tuple[tuple[int, float], ...]:
     """A few places of a vector and what the word adds there."""
     digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4 * _DIRECTIONS).digest()
-    numbers = [int.from_bytes(digest[at : at + 4], "big") for at in range(0, len(digest), 4)]
-    return tuple([(number // 2 % whole, 1.0 if number % 2 else -1.0) for number in numbers])
+    found = []
+    for number in range(_DIRECTIONS):
+        bits = int.from_bytes(digest[4 * number : 4 * number + 4], "big")
+        share = (bits >> 1) / 2**31
+        # A quarter of the places are crowded at the front, so that shortened vectors tell texts apart too.
+        at = int(whole**share) if number % 4 == 0 else int(whole * share)
+        found.append((min(at, whole - 1), 1.0 if bits & 1 else -1.0))
+    return tuple(found)
 
 
 def vector(text: str, whole: int, dimensions: int | None = None) -> array[float]:
