@@ -110,6 +110,9 @@ class Work:
         if isinstance(error, BudgetExceeded) and self._under_way:
             self._splits.again(found)  # those under way hold more than they will cost; they go on when that is known
             return False
+        if isinstance(error, BudgetExceeded) and len(found) > 1 and error.needed_nano and not error.held_nano:
+            self._splits.halve(found)  # a request holds several times what it costs, and a smaller one may fit
+            return True
         if not isinstance(error, _OF_AN_INPUT) or isinstance(error, _OF_THE_REQUEST):
             self._fail(error)
             return True

@@ -62,7 +62,7 @@ class Splits:
                 len(pack) >= len(known) and pack.tokens >= known.tokens for known in self._too_large
             ):
                 return pack
-            self._halves += reversed(self._halved(pack, None))
+            self.halve(pack)
 
     def accepted(self, pack: Pack) -> None:
         """The pack was answered."""
@@ -85,6 +85,10 @@ class Splits:
     def again(self, pack: Pack) -> None:
         """The pack was not asked after all; it comes next."""
         self._halves.append(pack)
+
+    def halve(self, pack: Pack) -> None:
+        """The pack was not asked, and is to be smaller; its halves come next."""
+        self._halves += reversed(self._halved(pack, None))
 
     def _halved(self, pack: Pack, parent: Pack | None) -> list[Pack]:
         middle = (len(pack) + 1) // 2
