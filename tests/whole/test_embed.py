@@ -62,7 +62,7 @@ def test_the_bill_agrees_to_the_last_nano_dollar(colour: str) -> None:
 @colours
 def test_requests_go_side_by_side(colour: str) -> None:
     """Up to `concurrency` of them, in threads or on the loop."""
-    with SimServer(SimConfig(latency=Latency(first_token_s=0.1))) as sim:
+    with SimServer(SimConfig(latency=Latency(first_token_s=0.5))) as sim:
         embed(colour, sim, TEXTS, dimensions=2, concurrency=3)
         together = next(iter(sim.limits()["lanes"].values()))["most_in_flight"]
     assert together == 3
