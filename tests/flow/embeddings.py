@@ -77,24 +77,25 @@ class _Server:
         return self._rule(json.loads(self._bodies.pop(0))["input"])
 
 
-class _SyncTransport(ScriptedTransport):
+class _Ruled:
+    """The side of a scripted transport that tells the script what it is asked."""
+
     def __init__(self, rule: Rule) -> None:
         self._server = _Server(rule)
-        super().__init__(self._server)
+        super().__init__(self._server)  # type: ignore[call-arg]
 
     def next(self, target: Any, outbound: Any) -> Scripted:
         self._server.hear(outbound.body)
-        return super().next(target, outbound)
+        found: Scripted = super().next(target, outbound)  # type: ignore[misc]
+        return found
 
 
-class _AsyncTransport(AsyncScriptedTransport):
-    def __init__(self, rule: Rule) -> None:
-        self._server = _Server(rule)
-        super().__init__(self._server)
+class _SyncTransport(_Ruled, ScriptedTransport):
+    pass
 
-    def next(self, target: Any, outbound: Any) -> Scripted:
-        self._server.hear(outbound.body)
-        return super().next(target, outbound)
+
+class _AsyncTransport(_Ruled, AsyncScriptedTransport):
+    pass
 
 
 def embed(colour: str, rule: Rule, texts: Any, *, client: Any = None, **options: Any) -> Outcome:

@@ -203,12 +203,28 @@ class BaseClient(Generic[GateT, TransportT]):
         asked = request(prompt, options, lanes[0].model)
         if "fallbacks" in options:
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
+        cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
+        order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
+        if self._hedge is not None or "hedge" in options or "continuations" in options:
+            return self._with_extras(order, options)
+        return order
+
+    def _ordered(
+        self,
+        asked: Request,
+        lanes: tuple[Lane, ...],
+        options: Options | EmbedOptions,
+        *,
+        stream: bool = False,
+        cache: Use | None = None,
+    ) -> Order:
+        """Return the order of a request, with what holds for every call of this client and what this one says."""
         now = self._clock.now()
         within = options.get("deadline_s", self._deadline_s)
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
-        order = Order(
+        return Order(
             request=asked,
             lanes=lanes,
             stream=stream,
@@ -222,11 +238,8 @@ class BaseClient(Generic[GateT, TransportT]):
             deadline=None if within is None else now + within,
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
-            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
+            cache=cache,
         )
-        if self._hedge is not None or "hedge" in options or "continuations" in options:
-            return self._with_extras(order, options)
-        return order
 
     def _embedding(self, texts: object, options: EmbedOptions) -> tuple[Order, Work, Callable[..., Flow[Response]]]:
         """Read a call of `embed`: its order, the work that it is, and the flow that does it.
@@ -238,8 +251,6 @@ class BaseClient(Generic[GateT, TransportT]):
         check_options(options)
         found = read_texts(texts)
         lane, packs = self._embedding_lane(options)
-        now, tags = self._clock.now(), options.get("tags")
-        within = _deadline(options.get("deadline_s", self._deadline_s))
         asked = EmbedRequest(
             model=lane.model,
             messages=(),
@@ -248,21 +259,7 @@ class BaseClient(Generic[GateT, TransportT]):
             user=options.get("user"),
             extra=dict(options.get("extra") or {}),
         )
-        order = Order(
-            request=asked,
-            lanes=(lane,),
-            stream=False,
-            timeouts=self._timeouts,
-            prices=self.settings.prices,
-            capped=self._capped,
-            priority=options.get("priority", "normal"),
-            tags={**self._tags, **tags} if tags else self._tags,
-            started=now,
-            wall_s=self._clock.wall(),
-            deadline=None if within is None else now + within,
-            idempotency_key=unique(self._clock) if self._keyed else "",
-            gauges=self._gauges,
-        )
+        order = self._ordered(asked, (lane,), options)
         workers = self._side_by_side(options.get("concurrency") or CONCURRENCY)
         work = Work(found, asked, packs, on_bad_input=options.get("on_bad_input", "raise"), workers=workers)
         return order, work, partial(embed, work=work)

@@ -18,13 +18,13 @@ import msgspec
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options
 from .._io.drive_async import AsyncRun
 from .._io.index import Index
-from .._io.journal import Journal, Mended, failure_line, known_nano
+from .._io.journal import Journal, failure_line, known_nano
 from .._io.rowfile import Checked
 from .._io.rows import Row
 from .._io.textfile import TextFile
 from .._io.vector_lines import Failure, failed_line, read_vector_line, repeated_line, vector_line
 from .._policy.packing import pack
-from .._policy.schedule import Planner, Start, Stop
+from .._policy.schedule import Start, Stop
 from .._text import tokens
 from ..client import AsyncClient
 from ..embeddings import Embeddings
@@ -32,14 +32,12 @@ from ..errors import CallError, InputError, OutputError, PenstockError
 from ..types import Usage
 from .outputs import failed_path, is_same, write_failed
 from .projection import Projection
-from .report import BatchReport, Counts
+from .report import BatchReport
+from .running import Running
 from .vector_table import check_form, vectors_journal, write_vectors
 
 WINDOW_PACKS: Final = 16
 """Rows that are packed together fill about so many requests: enough to fill each, and little to hold in memory."""
-
-GRACE_S: Final = 10.0
-"""After a stop, requests under way have this long to bring their vectors home; they are paid already."""
 
 STOCK_ROWS: Final = 1000
 """Rows looked at between two turns of the event loop, before the first request."""
@@ -58,7 +56,17 @@ class _Item(NamedTuple):
     spent_nano: int
 
 
-class EmbedJob:
+class _Line(NamedTuple):
+    """A row's line to be written; `code` is that of its error, None for a vector."""
+
+    id: str | int
+    key: str
+    data: bytes
+    code: str | None
+    retriable: bool = False
+
+
+class EmbedJob(Running[_Line]):
     """One run that embeds rows into a file: `run` it, watch `report`, `stop` it gently or `cancel` it.
 
     Args:
@@ -83,6 +91,7 @@ class EmbedJob:
         concurrency: int = CONCURRENCY,
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
+        super().__init__((model,), concurrency)
         given = {name: value for name, value in (params or {}).items() if value is not None}
         own = {"model": model, "on_bad_input": "skip", "concurrency": 1}
         self._options = cast(EmbedOptions, {"priority": "batch", **given, **own})
@@ -90,24 +99,12 @@ class EmbedJob:
         self._output = Path(output)
         self._client = client
         self._approve = approve
-        self.concurrency = concurrency
-        self._planner = Planner((model,))
         self._model = model
-        self._ended_one = asyncio.Event()
-        self._calls: dict[AsyncRun, asyncio.Task[Any]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._counts = Counts()
-        self._unwritten: list[_Line] = []
-        self._checked = Checked(rows=0, bad=0, problems=())
         self._done = bytearray()
         self._copies = 0
         self._again: list[list[_Item]] = []
         self._last_pass = False
         self._tokens = 0
-        self.begun = asyncio.Event()
-        self._mended = Mended(0, 0)
-        self._started = 0.0
-        self._ended: float | None = None
 
     def check(self) -> Checked:
         """Look at every row, the model and the output before anything is paid.
@@ -130,55 +127,6 @@ class EmbedJob:
             )
         self._checked = self._rows.check()
         return self._checked
-
-    @property
-    def report(self) -> BatchReport:
-        """The run as it stands."""
-        counts, planner = self._counts, self._planner
-        until = self._ended if self._ended is not None else time.monotonic()
-        return BatchReport(
-            rows=self._checked.rows,
-            before=counts.before,
-            answered=counts.answered,
-            failed=counts.failed,
-            in_flight=planner.in_flight,
-            attempts=counts.attempts,
-            retries=counts.retries,
-            rate_limited=counts.rate_limited,
-            usage=counts.usage,
-            cost_nano=counts.cost_nano,
-            unpriced=counts.unpriced,
-            cut=counts.cut,
-            cost_before_nano=counts.cost_before_nano,
-            elapsed_s=until - self._started if self._started else 0.0,
-            failures=dict(counts.failures),
-            lanes=planner.lanes,
-            mended=self._mended,
-            unwritten=len(self._unwritten),
-            stopped=planner.reason,
-            cause=planner.cause,
-        )
-
-    def stop(self) -> None:
-        """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
-        if self._planner.reason is None:
-            self._planner.stop("interrupted")
-            self._drain()
-            if self._tasks:
-                asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
-
-    def _drain(self) -> None:
-        self._ended_one.set()
-        for run, task in self._calls.items():
-            run.drained = True
-            if not run.under_way:
-                task.cancel()
-
-    def cancel(self) -> None:
-        """Stop at once: calls under way are cut, and may have been paid."""
-        self._planner.stop("interrupted")
-        for task in self._tasks:
-            task.cancel()
 
     async def run(self) -> BatchReport:
         """Embed the rows; the report says how far it came.
@@ -241,17 +189,7 @@ class EmbedJob:
             self._planner.stop("interrupted")
 
     async def _embed(self, packs: Iterator[list[_Item]], journal: Journal) -> None:
-        self._tasks = [asyncio.create_task(self._work(packs, journal)) for _ in range(self.concurrency)]
-        try:
-            await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them
-        except asyncio.CancelledError:
-            self.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            raise
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+        await self._perform([asyncio.create_task(self._work(packs, journal)) for _ in range(self.concurrency)])
 
     def _packs(self, journal: Journal) -> Iterator[list[_Item]]:
         """Read rows that are due and put them together; what does not fill a request waits for the next window."""
@@ -289,7 +227,7 @@ class EmbedJob:
             self._planner.stop("failed")
             raise
         finally:
-            self._ended_one.set()
+            self._change.tell()
 
     async def _ask(self, items: list[_Item], journal: Journal) -> bool:
         """Get a pack embedded or failed; False when the run stopped before it was."""
@@ -298,13 +236,13 @@ class EmbedJob:
             if isinstance(picked, Stop):
                 return False
             if not isinstance(picked, Start):
-                await self._wait(picked.until)
+                await self._change.wait(picked.until)
                 continue
             ended = await self._call(items, picked.model, journal)
             if isinstance(ended, Embeddings):
                 self._planner.answered(picked.model)
                 self._settle(journal, items, ended)
-                self._ended_one.set()
+                self._change.tell()
                 return True
             if ended.embedded is not None:
                 items = self._settle(journal, items, ended.embedded)
@@ -321,17 +259,9 @@ class EmbedJob:
                 self._again.append(items)
             elif verdict == "record":
                 self._settle_failed(journal, items, ended)
-            self._ended_one.set()
+            self._change.tell()
             if verdict != "again":
                 return verdict == "record"
-
-    async def _wait(self, until: float | None) -> None:
-        self._ended_one.clear()
-        try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
-                await self._ended_one.wait()
-        except TimeoutError:
-            pass
 
     async def _call(self, items: list[_Item], model: str, journal: Journal) -> Embeddings | PenstockError:
         """Send a pack; when it is cut, what came of it is kept, and what it had sent is counted."""
@@ -348,7 +278,7 @@ class EmbedJob:
             self._planner.abandoned(model)
             self._settle(journal, items, so_far())
             self._counts.cut += sum(each.sent and each.outcome == "cancelled" for each in run.trail.attempts)
-            self._ended_one.set()
+            self._change.tell()
             raise
         finally:
             del self._calls[run]
@@ -374,12 +304,12 @@ class EmbedJob:
             if found.vectors.has(index):
                 cost: int | None = None if unknown else costs[index]
                 line = vector_line(item.id, item.key, self._model, found.vectors[index], cost, item.spent_nano)
-                self._write(journal, _Line(item.id, item.key, line, None))
+                self._keep(journal, _Line(item.id, item.key, line, None))
             elif index in bad:
                 told = bad[index]
                 failure = Failure(code=told.code, message=told.message, status=told.status)
                 line = failed_line(item.id, item.key, self._model, failure, 0, item.spent_nano)
-                self._write(journal, _Line(item.id, item.key, line, told.code))
+                self._keep(journal, _Line(item.id, item.key, line, told.code))
             else:
                 left.append(item)
         if left and paid > sum(costs):
@@ -391,34 +321,16 @@ class EmbedJob:
         failure = Failure(code=error.code, message=error.message, status=status, retriable=error.retriable)
         for item in items:
             line = failed_line(item.id, item.key, self._model, failure, 0, item.spent_nano)
-            self._write(journal, _Line(item.id, item.key, line, error.code, error.retriable))
+            self._keep(journal, _Line(item.id, item.key, line, error.code, error.retriable))
 
     def _settle_bad(self, journal: Journal, row: Row, key: str) -> None:
         error = InputError(f"line {row.line}: {row.problem}")
         line = failure_line(row.id, key, error, model=self._model)
-        self._write(journal, _Line(row.id, key, line, error.code))
+        self._keep(journal, _Line(row.id, key, line, error.code))
 
     def _write(self, journal: Journal, line: _Line) -> None:
-        """Write a row's line down. What cannot be written is kept and tried once more at the end."""
-        try:
-            self._append(journal, line)
-        except OutputError as error:
-            journal.free_reserve()
-            self._unwritten.append(line)
-            self._planner.stop("output", error)
-            self._drain()
-
-    def _append(self, journal: Journal, line: _Line) -> None:
         journal.append(line.id, line.key, line.data, answered=line.code is None, retriable=line.retriable)
         self._counts.row(line.code, retriable=line.retriable)
-
-    def _write_late(self, journal: Journal) -> None:
-        late, self._unwritten = self._unwritten, []
-        for line in late:
-            try:
-                self._append(journal, line)
-            except OutputError:
-                self._unwritten.append(line)
 
     def _deliver(self, journal: Journal) -> None:
         """Give repeated texts the vector of the first, collect the rows that failed, and write the file of vectors."""
@@ -454,17 +366,7 @@ class EmbedJob:
             line = repeated_line(journal.line_at(first[0]), row.id)
             failure = read_vector_line(line).error
             code = None if failure is None else failure.code
-            self._append(journal, _Line(row.id, key, line, code, failure is not None and failure.retriable))
-
-
-class _Line(NamedTuple):
-    """A row's line to be written; `code` is that of its error, None for a vector."""
-
-    id: str | int
-    key: str
-    data: bytes
-    code: str | None
-    retriable: bool = False
+            self._write(journal, _Line(row.id, key, line, code, failure is not None and failure.retriable))
 
 
 def _digest(key: str) -> int:

@@ -15,12 +15,12 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from .._io.drive_async import AsyncRun
 from .._io.index import Index
-from .._io.journal import Journal, Mended, answer_line, failure_line, known_nano
+from .._io.journal import Journal, answer_line, failure_line, known_nano
 from .._io.recipe import Recipe
 from .._io.rowfile import PROBLEMS_SHOWN, Checked, RowFile
 from .._io.rows import HALF_A_CHARACTER, Row, id_digest, is_text
 from .._io.spool import Item, Spool, as_row
-from .._policy.schedule import Planner, Start, Stop
+from .._policy.schedule import Start, Stop
 from ..client import AsyncClient
 from ..errors import ConfigError, InputError, OutputError, PenstockError, all_errors
 from ..types import Response
@@ -28,7 +28,8 @@ from .jobfile import JobFile, JobState, journal_of
 from .outputs import check_columns, check_place, failed_path, is_table, pick_columns, write_failed
 from .projection import Projection, Sample
 from .question import Questions, Task
-from .report import BatchReport, Counts
+from .report import BatchReport
+from .running import Running
 from .table import write_table
 
 Rows = Iterable[Item] | AsyncIterable[Item]
@@ -40,9 +41,6 @@ PASSES: Final = 2
 
 STOCK_ROWS: Final = 1000
 """Rows looked at between two turns of the event loop, before the first call."""
-
-GRACE_S: Final = 10.0
-"""After a stop, calls under way have this long to bring their answers home; they are paid already."""
 
 TICK_S: Final = 1.0
 """How often a run says how far it is, and has its answers put on the disk itself."""
@@ -85,7 +83,16 @@ async def run_batch(
     return await batch.run()
 
 
-class Batch:
+class _Result(NamedTuple):
+    """A finished row's line; `code` is that of its error, None for an answer."""
+
+    task: Task
+    line: bytes
+    code: str | None
+    retriable: bool
+
+
+class Batch(Running[_Result]):
     """One run of a job: `run` it, watch `report`, `stop` it gently or `cancel` it.
 
     Args:
@@ -131,13 +138,13 @@ class Batch:
             raise ConfigError(f"order is {order!r}; expected 'input' or 'completed'")
         if isinstance(rows, RowFile) and template is not None:
             raise ConfigError("rows is a RowFile and has its own template; give it there")
+        super().__init__(tuple(models) or ("",), concurrency)
         self._output = Path(output)
         self._columns = check_columns(self._output, keep_columns)
         self._given = rows
         self._recipe = Recipe(template)
         self._spool: Spool | None = None
         self._client = client
-        self.concurrency = concurrency
         self._order: Order = order
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
@@ -145,20 +152,9 @@ class Batch:
         self._cwd = os.path.abspath(os.curdir) if command else ""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile))
-        self._planner = Planner(tuple(models) or ("",))
-        self._change = _Change()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._calls: dict[AsyncRun, asyncio.Task[Any]] = {}
-        self._counts = Counts()
-        self._unwritten: list[_Result] = []
-        self._checked = Checked(rows=0, bad=0, problems=())
         self._sample = Sample()
         self._approve = approve
-        self.begun = asyncio.Event()
         self._done: Sequence[int] = b""
-        self._mended = Mended(0, 0)
-        self._started = 0.0
-        self._ended: float | None = None
 
     def check(self) -> Checked:
         """Look at every row before any is paid. Rows that can be read only once are copied to a file by this.
@@ -217,57 +213,6 @@ class Batch:
             return iter(self._spool)
         assert isinstance(self._given, Iterable)
         return (as_row(number, item, self._recipe) for number, item in enumerate(self._given, 1))
-
-    @property
-    def report(self) -> BatchReport:
-        """The run as it stands."""
-        counts, planner = self._counts, self._planner
-        until = self._ended if self._ended is not None else time.monotonic()
-        return BatchReport(
-            rows=self._checked.rows,
-            before=counts.before,
-            answered=counts.answered,
-            failed=counts.failed,
-            kept=counts.kept,
-            in_flight=planner.in_flight,
-            attempts=counts.attempts,
-            retries=counts.retries,
-            rate_limited=counts.rate_limited,
-            usage=counts.usage,
-            cost_nano=counts.cost_nano,
-            unpriced=counts.unpriced,
-            cut=counts.cut,
-            cost_before_nano=counts.cost_before_nano,
-            elapsed_s=until - self._started if self._started else 0.0,
-            failures=dict(counts.failures),
-            lanes=planner.lanes,
-            mended=self._mended,
-            unwritten=len(self._unwritten),
-            stopped=planner.reason,
-            cause=planner.cause,
-        )
-
-    def stop(self) -> None:
-        """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
-        if self._planner.reason is None:
-            self._planner.stop("interrupted")
-            self._drain()
-            if self._tasks:
-                asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
-
-    def _drain(self) -> None:
-        """Have no call begin another attempt; what has not gone out yet stays here and costs nothing."""
-        self._change.tell()
-        for run, task in self._calls.items():
-            run.drained = True
-            if not run.under_way:
-                task.cancel()
-
-    def cancel(self) -> None:
-        """Stop at once: calls under way are cut, and may have been paid."""
-        self._planner.stop("interrupted")
-        for task in self._tasks:
-            task.cancel()
 
     async def run(self) -> BatchReport:
         """Answer the rows; the report says how far it came.
@@ -391,17 +336,7 @@ class Batch:
     async def _pass(self, journal: Journal, *, again: bool) -> None:
         pending = self._pending(journal, again=again)
         workers = max(1, min(self.concurrency, self._checked.rows - self._counts.before))
-        self._tasks = [asyncio.create_task(self._work(pending, journal)) for _ in range(workers)]
-        try:
-            await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them
-        except asyncio.CancelledError:
-            self.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            raise
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+        await self._perform([asyncio.create_task(self._work(pending, journal)) for _ in range(workers)])
 
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
@@ -496,13 +431,7 @@ class Batch:
         else:
             line = failure_line(row.id, task.key, ended, model=row.model, spent_nano=task.spent_nano, columns=columns)
             result = _Result(task, line, ended.code, ended.retriable)
-        try:
-            self._write(journal, result)
-        except OutputError as error:
-            journal.free_reserve()
-            self._unwritten.append(result)
-            self._planner.stop("output", error)
-            self._drain()
+        self._keep(journal, result)
 
     def _write(self, journal: Journal, result: _Result) -> None:
         task, code = result.task, result.code
@@ -510,14 +439,6 @@ class Batch:
         if task.failed_with is not None:
             self._counts.take_back(task.failed_with)
         self._counts.row(code, retriable=result.retriable)
-
-    def _write_late(self, journal: Journal) -> None:
-        late, self._unwritten = self._unwritten, []
-        for result in late:
-            try:
-                self._write(journal, result)
-            except OutputError:
-                self._unwritten.append(result)
 
     def _deliver(self, journal: Journal) -> None:
         """Collect the rows that failed; when all is done, put the output into its order and write the table."""
@@ -534,33 +455,6 @@ class Batch:
             self._planner.stop("output", error)
         except InputError as error:  # the input vanished or changed before its order was looked up
             self._planner.stop("failed", error)
-
-
-class _Result(NamedTuple):
-    """A finished row's line; `code` is that of its error, None for an answer."""
-
-    task: Task
-    line: bytes
-    code: str | None
-    retriable: bool
-
-
-class _Change:
-    """Tells those who wait that a call ended."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def tell(self) -> None:
-        event, self._event = self._event, asyncio.Event()
-        event.set()
-
-    async def wait(self, until: float | None) -> None:
-        try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
-                await self._event.wait()
-        except TimeoutError:
-            pass
 
 
 def _codes(retry_failed: bool | Collection[str]) -> frozenset[str] | None:

@@ -30,13 +30,13 @@ from ..batch import (
 from ..errors import InputError
 from ..types import to_nano
 from .batch_jobs import cancel, resume, status
-from .choice import Dollars, Number, budget_of, default_model, meant
-from .job import conduct, exit_code, explain, finish, run
+from .bounds import bounded
+from .choice import Number, budget_of, default_model, meant
+from .job import conduct, finish, run
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
-from .shown import count, note, usd, write_json
-from .streams import printing
+from .shown import count, note, usd
 
 _ARGS: Final = "penstock.batch.run"
 
@@ -78,13 +78,7 @@ class _Recorded(click.Command):
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="Calls at once."
 )
-@click.option("--budget", type=Dollars(), metavar="DOLLARS",
-              help="The most these rows may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
-@click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")
-@click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model, if you know the limit.")
-@click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
-              help="stop: nothing is sent when a row is bad. skip: bad rows get their error as result.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
+@bounded
 @click.option("--keep-columns", metavar="NAMES", help="Fields of IN to keep in OUT, as in id,service; * for all.")
 @click.option("--order", type=click.Choice(["input", "completed"]), default="input", show_default=True,
               help="How the finished output is sorted.")  # fmt: skip
@@ -142,13 +136,7 @@ def run_command(
     more = "" if schema is None or quiet else _classes(output, enum_fields(schema))
     if report.failed:
         more += f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
-    if as_json:
-        if why := explain(report):
-            note(f"penstock: {why}")
-        with printing(f"the run has ended and {output} is written, but its summary is lost"):
-            write_json({"event": "end", "output": output, **report.figures()})
-        raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet, cap=options["budget"], more=more)
+    finish(report, output, quiet=quiet, as_json=as_json, cap=options["budget"], more=more)
 
 
 class _Told(NamedTuple):

@@ -20,8 +20,9 @@ from ..batch import BatchReport, Projection, failed_path
 from ..batch.embedding import EmbedJob
 from ..errors import ConfigError, InputError
 from ..types import to_nano
-from .choice import Dollars, budget_of
-from .job import conduct, exit_code, explain, finish, run, stoppable
+from .bounds import bounded
+from .choice import budget_of
+from .job import conduct, finish, run, stoppable
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
@@ -46,13 +47,7 @@ FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
 @click.option("--dimensions", type=click.IntRange(min=1), help="Shorter vectors, where the model can.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True,
               help="Requests at once; each holds as many texts as the provider takes.")  # fmt: skip
-@click.option("--budget", type=Dollars(), metavar="DOLLARS",
-              help="The most these texts may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
-@click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute, if you know the limit.")
-@click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute, if you know the limit.")
-@click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
-              help="stop: nothing is sent when a row is bad. skip: bad rows get their error as result.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N texts.")
+@bounded
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object; with -o progress and summary, a line each."
@@ -209,13 +204,7 @@ def _save(rows: TextFile, output: str, as_json: bool, options: dict[str, Any]) -
     more = ""
     if report.failed:
         more = f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
-    if as_json:
-        if why := explain(report):
-            note(f"penstock: {why}")
-        with printing(f"the run has ended and {output} is written, but its summary is lost"):
-            write_json({"event": "end", "output": output, **report.figures()})
-        raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet, cap=cap, more=more)
+    finish(report, output, quiet=quiet, as_json=as_json, cap=cap, more=more)
 
 
 async def _job(rows: TextFile, output: str, options: dict[str, Any], told: _Told, form: Form) -> BatchReport:

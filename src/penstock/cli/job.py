@@ -16,8 +16,9 @@ from .. import AsyncClient
 from ..batch import BatchReport
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE, BudgetExceeded
 from .progress import Form, Watched, usd_cap, watch
-from .shown import count, note, span, usd
+from .shown import count, note, span, usd, write_json
 from .signals import on_stop
+from .streams import printing
 
 T = TypeVar("T")
 
@@ -178,10 +179,15 @@ def exit_code(report: BatchReport) -> int:
     return EXIT_ROWS_FAILED if report.failed or report.kept else EXIT_OK
 
 
-def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None, more: str = "") -> None:
-    """Print how the run ended, with `more` lines, and exit."""
-    if not quiet:
+def finish(
+    report: BatchReport, output: str, *, quiet: bool, as_json: bool = False, cap: Decimal | None = None, more: str = ""
+) -> None:
+    """Print how the run ended, with `more` lines or as JSON, and exit."""
+    if not quiet and not as_json:
         note(summary(report, output, cap) + more)
     if why := explain(report):
         note(f"penstock: {why}")
+    if as_json:
+        with printing(f"the run has ended and {output} is written, but its summary is lost"):
+            write_json({"event": "end", "output": output, **report.figures()})
     raise click.exceptions.Exit(exit_code(report))
