@@ -334,20 +334,14 @@ class InputRejected(InvalidRequest):
 
     code = "input_rejected"
 
-    def __init__(self, index: int, cause: CallError) -> None:
-        super().__init__(
-            f"the text at index {index} cannot be embedded: {cause.message}; what was answered is in `embedded`",
-            provider=cause.provider,
-            model=cause.model,
-            status=cause.status,
-            provider_code=cause.provider_code,
-            param=cause.param,
-            request_id=cause.request_id,
-        )
+    def __init__(self, message: str, *, index: int, cause: CallError | None = None) -> None:
+        super().__init__(message)
         self.index = index
-        self.attempts = cause.attempts
-        self.cost_nano = cause.cost_nano
-        self.__cause__ = cause
+        if cause is not None:
+            self.provider, self.model, self.status = cause.provider, cause.model, cause.status
+            self.provider_code, self.param, self.request_id = cause.provider_code, cause.param, cause.request_id
+            self.attempts, self.cost_nano = cause.attempts, cause.cost_nano
+            self.__cause__ = cause
 
 
 class AuthenticationFailed(CallError):

@@ -136,7 +136,9 @@ class Work:
     def _named(self, number: int, error: PenstockError) -> PenstockError:
         if not isinstance(error, CallError):
             return error
-        return InputRejected(self._of_input.index(number), error)
+        index = self._of_input.index(number)
+        what = f"the text at index {index} cannot be embedded: {error.message}; what was answered is in `embedded`"
+        return InputRejected(what, index=index, cause=error)
 
     def check(self, order: Order, trail: Trail) -> None:
         """Raises: the PenstockError that stopped the work, with what was answered in `embedded`."""

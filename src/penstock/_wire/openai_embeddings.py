@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import sys
 from array import array
-from binascii import Error as NotBase64
-from binascii import a2b_base64
 from typing import Any, Final
 
 import msgspec
@@ -51,7 +49,7 @@ class Embedded(Reply, frozen=True, kw_only=True, gc=False):
 
 
 class _Datum(msgspec.Struct, gc=False):
-    embedding: str | list[float]
+    embedding: bytes | list[float]  # bytes are base64 in JSON
     index: int | None = None
 
 
@@ -114,7 +112,7 @@ def decode(body: bytes, provider: Provider) -> Embedded:
         answer = _decoder.decode(body.removeprefix(BOM))
         data = _ordered(answer.data)
         size, floats = _floats(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, NotBase64, ValueError, OverflowError):
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
         raise classify.inside(body, provider) or classify.not_an_answer(body, provider) from None
     used = answer.usage
     prompt = 0 if used is None else count(used.prompt_tokens) or count(used.total_tokens)
@@ -150,19 +148,23 @@ def _ordered(data: list[_Datum]) -> list[_Datum]:
 def _floats(data: list[_Datum]) -> tuple[int, array[float]]:
     """Put all vectors into one array, and return how long each is.
 
-    Raises: ValueError when they are not of one length, or empty; binascii.Error for what is no base64.
+    Raises: ValueError when they are not of one length, or empty.
     """
-    floats = array("f")
-    size = 0
-    for datum in data:
-        before = len(floats)
-        if isinstance(datum.embedding, str):
-            floats.frombytes(a2b_base64(datum.embedding))
-        else:
-            floats.extend(datum.embedding)
-        size = size or len(floats)
-        if len(floats) - before != size or not size:
-            raise ValueError("vectors of different lengths")
-    if sys.byteorder == "big" and isinstance(data[0].embedding, str):
+    pieces = [_packed(datum.embedding) for datum in data]
+    size, odd = divmod(len(pieces[0]), 4)
+    if odd or not size or any(len(piece) != 4 * size for piece in pieces):
+        raise ValueError("vectors of different lengths")
+    floats = array("f", b"".join(pieces))
+    if sys.byteorder == "big":
         floats.byteswap()
     return size, floats
+
+
+def _packed(vector: bytes | list[float]) -> bytes:
+    """Return a vector as little-endian 32-bit floats."""
+    if isinstance(vector, bytes):
+        return vector
+    floats = array("f", vector)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tobytes()
