@@ -174,7 +174,7 @@ SILENCES = [
 
 
 def test_no_class_of_error_is_forgotten() -> None:
-    """Whatever an attempt can end in is asked for on this page; nothing raises TruncatedOutput yet, only embed InputRejected."""
+    """Whatever an attempt can end in is asked for on this page; TruncatedOutput and what only embed raises apart."""
     here = (
         {cls for _, cls, _ in STAYS if isinstance(cls, type)}
         | {cls for _, cls, _ in SILENCES}
