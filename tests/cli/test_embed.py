@@ -64,6 +64,16 @@ def test_json_has_vectors_usage_and_cost(tmp_path: Path, sim: SimServer) -> None
     assert found["dimensions"] == 8
 
 
+def test_what_was_answered_before_a_refused_text_is_printed(tmp_path: Path) -> None:
+    """It is paid; the error names the text."""
+    with SimServer(SimConfig(embeddings=Embedding(poison="POISON"))) as sim:
+        ended = penstock("embed", "one", "two", "three", "POISON", *MODEL, sim=sim, folder=tmp_path)
+        assert sim.bill()["total_nano"] > 0
+    assert ended.returncode == 65
+    assert "the text at index 3 cannot be embedded" in ended.stderr
+    assert [json.loads(line)["id"] for line in ended.stdout.splitlines()] == [1, 2, 3]
+
+
 def test_lines_that_are_piped_in_are_texts(tmp_path: Path, sim: SimServer) -> None:
     """With their numbers; blank ones are none."""
     ended = penstock("embed", *MODEL, sim=sim, folder=tmp_path, stdin="one\n\ntwo\n")

@@ -14,11 +14,12 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import click
 
 from .. import AsyncClient, Embeddings, Limits
+from .._flow.texts import CONCURRENCY
 from .._io.records import Format
 from .._io.textfile import USUAL_COLUMN, TextFile, write_lines, write_texts
 from ..batch import BatchReport, Projection, failed_path
 from ..batch.embedding import EmbedJob
-from ..errors import ConfigError, InputError
+from ..errors import EXIT_ROWS_FAILED, ConfigError, InputError, PenstockError
 from ..types import to_nano
 from .bounds import bounded
 from .choice import budget_of
@@ -28,7 +29,6 @@ from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
 from .streams import check_stdout, printing
 
-CONCURRENCY: Final = 8
 FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
 
 
@@ -141,19 +141,26 @@ def _print(rows: TextFile, as_json: bool, options: dict[str, Any]) -> None:
     if checked.bad and not options["quiet"]:
         note(f"skipping {checked.summary}")
     good = [row for row in rows if row.problem is None]
-    found = run(stoppable(_embed([str(row.prompt) for row in good], options)))
-    bad = {each.index: each for each in found.errors}
+    failure: PenstockError | None = None
+    try:
+        found = run(stoppable(_embed([str(row.prompt) for row in good], options)))
+    except PenstockError as error:
+        if error.embedded is None or not error.embedded.requests:
+            raise
+        failure, found = error, error.embedded  # what was answered is paid, and is the user's
     with printing(f"the vectors came ({usd(found.cost)}) and are lost"):
         if as_json:
             write_json(_figures(found))
         else:
             for index, row in enumerate(good):
-                if index not in bad:
-                    write_line({"id": row.id, "embedding": found.vectors[index].tolist()})
-    for index, each in bad.items():
-        note(f"penstock: the text of {good[index].id} was refused: {each.message}")
-    if bad or checked.bad:
-        raise click.exceptions.Exit(1)
+                if found.vectors.has(index):
+                    _print_line({"id": row.id, "embedding": found.vectors[index].tolist()})
+    if failure is not None:
+        raise failure
+    for each in found.errors:
+        note(f"penstock: the text of {good[each.index].id} was refused: {each.message}")
+    if found.errors or checked.bad:
+        raise click.exceptions.Exit(EXIT_ROWS_FAILED)
 
 
 async def _embed(texts: list[str], options: dict[str, Any]) -> Embeddings:
@@ -167,7 +174,7 @@ async def _embed(texts: list[str], options: dict[str, Any]) -> Embeddings:
         )
 
 
-def write_line(value: Any) -> None:
+def _print_line(value: Any) -> None:
     """Print one JSON value on a line of its own, on a terminal too: a vector is long."""
     import msgspec
 
