@@ -21,6 +21,7 @@ PROMISE = [
     "Chunk",
     "Client",
     "Document",
+    "Embeddings",
     "Hedge",
     "Image",
     "JSONSchema",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._text.parse import parse
     from ._text.result import Parsed, Repair
     from .client import AsyncClient, AsyncStream, Client, Stream
+    from .embeddings import Embeddings
     from .errors import ParseError, PenstockError
     from .types import (
         Attempt,
@@ -68,6 +69,7 @@ _HOMES = {
     "parse": "_text.parse",
     "Parsed": "_text.result",
     "Repair": "_text.result",
+    "Embeddings": "embeddings",
     "ParseError": "errors",
     "PenstockError": "errors",
     "Attempt": "types",
@@ -109,6 +111,7 @@ __all__ = [  # noqa: RUF022
     "parse",
     "Parsed",
     "Repair",
+    "Embeddings",
     "ParseError",
     "PenstockError",
     "Attempt",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 import msgspec
 
 from ._flow.prompt import Options, Prompt, StreamOptions
+from ._flow.texts import EmbedOptions
 from ._io.base_client import BaseClient, LaneStatus, Preview
 from ._io.drive_async import AsyncRun
 from ._io.drive_sync import SyncRun
@@ -15,6 +18,7 @@ from ._io.http import AsyncTransport, SyncTransport
 from ._io.parking import AsyncGate, ThreadGate
 from ._io.stream import AsyncStream, Stream
 from ._policy.timeouts import Timeouts
+from .embeddings import Embeddings
 from .errors import ConfigError
 from .types import Response
 
@@ -45,6 +49,9 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
             return Httpx2Transport(connect_s=connect_s)
         raise ConfigError(f"transport {name!r} is not for Client; expected 'urllib3' or 'httpx2'")
 
+    def _side_by_side(self, wanted: int) -> int:
+        return wanted if hasattr(self._transport, "lines") else 1
+
     def _check_hedge(self) -> None:
         if not hasattr(self._transport, "lines"):
             raise ConfigError(
@@ -59,6 +66,16 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         Raises: PenstockError; see errors for what each class asks you to do.
         """
         return SyncRun(self._order(prompt, options, stream=False), self._gate, self._transport, self._targets).finish()
+
+    def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Turn texts into vectors, in as few requests as the provider's limits allow; equal texts are asked once.
+
+        Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
+        """
+        order, work, flow = self._embedding(texts, options)
+        run = SyncRun(order, self._gate, self._transport, self._targets, flow)
+        run.finish()
+        return work.so_far(order, run.trail)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -107,6 +124,23 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         Raises: PenstockError; see errors for what each class asks you to do.
         """
         return await self._begin(prompt, **options).finish()
+
+    async def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embeddings:
+        """Turn texts into vectors, in as few requests as the provider's limits allow; equal texts are asked once.
+
+        Raises: PenstockError, with what was answered before it in `embedded`; InputRejected names a bad text's index.
+        """
+        run, so_far = self._begin_embedding(texts, **options)
+        await run.finish()
+        return so_far()
+
+    def _begin_embedding(
+        self, texts: object, **options: Unpack[EmbedOptions]
+    ) -> tuple[AsyncRun, Callable[[], Embeddings]]:
+        """Make the call of `embed` ready for somebody who must know how far it is, and what came of it by then."""
+        order, work, flow = self._embedding(texts, options)
+        run = AsyncRun(order, self._gate, self._transport, self._targets, flow)
+        return run, partial(work.so_far, order, run.trail)
 
     def _begin(self, prompt: Prompt, timeouts: Timeouts | None = None, **options: Unpack[Options]) -> AsyncRun:
         """Make the call of `complete` ready to be finished by somebody who must know how far it is."""

@@ -17,6 +17,7 @@
     └─ CallError              an attempt failed; carries what the provider said
        ├─ InvalidRequest      fix the request
        │  ├─ ContextTooLong · RequestTooLarge · UnsupportedParameter · NotFound
+       │  ├─ InputRejected    one text of many cannot be embedded: `index` says which
        ├─ AuthenticationFailed · PermissionDenied                 fix the key
        ├─ QuotaExhausted      top up the account
        ├─ ContentFiltered     change the content
@@ -37,6 +38,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, NamedTuple
 
+from .embeddings import Embeddings
 from .types import Attempt, Response, Usage
 
 Fault = Literal["caller", "provider", "network", "gate"]
@@ -59,6 +61,7 @@ class PenstockError(Exception):
 
     `code` is stable and names the class in outputs, metrics and docs. `fault` is whose it is. `attempts` is the log of
     what was tried before the error surfaced, `cost_nano` what that cost, `gave_up` why there was no further attempt.
+    `embedded` has what `embed` had answered before it.
     """
 
     code: ClassVar[str] = "penstock_error"
@@ -73,6 +76,7 @@ class PenstockError(Exception):
         self.attempts: tuple[Attempt, ...] = ()
         self.cost_nano: int | None = None
         self.gave_up: str | None = None
+        self.embedded: Embeddings | None = None
 
     def __str__(self) -> str:
         tried = ""
@@ -323,6 +327,21 @@ class NotFound(InvalidRequest):
     """The model, deployment or path does not exist for this key."""
 
     code = "not_found"
+
+
+class InputRejected(InvalidRequest):
+    """The provider refuses one of the texts to embed, the one at `index`; `__cause__` is what it said."""
+
+    code = "input_rejected"
+
+    def __init__(self, message: str, *, index: int, cause: CallError | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+        if cause is not None:
+            self.provider, self.model, self.status = cause.provider, cause.model, cause.status
+            self.provider_code, self.param, self.request_id = cause.provider_code, cause.param, cause.request_id
+            self.attempts, self.cost_nano = cause.attempts, cause.cost_nano
+            self.__cause__ = cause
 
 
 class AuthenticationFailed(CallError):

@@ -38,6 +38,8 @@ def made(cls: type[PenstockError]) -> PenstockError:
         facts = {"deadline_s": 1.0}
     elif issubclass(cls, errors.StreamInterrupted | errors.TruncatedOutput):
         facts = {"partial": Response(provider="openai", model="gpt-5")}
+    elif issubclass(cls, errors.InputRejected):
+        facts = {"index": 0}
     return cls("it failed", **facts)
 
 

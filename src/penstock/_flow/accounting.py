@@ -15,6 +15,7 @@ from .._policy.timeouts import Timeouts
 from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
+from ..embeddings import EmbedRequest
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
@@ -69,7 +70,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         chosen = _chosen_max_tokens(request)
         request = msgspec.structs.replace(request, max_tokens=chosen)
     ticket = Ticket(
-        input_tokens=tokens.estimate_request(request),
+        input_tokens=_about(request),
         output_tokens=request.max_tokens,
         priority=order.priority,
         deadline=order.deadline,
@@ -77,7 +78,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     )
     if not order.capped:
         return request, Record(lane, past, ticket, None)
-    prompt_tokens = tokens.bound(request)
+    prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else tokens.bound(request)
     worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
     elastic = None
     if chosen is not None and worst is not None:
@@ -85,6 +86,10 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         assert silent is not None  # as with output
         elastic = Elastic(silent, chosen, min(chosen, MAX_TOKENS_LEAST + _thinking_tokens(request)))
     return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
+
+
+def _about(request: Request) -> int:
+    return request.input_tokens if isinstance(request, EmbedRequest) else tokens.estimate_request(request)
 
 
 def lowered(request: Request, record: Record, hold: Hold) -> Request:

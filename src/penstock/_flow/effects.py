@@ -32,7 +32,7 @@ from .._policy.budget import Elastic, Hold
 from .._policy.cache import Entry
 from .._policy.limiter import Ticket
 from .._policy.retry import GiveUp, Retry
-from .._wire.protocol import Outbound, Provider, Wire
+from .._wire.protocol import Outbound, Provider, Reply, Wire
 from ..errors import PenstockError
 from ..types import Chunk, Response, Usage
 
@@ -103,6 +103,7 @@ class Record(msgspec.Struct, eq=False):
     usage: Usage | None = None
     cost_nano: int | None = None
     error: BaseException | None = None
+    reply: Reply | None = None
     response: Response | None = None
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from .._wire.assembly import Assembly
 from .._wire.classify import classify
-from .._wire.protocol import Decoder, Reply
+from .._wire.protocol import Decoder
 from ..errors import CallError, FirstTokenTimeout, IdleTimeout, OutcomeUnknown, StreamInterrupted, TotalTimeout
 from ..types import Chunk, Request, Response, Usage
 from .accounting import Order, cost_nano, learn, seen
@@ -51,7 +51,7 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
         if order.stream:
             yield from _stream(order, record, head, until, deadline)
         else:
-            _whole(order, record, head.body)
+            _whole(order, record, request, head.body)
     except Expired as expired:
         _late(order, record, expired, began)
     except CallError as error:
@@ -72,9 +72,10 @@ def _note(record: Record, head: Head) -> None:
     record.head = head
 
 
-def _whole(order: Order, record: Record, body: bytes) -> None:
+def _whole(order: Order, record: Record, request: Request, body: bytes) -> None:
     lane = record.lane
-    reply: Reply = lane.wire.decode(body, lane.provider)
+    record.reply = reply = lane.wire.decode(body, lane.provider)
+    reply.check_count(request)
     record.usage = reply.usage
     if record.usage is None:
         assembly = Assembly()

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2s
-from typing import Any, Generic, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 import msgspec
 
 from .._flow.accounting import Order
-from .._flow.effects import Lane
+from .._flow.effects import Flow, Lane
 from .._flow.gauge import Gauges
 from .._flow.prompt import Options, Prompt, check_tags, request
+from .._flow.texts import CONCURRENCY, EmbedOptions, check_options, read_texts
 from .._policy.breaker import BreakerSettings, BreakerState
 from .._policy.budget import Budget, BudgetState
 from .._policy.cache import Cache, CacheState, Use, use
 from .._policy.hedge import Hedge
 from .._policy.limiter import Limiter, LimiterState, Limits
+from .._policy.packing import PackLimits
 from .._policy.retry import RetryPolicy
 from .._policy.routing import Router
 from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
 from .._wire import registry
+from ..embeddings import EmbedRequest
 from ..errors import ConfigError
-from ..types import Request, Tier
+from ..types import Request, Response, Tier
 from . import settings as _settings
 from .clock import Clock, SystemClock, unique
 from .gate import Gate
 from .http import Target
 from .stores import book_of
+
+if TYPE_CHECKING:
+    from .._flow.embed import Work
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -196,12 +203,28 @@ class BaseClient(Generic[GateT, TransportT]):
         asked = request(prompt, options, lanes[0].model)
         if "fallbacks" in options:
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
+        cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
+        order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
+        if self._hedge is not None or "hedge" in options or "continuations" in options:
+            return self._with_extras(order, options)
+        return order
+
+    def _ordered(
+        self,
+        asked: Request,
+        lanes: tuple[Lane, ...],
+        options: Options | EmbedOptions,
+        *,
+        stream: bool = False,
+        cache: Use | None = None,
+    ) -> Order:
+        """Return the order of a request, with what holds for every call of this client and what this one says."""
         now = self._clock.now()
         within = options.get("deadline_s", self._deadline_s)
         if within is not self._deadline_s:
             within = _deadline(within)
         tags = options.get("tags")
-        order = Order(
+        return Order(
             request=asked,
             lanes=lanes,
             stream=stream,
@@ -215,11 +238,53 @@ class BaseClient(Generic[GateT, TransportT]):
             deadline=None if within is None else now + within,
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
-            cache=self._use(asked, options) if self._gate.answers or "cache" in options else None,
+            cache=cache,
         )
-        if self._hedge is not None or "hedge" in options or "continuations" in options:
-            return self._with_extras(order, options)
-        return order
+
+    def _embedding(self, texts: object, options: EmbedOptions) -> tuple[Order, Work, Callable[..., Flow[Response]]]:
+        """Read a call of `embed`: its order, the work that it is, and the flow that does it.
+
+        Raises: ConfigError, InputError, UnsupportedParameter for what could not be sent.
+        """
+        from .._flow.embed import Work, embed  # loaded with the first texts
+
+        check_options(options)
+        found = read_texts(texts)
+        lane, packs = self._embedding_lane(options)
+        asked = EmbedRequest(
+            model=lane.model,
+            messages=(),
+            max_tokens=0,
+            dimensions=options.get("dimensions"),
+            user=options.get("user"),
+            extra=dict(options.get("extra") or {}),
+        )
+        order = self._ordered(asked, (lane,), options)
+        workers = self._side_by_side(options.get("concurrency") or CONCURRENCY)
+        work = Work(found, asked, packs, on_bad_input=options.get("on_bad_input", "raise"), workers=workers)
+        return order, work, partial(embed, work=work)
+
+    def _embedding_lane(self, options: EmbedOptions) -> tuple[Lane, PackLimits]:
+        """Return the lane of a model that embeds, and what one request to it may hold.
+
+        Raises: ConfigError, UnsupportedParameter.
+        """
+        from .._wire.openai_embeddings import check
+
+        model = options["model"]
+        provider, name = registry.resolve(model, self.settings.providers)
+        check(provider, dimensions=options.get("dimensions"), user=options.get("user"), model=name)
+        lane = msgspec.structs.replace(self._lane(model), wire=registry.embeddings_wire())
+        known = self._limits_of(lane) or Limits()
+        rates = [rate // 2 for rate in (known.tpm, known.itpm) if rate is not None]
+        most = min([each for each in (provider.embeddings_tokens, *rates) if each], default=0)
+        return lane, PackLimits(
+            inputs=provider.embeddings_inputs, tokens=most, input_tokens=provider.embeddings_input_tokens
+        )
+
+    def _side_by_side(self, wanted: int) -> int:
+        """How many requests of one call this client can have under way at once."""
+        return wanted
 
     def _with_extras(self, order: Order, options: Options) -> Order:
         hedge = options.get("hedge", self._hedge)

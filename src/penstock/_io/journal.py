@@ -189,6 +189,15 @@ class Journal:
         record = self._read(found[1])
         return record.error.code if record.error else None
 
+    def place(self, name: str | int, key: str) -> int | None:
+        """Return where the row's newest line for exactly this question stands, for `line_at`; None when it has none."""
+        found = self._index.find(id_digest(name))
+        return None if found is None or found[0] != short_key(key) else found[1]
+
+    def line_at(self, place: int) -> bytes:
+        """Return the line at a place."""
+        return self._line(place)
+
     def error_of(self, name: str | int) -> dict[str, Any] | None:
         """Return the whole error of the row's newest line, None for an answer or no line."""
         found = self._index.find(id_digest(name))

@@ -39,12 +39,19 @@ class Run(Generic[GateT, TransportT]):
     stopped = False
     _beside = False
 
-    def __init__(self, order: Order, gate: GateT, transport: TransportT, targets: dict[str, Target]) -> None:
+    def __init__(
+        self,
+        order: Order,
+        gate: GateT,
+        transport: TransportT,
+        targets: dict[str, Target],
+        make: Callable[[Order, Trail], Flow[Response]] | None = None,
+    ) -> None:
         self.trail = Trail(order)
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        flow = continued if order.continuations else call
+        flow = make or (continued if order.continuations else call)
         self._flow = flow(order, self.trail) if order.cache is None else _cached(order, self.trail, flow)
         self._gate = gate
         self._transport = transport

@@ -25,9 +25,9 @@ def write(body: JSON, request: Request, provider: Provider) -> bytes:
     raise InvalidRequest(f"the request cannot be written: {why}", provider=provider.name, model=request.model)
 
 
-def path_of(provider: Provider, usual: str, model: str) -> str:
-    """Return the path and query of an endpoint, as the provider's row writes it."""
-    path = provider.path or usual
+def path_of(provider: Provider, usual: str, model: str, *, own: str | None = None) -> str:
+    """Return the path and query of an endpoint, as the provider's row writes it; `own` is its path if not `path`."""
+    path = (provider.path if own is None else own) or usual
     if "{model}" in path:
         path = path.replace("{model}", quote(model, safe=""))
     return f"{path}?{provider.query}" if provider.query else path

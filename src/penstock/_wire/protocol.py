@@ -28,6 +28,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
     batch interface, where Penstock knows one.
+    `embeddings` 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
+    `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
+    sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
     """
 
     name: str
@@ -55,6 +58,13 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     takes: tuple[str, ...] = ()
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
+    embeddings: Literal["openai", "none"] = "openai"
+    embeddings_path: str = ""
+    embeddings_base64: bool = False
+    embeddings_dimensions: str = "dimensions"
+    embeddings_inputs: int = 256
+    embeddings_tokens: int = 0
+    embeddings_input_tokens: int = 0
     prices: str = ""
     docs: str = ""
 
@@ -97,6 +107,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: str | None = None
     served_model: str | None = None
     cost_nano: int | None = None
+
+    def check_count(self, request: Request) -> None:
+        """Look whether there are as many parts as were asked for, where the protocol promises that.
+
+        Raises: ServerFault.
+        """
 
 
 class Decoder(Protocol):

@@ -90,6 +90,12 @@ def wire(name: str) -> Wire:
     return cast(Wire, importlib.import_module(f"{__package__}.{name}"))
 
 
+@functools.cache
+def embeddings_wire() -> Wire:
+    """Return the module of the protocol in which vectors are asked for, imported when first asked for."""
+    return cast(Wire, importlib.import_module(f"{__package__}.openai_embeddings"))
+
+
 def _by_name(name: str, providers: Mapping[str, Provider]) -> Provider | None:
     if name in providers:
         return providers[name]
@@ -116,6 +122,10 @@ def _row(name: str, row: object, source: str, old: Provider | None) -> Provider:
         raise ConfigError(
             f"{where}.idempotency: expected the name of a header like 'Idempotency-Key', got {fields['idempotency']!r}"
         )
+    for key in ("embeddings_inputs", "embeddings_tokens", "embeddings_input_tokens"):
+        least = int(key == "embeddings_inputs")
+        if fields.get(key, least) < least:
+            raise ConfigError(f"{where}.{key}: expected a number of at least {least}, got {fields[key]}")
     if old is not None:
         return msgspec.structs.replace(old, **fields)
     if "wire" not in fields:

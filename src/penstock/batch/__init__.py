@@ -16,7 +16,7 @@ from .._io.template import Template
 from .._policy.shards import Choice, Pace, Then, Via
 from .job import Batch, Order, Rows
 from .jobfile import JobFile, JobState, journal_of
-from .live import Forecast, Speed, binding, live, projected_nano
+from .live import Forecast, Speed, binding, live, live_figures, projected_nano
 from .outputs import failed_path
 from .projection import Projection
 from .report import BatchReport
@@ -54,6 +54,7 @@ __all__ = [
     "failed_path",
     "journal_of",
     "live",
+    "live_figures",
     "open_shards",
     "projected_nano",
     "read_shards",

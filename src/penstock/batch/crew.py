@@ -17,6 +17,7 @@ from ..types import Attempt, Response
 from .patience import Patience
 from .question import Questions, Task
 from .report import Counts
+from .running import Change
 from .settlement import Settlement
 
 WORKERS: Final = 64
@@ -68,7 +69,7 @@ class Crew:
         self.most = most_workers() if most is None else most
         self._hedge = hedge
         self._patience = Patience(client)
-        self._change = _Change()
+        self._change = Change()
         self._rows: Lookahead[Task] = Lookahead(iter(()))
         self._tasks: list[asyncio.Task[None]] = []
         self._calls: dict[AsyncRun, _Call] = {}
@@ -290,21 +291,3 @@ def most_workers() -> int:
         return MOST_WORKERS
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_WORKERS if files < 0 else max(8, min(MOST_WORKERS, files - SPARE_FILES))
-
-
-class _Change:
-    """Tells those who wait that a call ended."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def tell(self) -> None:
-        event, self._event = self._event, asyncio.Event()
-        event.set()
-
-    async def wait(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
-                await self._event.wait()
-        except TimeoutError:
-            pass

@@ -32,6 +32,7 @@ from .projection import Projection, Sample
 from .question import Questions, Task
 from .report import BatchReport, Counts
 from .roll import Roll, take_roll
+from .running import GRACE_S
 from .settlement import Settlement
 from .stock import Stock
 from .twins import Twins
@@ -41,9 +42,6 @@ Order = Literal["input", "completed"]
 
 PASSES: Final = 2
 """Rows that failed for a passing reason are asked once more at the end, when the trouble may be over."""
-
-GRACE_S: Final = 10.0
-"""After a stop, calls under way have this long to bring their answers home; they are paid already."""
 
 TICK_S: Final = 1.0
 """How often a run says how far it is, and has its answers put on the disk itself."""

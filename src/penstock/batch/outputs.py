@@ -62,7 +62,7 @@ def check_place(output: Path, rows: Path | None) -> None:
     Raises: InputError when it is the input as well, OutputError when it is a table that no run has made.
     """
     journal = journal_of(output)
-    if rows is not None and any(_is_same(rows, path) for path in (output, journal)):
+    if rows is not None and any(is_same(rows, path) for path in (output, journal)):
         raise InputError(f"{output} is also the input; choose another output (-o), nothing was sent")
     if is_table(output) and output.exists() and not journal.exists():
         raise OutputError(f"{output} is there already and is not of this job; remove it, or choose another output (-o)")
@@ -81,7 +81,8 @@ def _is_collected(path: Path) -> bool:
         return False
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file."""
     try:
         return os.path.samefile(one, other)
     except OSError:

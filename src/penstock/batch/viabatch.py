@@ -23,10 +23,11 @@ from .._policy.shards import Choice, Pace, Then, Via, choose
 from ..errors import BudgetExceeded, CallError, ConfigError, InputError, OutputError, PenstockError
 from .carrier import Carrier, Told
 from .harvest import Ended, Tally
-from .job import GRACE_S, Batch, Rows
+from .job import Batch, Rows
 from .projection import Projection
 from .question import Task
 from .report import BatchReport
+from .running import GRACE_S
 from .sharding import Sharder, dialect_of, hold_again
 from .stock import once_more
 from .twins import Twins

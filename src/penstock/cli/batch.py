@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import stat
-import sys
 import tempfile
 from collections.abc import Sequence
 from decimal import Decimal
@@ -32,16 +30,14 @@ from ..batch import (
 from ..errors import InputError
 from ..types import to_nano
 from .batch_jobs import cancel, resume, status
-from .choice import Calls, Dollars, Number, budget_of, default_model, meant, weighed
-from .job import conduct, exit_code, explain, finish, run
+from .bounds import bounded
+from .choice import Calls, Number, budget_of, default_model, meant, weighed
+from .job import conduct, finish, run
+from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import enum_fields, load_schema
-from .shown import count, note, span, usd, write_json
-from .streams import printing
+from .shown import count, note, span, usd
 from .via import check_via, made, via_options
-
-CONFIRM_USD: Final = 1
-"""On a terminal, a run that may cost more dollars than this is asked for first."""
 
 HEDGED_PERCENT: Final = 95.0
 LABELS_FROM: Final = 4
@@ -92,13 +88,7 @@ class _Recorded(click.Command):
 @click.option("--concurrency", type=Calls(), default="auto", show_default=True, help="Calls at once, at most.")
 @click.option("--dedupe", is_flag=True, help="Ask rows with the same question once; the others get a copy.")
 @click.option("--hedge", is_flag=True, help="Send the slowest of the last calls twice; both may be paid.")
-@click.option("--budget", type=Dollars(), metavar="DOLLARS",
-              help="The most these rows may cost, earlier runs included; it cannot be overspent.")  # fmt: skip
-@click.option("--rpm", type=click.IntRange(min=1), help="Requests per minute of each model, if you know the limit.")
-@click.option("--tpm", type=click.IntRange(min=1), help="Tokens per minute of each model, if you know the limit.")
-@click.option("--on-bad-row", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
-              help="stop: nothing is sent when a row is bad. skip: bad rows get their error as result.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows.")
+@bounded
 @click.option("--keep-columns", metavar="NAMES", help="Fields of IN to keep in OUT, as in id,service; * for all.")
 @click.option("--order", type=click.Choice(["input", "completed"]), default="input", show_default=True,
               help="How the finished output is sorted.")  # fmt: skip
@@ -164,13 +154,7 @@ def run_command(
     more = "" if quiet else _classes(output, fields) or _labels(output)
     if report.failed:
         more += f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
-    if as_json:
-        if why := explain(report):
-            note(f"penstock: {why}")
-        with printing(f"the run has ended and {output} is written, but its summary is lost"):
-            write_json({"event": "end", "output": output, **report.figures()})
-        raise click.exceptions.Exit(exit_code(report))
-    finish(report, output, quiet=quiet, cap=options["budget"], more=more)
+    finish(report, output, quiet=quiet, as_json=as_json, cap=options["budget"], more=more)
 
 
 class _Told(NamedTuple):
@@ -239,15 +223,7 @@ def _approve(projection: Projection, told: _Told) -> bool:
     if not (told.quiet or told.as_json):
         note(words)
     little = most is not None and most <= to_nano(CONFIRM_USD)
-    if told.yes or little or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's own would wait for the answer
-    try:
-        return click.confirm("Go on?", err=True)
-    except click.Abort:
-        return False
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    return told.yes or little or go_on()
 
 
 def _classes(output: str, fields: Sequence[str]) -> str:

@@ -8,18 +8,35 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport
+from ..batch import BatchReport
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_ROWS_FAILED, EXIT_UNAVAILABLE, BudgetExceeded
-from .progress import Form, usd_cap, watch
-from .shown import count, note, span, usd
+from .progress import Form, Watched, usd_cap, watch
+from .shown import count, note, span, usd, write_json
 from .signals import on_stop
+from .streams import printing
 
 T = TypeVar("T")
+
+
+class Job(Watched, Protocol):
+    """A checked run of many rows: a `Batch`, or an `EmbedJob`."""
+
+    async def run(self) -> BatchReport:
+        """Do it."""
+        ...
+
+    def stop(self) -> None:
+        """End it gently."""
+        ...
+
+    def cancel(self) -> None:
+        """End it at once."""
+        ...
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -56,7 +73,7 @@ async def stoppable(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def conduct(
-    batch: Batch, client: AsyncClient, *, title: str, form: Form = "text", cap: Decimal | None = None
+    batch: Job, client: AsyncClient, *, title: str, form: Form = "text", cap: Decimal | None = None
 ) -> BatchReport:
     """Run a checked job and show its progress; the first Ctrl-C stops it gently, the second at once."""
     presses = 0
@@ -172,10 +189,15 @@ def exit_code(report: BatchReport) -> int:
     return EXIT_ROWS_FAILED if report.failed or report.kept else EXIT_OK
 
 
-def finish(report: BatchReport, output: str, *, quiet: bool, cap: Decimal | None = None, more: str = "") -> None:
-    """Print how the run ended, with `more` lines, and exit."""
-    if not quiet:
+def finish(
+    report: BatchReport, output: str, *, quiet: bool, as_json: bool = False, cap: Decimal | None = None, more: str = ""
+) -> None:
+    """Print how the run ended, with `more` lines or as JSON, and exit."""
+    if not quiet and not as_json:
         note(summary(report, output, cap) + more)
     if why := explain(report):
         note(f"penstock: {why}")
+    if as_json:
+        with printing(f"the run has ended and {output} is written, but its summary is lost"):
+            write_json({"event": "end", "output": output, **report.figures()})
     raise click.exceptions.Exit(exit_code(report))

@@ -6,10 +6,10 @@ import asyncio
 import sys
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from .. import AsyncClient
-from ..batch import Batch, BatchReport, Speed, ViaBatch, binding, live, projected_nano
+from ..batch import BatchReport, Speed, ViaBatch, binding, live, live_figures, projected_nano
 from .shards import lines_of
 from .shown import note, span, usd, write_json
 from .streams import is_plain
@@ -27,6 +27,18 @@ SHARDS_DRAWN: Final = 5
 
 WORTH_SAYING_S: Final = 1.0
 """A shorter wait for a limit is the ordinary pace of a run."""
+
+
+class Watched(Protocol):
+    """A run of many rows, as far as it is shown."""
+
+    begun: asyncio.Event
+    concurrency: int
+
+    @property
+    def report(self) -> BatchReport:
+        """The run as it stands."""
+        ...
 
 
 def waits(client: AsyncClient, now: float) -> str:
@@ -78,24 +90,28 @@ def usd_cap(cap: Decimal) -> str:
     return f"${cap:f}"
 
 
-async def watch(batch: Batch, client: AsyncClient, *, title: str, form: Form, cap: Decimal | None) -> None:
+async def watch(batch: Watched, client: AsyncClient, *, title: str, form: Form, cap: Decimal | None) -> None:
     """Show a run until cancelled; `client` serves nothing else."""
     if form == "none":
         return
     await batch.begun.wait()
     if form == "json":
-        await _emit(batch)
+        await _emit(batch, client)
     elif is_plain(sys.stderr):
         await _say(batch, client, cap)
     else:
         await _draw(batch, client, title, cap)
 
 
-async def _emit(batch: Batch) -> None:
+async def _emit(batch: Watched, client: AsyncClient) -> None:
+    speed = Speed()
+    speed.see(time.monotonic(), batch.report)
     while True:
         await asyncio.sleep(SAID_EVERY_S)
-        if not _only_batches(batch.report):
-            write_json({"event": "progress", **batch.figures()})
+        report = batch.report
+        speed.see(time.monotonic(), report)
+        if not _only_batches(report):
+            write_json({"event": "progress", **live_figures(report, client, speed, batch.concurrency)})
 
 
 def _only_batches(report: BatchReport) -> bool:
@@ -103,7 +119,7 @@ def _only_batches(report: BatchReport) -> bool:
     return bool(report.in_batches) and not report.in_flight
 
 
-async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
+async def _say(batch: Watched, client: AsyncClient, cap: Decimal | None) -> None:
     speed = Speed()
     speed.see(time.monotonic(), batch.report)
     while True:
@@ -121,7 +137,7 @@ async def _say(batch: Batch, client: AsyncClient, cap: Decimal | None) -> None:
         )
 
 
-async def _draw(batch: Batch, client: AsyncClient, title: str, cap: Decimal | None) -> None:
+async def _draw(batch: Watched, client: AsyncClient, title: str, cap: Decimal | None) -> None:
     from rich.console import Console
     from rich.live import Live
 

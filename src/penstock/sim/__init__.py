@@ -1,4 +1,4 @@
-"""A provider simulator: OpenAI chat and Anthropic messages with limits, a bill, a log and faults on order.
+"""A provider simulator: OpenAI chat, embeddings, Anthropic messages; with limits, bill, log and faults on order.
 
     with SimServer(SimConfig(limits={"openai": Limits(rpm=600)})) as sim:
         openai.OpenAI(base_url=sim.url + "/v1", api_key="any")
@@ -8,7 +8,7 @@ It is a stranger to the rest of penstock and imports nothing of it, so that it c
 
 from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
-from penstock.sim.config import Latency, Limits, Model, SimConfig
+from penstock.sim.config import Embedding, Latency, Limits, Model, SimConfig
 from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
 from penstock.sim.plan import SimRequest
 from penstock.sim.reading import read_config
@@ -17,6 +17,7 @@ from penstock.sim.simulator import Plan, Simulator
 
 __all__ = [
     "BatchSettings",
+    "Embedding",
     "Latency",
     "Limits",
     "Match",

@@ -14,6 +14,7 @@ from penstock.sim.faults import Scenario
 
 Protocol = Literal["openai", "anthropic"]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 _Sigma = Annotated[float, msgspec.Meta(ge=0, le=10)]
 _Speed = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
@@ -53,13 +54,26 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: who serves it, its context window and longest answer in tokens, and its habits."""
+    """One model: who serves it, its context window and longest answer in tokens, and its habits.
+
+    `dimensions` is the length of its vectors: above 0 it embeds texts, and does nothing else.
+    """
 
     protocol: Protocol
     window: _Positive = 128_000
     max_output: _Positive = 16_384
     reasoning: bool = False
     prefill: bool = True
+    dimensions: _Count = 0
+
+
+class Embedding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request for vectors may hold: texts, tokens in all and of each; a text with `poison` in it is refused."""
+
+    inputs: _Positive = 2048
+    tokens: _Positive = 300_000
+    input_tokens: _Positive = 8192
+    poison: str = ""
 
 
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,8 +82,9 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `limits` is keyed by `openai`, `anthropic` or `protocol:model`, the more exact key wins. `accept_keys` empty means
     any key but those that start with `bad` or `revoked`. `models` and `prices` add to the built-in ones (a price is
     dollars per million tokens). `answer_tokens` fixes the length of free-text answers, 0 for natural ones.
-    `any_model` accepts unknown names. `max_body_bytes` is where 413 begins. `log_entries` is how many attempts the
-    log and the bill keep one by one (totals stay exact). `batches` are the batch interfaces.
+    `any_model` accepts unknown names. `max_body_bytes` is where 413 begins. `embeddings` bounds requests for vectors.
+    `log_entries` is how many attempts the log and the bill keep one by one (totals stay exact). `batches` are the batch
+    interfaces.
     """
 
     seed: int = 0
@@ -80,7 +95,8 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     default_price: Price = Price(input="1", output="4")
     accept_keys: tuple[str, ...] = ()
     any_model: bool = False
-    answer_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    answer_tokens: _Count = 0
+    embeddings: Embedding = Embedding()
     obfuscation: bool = False
     cache_min_tokens: _Positive = 1024
     cache_ttl_s: _Seconds = 300.0
@@ -135,6 +151,10 @@ def _claude(max_output: int, *, window: int = 200_000, prefill: bool = True) -> 
     return Model(protocol="anthropic", window=window, max_output=max_output, prefill=prefill)
 
 
+def _vectors(dimensions: int) -> Model:
+    return Model(protocol="openai", window=8_192, dimensions=dimensions)
+
+
 MODELS: dict[str, Model] = {
     "gpt-4o": _openai(128_000, 16_384),
     "gpt-4o-mini": _openai(128_000, 16_384),
@@ -156,6 +176,10 @@ MODELS: dict[str, Model] = {
     "o3": _openai(200_000, 100_000, reasoning=True),
     "o3-mini": _openai(200_000, 100_000, reasoning=True),
     "o4-mini": _openai(200_000, 100_000, reasoning=True),
+    "text-embedding-3-small": _vectors(1536),
+    "text-embedding-3-large": _vectors(3072),
+    "text-embedding-ada-002": _vectors(1536),
+    "mistral-embed": _vectors(1024),
     "llama-3.3-70b-versatile": _openai(131_072, 32_768),
     "mistral-small-latest": _openai(131_072, 16_384),
     "deepseek-chat": _openai(131_072, 8_192),
@@ -208,6 +232,10 @@ PRICES: dict[str, Price] = {
     "o3": Price(input="2", output="8", cache_read="0.50"),
     "o3-mini": Price(input="1.10", output="4.40", cache_read="0.55"),
     "o4-mini": Price(input="1.10", output="4.40", cache_read="0.275"),
+    "text-embedding-3-small": Price(input="0.02", output="0"),
+    "text-embedding-3-large": Price(input="0.13", output="0"),
+    "text-embedding-ada-002": Price(input="0.10", output="0"),
+    "mistral-embed": Price(input="0.10", output="0"),
     "llama-3.3-70b-versatile": Price(input="0.59", output="0.79"),
     "mistral-small-latest": Price(input="0.10", output="0.30"),
     "deepseek-chat": Price(input="0.28", output="0.42", cache_read="0.028"),

@@ -130,6 +130,8 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
 
     Raises: Reject with the status, code and param that OpenAI answers.
     """
+    if model.dimensions:
+        raise Reject(404, "This is not a chat model and thus not supported in the v1/chat/completions endpoint.")
     _check_types(body)
     _check_capabilities(body, name, model)
     messages = body["messages"]

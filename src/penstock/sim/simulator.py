@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.sim import anthropic, anthropic_reply, caches, disturb, faults, openai_chat, openai_chat_reply
+from penstock.sim import (
+    anthropic,
+    anthropic_reply,
+    caches,
+    disturb,
+    faults,
+    openai_chat,
+    openai_chat_reply,
+    openai_embeddings,
+)
 from penstock.sim.answers import Ask, Reply, answer, filtered
 from penstock.sim.batchdesk import BatchDesk
 from penstock.sim.bill import Attempt, Bill
@@ -192,7 +201,7 @@ class Simulator:
         if BatchDesk.takes(path):
             self._batches(plan, path, now)
             return
-        if not path.endswith(("/chat/completions", "/messages", "/messages/count_tokens")):
+        if not path.endswith(("/chat/completions", "/embeddings", "/messages", "/messages/count_tokens")):
             words = f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found"
             raise Reject(404, words)
         if request.method != "POST":
@@ -212,7 +221,9 @@ class Simulator:
             plan.model = path.split("/openai/deployments/")[1].split("/")[0]
             body = {**body, "model": plan.model}
         self._maybe_fault(plan, now)
-        if plan.protocol == "openai":
+        if last == "embeddings":
+            self._embeddings(plan, body, now)
+        elif plan.protocol == "openai":
             self._chat(plan, body, now)
         elif last == "count_tokens":
             self._count_tokens(plan, body, now)
@@ -283,15 +294,31 @@ class Simulator:
         if reject is not None:
             raise reject
 
-    # --- the three endpoints ---------------------------------------------------------------------------------------
+    # --- the four endpoints ----------------------------------------------------------------------------------------
 
-    def _chat(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+    def _openai_model(self, plan: Plan, body: dict[str, Any]) -> tuple[str, Model]:
         if plan.azure and "api-version" not in plan.request.query:
             raise Reject(404, "Resource not found", code="404")
         name = openai_chat.model_name(body)
         model = self.config.model(name, "openai")
         if model is None:
             raise openai_chat.no_such_model(name)
+        return name, model
+
+    def _embeddings(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        name, model = self._openai_model(plan, body)
+        if self.config.any_model and name not in MODELS and name not in self.config.models:
+            model = msgspec.structs.replace(model, dimensions=openai_embeddings.USUAL_DIMENSIONS)
+        asked = openai_embeddings.check(body, name, model, self.config.embeddings)
+        if self._front_fault(plan):
+            return
+        lane = self._admit(plan, {"requests": 1, "tokens": asked.charge}, now)
+        plan.usage = Usage(asked.prompt_tokens)
+        self._whole(plan, openai_embeddings.write(asked, name, self._reported(plan.usage, plan.fault)), lane, now)
+        self._disturb(plan, now)
+
+    def _chat(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        name, model = self._openai_model(plan, body)
         chat = openai_chat.check(body, name, model)
         if self._front_fault(plan):
             return
