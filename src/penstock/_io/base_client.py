@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import blake2s
-from typing import Any, Generic, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 import msgspec
 
@@ -30,6 +30,10 @@ from .clock import Clock, SystemClock, unique
 from .gate import Gate
 from .http import Target
 from .stores import book_of
+
+if TYPE_CHECKING:
+    from .._flow.extract import Extraction  # loaded with the first extraction
+    from .._flow.mode import Refusals
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -129,6 +133,7 @@ class BaseClient(Generic[GateT, TransportT]):
         )
         self._hedge = hedge
         self._gauges: dict[str, Gauges] = {}
+        self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
@@ -237,6 +242,17 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _check_hedge(self) -> None:
         """Refuse to hedge where the loser could not be ended."""
+
+    def _extraction(self, wanted: Any, prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> Extraction:
+        """Make an extraction of options, those of its calls and its own."""
+        from .._flow.extract import Extraction
+        from .._flow.mode import Refusals
+        from .._flow.wish import asked, parted
+
+        self._refusals = self._refusals or Refusals()
+        own, rest = parted(options)
+        helper = () if own.helper is None else self._route(own.helper, None)
+        return Extraction(asked(wanted, own, helper, self._refusals), self._order(prompt, rest, stream=stream))
 
     def _use(self, asked: Request, options: Options) -> Use | None:
         return use(asked, options.get("cache"), configured=self._gate.answers is not None)
