@@ -18,9 +18,9 @@ Mode = Literal["auto", "native", "tool", "prompted"]
 class Extracted(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A value of the wanted type.
 
-    `repairs` is empty exactly when the answer was JSON that fits as it stood. `mode` is how the model was asked: held to
-    the schema by its provider ('native'), made to call a tool ('tool'), or told the schema ('prompted'); `reason` says
-    why. `lossy` is what the provider does not enforce and only the check here does; ('$', '*') is everything.
+    `repairs` is empty exactly when the answer was JSON that fits as it stood. `mode` is how the model was asked: held
+    to the schema by its provider ('native'), made to call a tool ('tool'), or told the schema ('prompted'); `reason`
+    says why. `lossy` is what the provider does not enforce and only the check here does; ('$', '*') is everything.
     `responses` are all answers, the one with the value last; `reasked` is how many questions were asked beyond the
     first. `attempts`, `usage` and `cost` are those of all questions, `cost` None when a price is unknown.
     """

@@ -81,13 +81,13 @@ def plan(lane: Lane, request: Request, wish: Wish, refusals: Refusals) -> Plan:
         return _chosen(lane, request, wish, sent)
     refused = refusals.find(lane, wish)
     why = _no_native(lane, request, sent)
-    if refused is None and why is None:
-        return Plan("native", f"{lane.name} holds its answers to the schema", sent.schema, sent.lossy)
     if refused is not None:
         why = f"{lane.name} refused the {'schema' if refused[0] == 'native' else 'tool'}: {refused[1]}"
+    if why is None:
+        return Plan("native", f"{lane.name} holds its answers to the schema", sent.schema, sent.lossy)
     not_tool = _no_tool(lane, request)
     if not_tool is None and (refused is None or refused[0] == "native"):
-        return Plan("tool", f"{why}", for_tool(wish.schema), EVERYTHING)
+        return Plan("tool", why, for_tool(wish.schema), EVERYTHING)
     return Plan("prompted", why if not_tool is None else f"{why}; {not_tool}", wish.schema, EVERYTHING)
 
 
@@ -170,7 +170,8 @@ def shaped(request: Request, wish: Wish, chosen: Plan, lane: Lane) -> Request:
 
 def _told(request: Request, wish: Wish, lane: Lane) -> tuple[Message, ...]:
     words = (
-        "Answer with one JSON object and nothing else: no fence, no explanation. It is an instance of this JSON Schema:\n"
+        "Answer with one JSON object and nothing else: no fence, no explanation. It is an instance of this "
+        "JSON Schema:\n"
         f"{_written(wish.schema).decode()}"
     )
     heads = [message for message in request.messages if message.role == "system"]

@@ -106,9 +106,9 @@ class StreamOptions(Options, total=False):
 class ExtractOptions(Options, total=False):
     """What `extract` and `stream_extract` take beside the options of `complete`.
 
-    `mode` is how the model is asked: 'native', 'tool', 'prompted', or 'auto' for the best that it takes. `reasks` is how
-    often it is told what does not fit, `policy` how much may be mended, `helper` a cheap model that may read an answer
-    that nobody else can.
+    `mode` is how the model is asked: 'native', 'tool', 'prompted', or 'auto' for the best that it takes. `reasks` is
+    how often it is told what does not fit, `policy` how much may be mended, `helper` a cheap model that may read an
+    answer that nobody else can.
     """
 
     mode: Literal["auto", "native", "tool", "prompted"]

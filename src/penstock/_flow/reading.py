@@ -50,10 +50,13 @@ class Reader(msgspec.Struct, frozen=True):
             except ParseError as error:
                 failure = failure or error
                 continue
+            notes = parsed.repairs
             if len(texts) > 1:
-                note = Repair("ambiguous", "$", f"the tool was called {len(texts)} times; took the last that fits")
-                parsed = msgspec.structs.replace(parsed, repairs=(*parsed.repairs, note))
-            return parsed
+                words = f"the tool was called {len(texts)} times; took the last call that fits"
+                notes = (*notes, Repair("ambiguous", "$", words))
+            if plan.mode == "tool" and not response.tool_calls:
+                notes = (*notes, Repair("format", "$", "read what the model said instead of calling the tool"))
+            return msgspec.structs.replace(parsed, repairs=notes)
         assert failure is not None
         raise failure
 

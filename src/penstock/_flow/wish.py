@@ -91,8 +91,8 @@ def asked(wanted: Any, own: Own, helper: tuple[Lane, ...], refusals: Refusals) -
 
 
 def _name(wanted: Any) -> str:
-    given = wanted.get("title") if isinstance(wanted, Mapping) else getattr(wanted, "__name__", None)
-    parts = get_args(wanted) if given is None else ()
+    given: Any = wanted.get("title", "") if isinstance(wanted, Mapping) else getattr(wanted, "__name__", "")
+    parts = [part.__name__ for part in get_args(wanted) if isinstance(part, type)]
     if parts:
-        given = "_or_".join(part.__name__ for part in parts if isinstance(part, type))
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", str(given or ""))[:NAME_MOST].strip("_") or "answer"
+        given = "_or_".join(parts) if given in ("", "Union") else f"{given}_{'_'.join(parts)}"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", str(given))[:NAME_MOST].strip("_") or "answer"

@@ -143,7 +143,7 @@ def _complete(node: Any) -> Any:
         return [_complete(item) for item in node]
     if not isinstance(node, Mapping):
         return node
-    made = {}
+    made: dict[str, Any] = {}
     for key, value in node.items():
         if key in ("properties", "$defs", "definitions"):
             made[key] = {name: _complete(part) for name, part in value.items()}
