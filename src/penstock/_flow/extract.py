@@ -107,7 +107,8 @@ class Extraction:
                 lane = None if trail.last is None else trail.last.lane
                 if lane is None or self._ask.wish.mode != "auto" or not refused(error, plans[lane.id].mode):
                     raise
-                self._ask.refusals.add(lane, self._ask.wish, plans[lane.id].mode, error.message)
+                words = error.message.rpartition("; ")[0] or error.message  # without what a caller could do about it
+                self._ask.refusals.add(lane, self._ask.wish, plans[lane.id].mode, words)
                 lanes = lanes[lanes.index(lane) :]
             else:
                 self._responses.append(response)
