@@ -7,8 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from .._text.result import Repair
-from .._text.schema import Lost
+from .._text.result import Lost, Repair
 from ..types import Attempt, Response, Usage, to_usd
 
 T = TypeVar("T")
@@ -39,6 +38,12 @@ class Extracted(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     def response(self) -> Response:
         """The answer that has the value."""
         return self.responses[-1]
+
+    @property
+    def text(self) -> str:
+        """What the model wrote that the value was read from: its text, or the arguments of its tool."""
+        calls = self.response.tool_calls if self.mode == "tool" else ()
+        return calls[-1].arguments if calls else self.response.text
 
     @property
     def cost(self) -> Decimal | None:

@@ -14,7 +14,8 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from .._text.schema import Lost, Profile, Sendable, for_tool, sendable
+from .._text.result import Lost
+from .._text.schema import Profile, Sendable, for_tool, sendable
 from .._wire.capabilities import family, no_schema, no_tool
 from ..errors import ConfigError, ContextTooLong, InvalidRequest, NotFound, PenstockError, RequestTooLarge
 from ..types import Document, JSONSchema, Message, Request, Role, Tool

@@ -46,7 +46,7 @@ class Reader(msgspec.Struct, frozen=True):
         failure: ParseError | None = None
         for text in reversed(texts):
             try:
-                parsed = self._parsed(text, plan)
+                parsed = self.read_text(text, native=plan.mode == "native")
             except ParseError as error:
                 failure = failure or error
                 continue
@@ -60,7 +60,11 @@ class Reader(msgspec.Struct, frozen=True):
         assert failure is not None
         raise failure
 
-    def _parsed(self, text: str, plan: Plan) -> Parsed[Any]:
+    def read_text(self, text: str, *, native: bool = True) -> Parsed[Any]:
+        """Return the value of the text of a whole answer; `native` says that a null may stand for what is left out.
+
+        Raises: ParseError.
+        """
         try:
             parsed: Parsed[Any] = parse(text, self.target, policy=self.policy)
         except ParseError:
@@ -74,7 +78,7 @@ class Reader(msgspec.Struct, frozen=True):
             why = Candidate("text", 0, len(text), "$: expected a whole value, and the text ends before it does")
             raise ParseError("the text ends before the value does", candidates=(why,))
         # Where the schema asks for a null in place of what is left out, the null is as it should be.
-        repairs = [repair for repair in parsed.repairs if not (repair.kind == NULL and plan.mode == "native")]
+        repairs = [repair for repair in parsed.repairs if not (repair.kind == NULL and native)]
         if self.wrapped:
             repairs = [msgspec.structs.replace(each, path=inner(each.path)) for each in repairs]
         return msgspec.structs.replace(parsed, repairs=tuple(repairs))

@@ -26,7 +26,7 @@ REASKS_MOST: Final = 5
 NAME_MOST: Final = 64
 """Source: OpenAI, `response_format.json_schema.name` and `tools[].function.name` (read 2026-11)."""
 
-_OWN: Final = frozenset(ExtractOptions.__annotations__) - frozenset(Options.__annotations__)
+OWN: Final = frozenset(ExtractOptions.__annotations__) - frozenset(Options.__annotations__)
 _TAKEN: Final = {
     "response_format": "the type says what the answer is to be",
     "tools": "the answer is one value; let the model use tools with complete(), and extract from what it says",
@@ -54,16 +54,17 @@ def parted(options: Mapping[str, Any]) -> tuple[Own, Options]:
     for name, why in _TAKEN.items():
         if options.get(name) not in (None, ()):
             raise ConfigError(f"parameter {name!r} cannot be given to extract(): {why}")
-    own = Own(**{name: value for name, value in options.items() if name in _OWN})
+    own = Own(**{name: value for name, value in options.items() if name in OWN})
     if own.mode not in MODES:
         raise ConfigError(f"parameter 'mode' is {own.mode!r}; expected one of {', '.join(MODES)}")
     if own.policy not in POLICIES:
         raise ConfigError(f"parameter 'policy' is {own.policy!r}; expected one of {', '.join(POLICIES)}")
-    if isinstance(own.reasks, bool) or not isinstance(own.reasks, int) or not 0 <= own.reasks <= REASKS_MOST:
-        raise ConfigError(f"parameter 'reasks' is {own.reasks!r}; expected a whole number from 0 to {REASKS_MOST}")
-    if own.helper is not None and not isinstance(own.helper, str):
+    reasks: object = own.reasks
+    if isinstance(reasks, bool) or not isinstance(reasks, int) or not 0 <= reasks <= REASKS_MOST:
+        raise ConfigError(f"parameter 'reasks' is {reasks!r}; expected a whole number from 0 to {REASKS_MOST}")
+    if not isinstance(own.helper, str | None):
         raise ConfigError(f"parameter 'helper' is {own.helper!r}; expected a model, e.g. 'provider:model'")
-    return own, cast(Options, {name: value for name, value in options.items() if name not in _OWN})
+    return own, cast(Options, {name: value for name, value in options.items() if name not in OWN})
 
 
 def asked(wanted: Any, own: Own, helper: tuple[Lane, ...], refusals: Refusals) -> Ask:

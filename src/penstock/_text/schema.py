@@ -19,16 +19,10 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from ..errors import ConfigError
+from .result import Lost
 from .shape import ANNOTATIONS, compile_schema, find_ref
 
 Profile = Literal["openai", "anthropic", "cohere", "gemini", "generic"]
-
-
-class Lost(NamedTuple):
-    """A keyword that the provider does not enforce: where it stood and what it was."""
-
-    path: str
-    keyword: str
 
 
 class Sendable(msgspec.Struct, frozen=True):

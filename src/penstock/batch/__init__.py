@@ -16,6 +16,7 @@ from .job import CONCURRENCY, Batch, Order, Rows, run_batch
 from .jobfile import JobFile, JobState, journal_of
 from .outputs import failed_path
 from .projection import Projection
+from .reparse import Reparsed, reparse
 from .report import BatchReport
 from .standing import Failures, Standing, standing
 
@@ -30,6 +31,7 @@ __all__ = [
     "OnBadRow",
     "Order",
     "Projection",
+    "Reparsed",
     "Row",
     "RowFile",
     "Rows",
@@ -37,6 +39,7 @@ __all__ = [
     "Template",
     "failed_path",
     "journal_of",
+    "reparse",
     "run_batch",
     "standing",
 ]

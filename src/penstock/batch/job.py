@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterable, Itera
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
+from .._flow.extracted import Extracted
 from .._io.drive_async import AsyncRun
 from .._io.index import Index
 from .._io.journal import Journal, Mended, answer_line, failure_line, known_nano
@@ -59,6 +60,7 @@ async def run_batch(
     models: Sequence[str] = (),
     concurrency: int = CONCURRENCY,
     params: Mapping[str, Any] | None = None,
+    schema: Any = None,
     template: str | None = None,
     keep_columns: Sequence[str] = (),
     order: Order = "input",
@@ -76,6 +78,7 @@ async def run_batch(
         models=models,
         concurrency=concurrency,
         params=params,
+        schema=schema,
         template=template,
         keep_columns=keep_columns,
         order=order,
@@ -98,6 +101,8 @@ class Batch:
             client's own default.
         concurrency: the most calls under way at once.
         params: options of `client.complete` for every row, such as max_tokens; a row's own win.
+        schema: what each answer is to be, a type or a JSON Schema: rows are then extractions, and `params` may have
+            their options as well.
         template: the prompt, with columns in braces; a `RowFile` has its own.
         keep_columns: fields of the input that stand in the output as well; '*' for all.
         order: how the finished output is sorted: as the 'input', or as rows were first 'completed'.
@@ -117,6 +122,7 @@ class Batch:
         models: Sequence[str] = (),
         concurrency: int = CONCURRENCY,
         params: Mapping[str, Any] | None = None,
+        schema: Any = None,
         template: str | None = None,
         keep_columns: Sequence[str] = (),
         order: Order = "input",
@@ -144,7 +150,7 @@ class Batch:
         self._command = list(command)
         self._cwd = os.path.abspath(os.curdir) if command else ""
         given = {name: value for name, value in (params or {}).items() if value is not None}
-        self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile))
+        self._questions = Questions(client, tuple(models), given, checked=isinstance(rows, RowFile), schema=schema)
         self._planner = Planner(tuple(models) or ("",))
         self._change = _Change()
         self._tasks: list[asyncio.Task[None]] = []
@@ -449,7 +455,7 @@ class Batch:
                 continue
             ended = await self._call(task, picked.model)
             task = task._replace(sent=self._counts.spend(ended.attempts, again=task.sent))
-            if isinstance(ended, Response):
+            if not isinstance(ended, PenstockError):
                 self._planner.answered(picked.model)
                 verdict = "record"
             else:
@@ -465,15 +471,16 @@ class Batch:
                 return verdict == "record"
             task = task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts))
 
-    async def _call(self, task: Task, model: str) -> Response | PenstockError:
+    async def _call(self, task: Task, model: str) -> Response | Extracted[Any] | PenstockError:
         """Make one call for a row; when it is cut, what it had sent is counted all the same."""
         run: AsyncRun | None = None
         try:
-            run = self._client._begin(task.row.prompt, **self._questions.options(task.row, model))
+            run = self._questions.begin(task.row, model)
             here = asyncio.current_task()
             assert here is not None
             self._calls[run] = here
-            return await run.finish()
+            answer = await run.finish()
+            return answer if run.extraction is None else run.extracted
         except PenstockError as error:
             return error
         except BaseException:
@@ -486,11 +493,11 @@ class Batch:
             if run is not None:
                 del self._calls[run]
 
-    def _settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> None:
+    def _settle(self, journal: Journal, task: Task, ended: Response | Extracted[Any] | PenstockError) -> None:
         """Write a row's result down. What cannot be written is kept and tried once more at the end."""
         row = task.row
         columns = pick_columns(row.fields, self._columns)
-        if isinstance(ended, Response):
+        if not isinstance(ended, PenstockError):
             line = answer_line(row.id, task.key, ended, spent_nano=task.spent_nano, shaped=task.shaped, columns=columns)
             result = _Result(task, line, None, False)
         else:

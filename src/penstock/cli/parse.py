@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from .._text.parse import MAX_CHARS, POLICIES, parse
-from .._text.result import Parsed
-from ..errors import Candidate, ConfigError, InputError, ParseError
-from .shown import note, write_json
+from .._text.result import Parsed, plain
+from ..errors import Candidate, InputError, ParseError
+from .schema import load_schema
+from .shown import count, note, write_json
 
 
 @click.command(name="parse")
 @click.argument("file", default="-", type=click.Path(allow_dash=True, path_type=str))
-@click.option("--schema", metavar="FILE|MODULE:TYPE", help="A JSON Schema in a file, or a type; without it, any JSON.")
+@click.option(
+    "--schema",
+    metavar="SCHEMA",
+    help="What is wanted: FILE of JSON Schema, FILE.py:Type or module:Type; else any JSON.",
+)
 @click.option(
     "--policy", type=click.Choice(POLICIES), default="safe", show_default=True, help="How much may be mended."
 )
@@ -36,7 +38,7 @@ def command(
     penstock parse answer.txt --schema incident.schema.json
     pbpaste | penstock parse - --schema myapp.models:Incident --explain
     """  # noqa: D301 - click wants the backspace itself
-    wanted = _wanted(schema)
+    wanted = None if schema is None else load_schema(schema)
     text = _text_of(file)
     try:
         parsed = parse(text, wanted, policy=policy, partial=partial, yaml=yaml)
@@ -46,7 +48,9 @@ def command(
         raise
     if explain:
         _explain_repairs(parsed)
-    value = msgspec.to_builtins(parsed.value, enc_hook=_plain, str_keys=True)
+    else:
+        say_mended(parsed, partial=partial)
+    value = plain(parsed.value)
     if as_json:
         write_json(
             {
@@ -60,47 +64,6 @@ def command(
         write_json(value)
 
 
-def _plain(value: Any) -> Any:
-    """Turn what msgspec does not know, such as a pydantic model, into what JSON has."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    return str(value)
-
-
-def _wanted(schema: str | None) -> Any:
-    if schema is None:
-        return None
-    path = Path(schema)
-    if ":" in schema and not path.exists():
-        return _type(schema)
-    try:
-        read = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the schema {schema}: {error.strerror}; expected a file or module:Type"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the schema {schema} is not JSON: {error}") from error
-    if not isinstance(read, dict):
-        raise ConfigError(f"the schema {schema} is no JSON object; expected a JSON Schema")
-    return read
-
-
-def _type(name: str) -> Any:
-    module, _, path = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` finds modules beside it
-    try:
-        found: Any = import_module(module)
-        for step in path.split("."):
-            found = getattr(found, step)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"cannot load the type {name}: {error}; expected module:Type, as in myapp.models:Incident"
-        ) from error
-    return found
-
-
 def _text_of(file: str) -> bytes:
     limit = 4 * MAX_CHARS + 1
     try:
@@ -110,6 +73,16 @@ def _text_of(file: str) -> bytes:
             return stream.read(limit)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
+
+
+def say_mended(parsed: Parsed[Any], *, partial: bool = False) -> None:
+    """Say that a value is not what stood there, or not all of it; a part of a text that grows is as was asked."""
+    repairs = [repair for repair in parsed.repairs if repair.kind != "cut"]
+    if repairs:
+        kinds = ", ".join(dict.fromkeys(repair.kind for repair in repairs))
+        note(f"penstock: the text was mended: {count(len(repairs), 'repair')} ({kinds}); --explain says where")
+    if not parsed.complete and not partial:
+        note("penstock: the text ends before the value does, so that there may be more")
 
 
 def _explain_repairs(parsed: Parsed[Any]) -> None:
