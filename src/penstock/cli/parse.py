@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .._text.parse import MAX_CHARS, POLICIES, parse
-from .._text.result import Parsed, plain
+from .._text.result import Parsed, Repair, plain
 from ..errors import Candidate, InputError, ParseError
 from .schema import load_schema
 from .shown import count, note, write_json
@@ -44,12 +45,14 @@ def command(
         parsed = parse(text, wanted, policy=policy, partial=partial, yaml=yaml)
     except ParseError as error:
         if explain:
-            _explain(error.candidates)
+            explain_candidates(error.candidates)
         raise
     if explain:
         _explain_repairs(parsed)
     else:
-        say_mended(parsed, partial=partial)
+        say_mended(parsed.repairs)
+        if not parsed.complete and not partial:
+            note("penstock: the text ends before the value does, so that there may be more")
     value = plain(parsed.value)
     if as_json:
         write_json(
@@ -75,26 +78,30 @@ def _text_of(file: str) -> bytes:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
 
 
-def say_mended(parsed: Parsed[Any], *, partial: bool = False) -> None:
-    """Say that a value is not what stood there, or not all of it; a part of a text that grows is as was asked."""
-    repairs = [repair for repair in parsed.repairs if repair.kind != "cut"]
-    if repairs:
-        kinds = ", ".join(dict.fromkeys(repair.kind for repair in repairs))
-        note(f"penstock: the text was mended: {count(len(repairs), 'repair')} ({kinds}); --explain says where")
-    if not parsed.complete and not partial:
-        note("penstock: the text ends before the value does, so that there may be more")
+def say_mended(repairs: Sequence[Repair], place: str = "the text") -> None:
+    """Say that a value is not what stood there."""
+    mended = [repair for repair in repairs if repair.kind != "cut"]
+    if mended:
+        kinds = ", ".join(dict.fromkeys(repair.kind for repair in mended))
+        note(f"penstock: {place} was mended: {count(len(mended), 'repair')} ({kinds}); --explain says where")
+
+
+def tell_repairs(repairs: Sequence[Repair]) -> None:
+    """Say on stderr what was mended, one line each."""
+    for repair in repairs:
+        note(f"mended {repair.path}: {repair.note} ({repair.kind})")
+    if not repairs:
+        note("nothing was mended")
 
 
 def _explain_repairs(parsed: Parsed[Any]) -> None:
-    _explain(parsed.candidates)
-    for repair in parsed.repairs:
-        note(f"mended {repair.path}: {repair.note} ({repair.kind})")
-    if not parsed.repairs:
-        note("nothing was mended")
+    explain_candidates(parsed.candidates)
+    tell_repairs(parsed.repairs)
     if not parsed.complete:
         note("the text ends before the value does")
 
 
-def _explain(candidates: tuple[Candidate, ...]) -> None:
+def explain_candidates(candidates: tuple[Candidate, ...]) -> None:
+    """Say on stderr what was tried as the value, one line each."""
     for candidate in candidates:
         note(f"{candidate.source} at characters {candidate.start} to {candidate.end}: {candidate.outcome}", dim=True)
