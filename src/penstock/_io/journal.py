@@ -426,7 +426,9 @@ def _said(error: PenstockError) -> dict[str, Any]:
         text, stop_reason = error.text, error.responses[-1].stop_reason
         usage = sum((each.usage for each in error.responses[1:]), error.responses[0].usage)
     elif isinstance(error, TruncatedOutput | ModelRefused):
-        text, stop_reason, usage = error.partial.text, error.partial.stop_reason, error.partial.usage
+        said = error.partial
+        text = said.text or next((call.arguments for call in said.tool_calls), "")
+        stop_reason, usage = said.stop_reason, said.usage
     told = None if usage is None else {"input": 0, "output": 0, **msgspec.to_builtins(usage)}
     return {"text": text, "stop_reason": stop_reason, "usage": told}
 
