@@ -127,7 +127,7 @@ def _calls(ask: Ask, rng: Random) -> tuple[Call, ...]:
         return tuple(_call(tool, prompt, rng, target) for target in listed for tool in chosen)
     if many and not named and len(ask.tools) > 1:
         chosen = list(ask.tools)
-    return tuple(_call(tool, prompt, rng, "") for tool in chosen)
+    return tuple(_call(tool, _spoken(ask) if forced else prompt, rng, "") for tool in chosen)
 
 
 def _best(ask: Ask) -> Tool:
