@@ -29,6 +29,8 @@ SIZES: Final = (125_000, 250_000, 500_000, 1_000_000)
 MEASURABLE_S: Final = 0.004
 """Shorter times say more of the clock than of growth."""
 JUNK_TEXTS: Final = 20_000
+PIECE_CHARS: Final = 12
+"""What one chunk of a stream carries: about three tokens."""
 
 PROMISED: Final[dict[str, tuple[str, float]]] = {
     "solved": (">=", 0.82),
@@ -37,6 +39,7 @@ PROMISED: Final[dict[str, tuple[str, float]]] = {
     "mean_us": ("<=", 250.0),
     "strict_ratio": ("<=", 1.5),
     "growth_exponent": ("<=", 1.2),
+    "stream_exponent": ("<=", 1.2),
     "escapes": ("<=", 0.0),
 }
 
@@ -105,6 +108,24 @@ def growth() -> dict[str, float]:
             found[name] = 0.0
         print(f"  {name:28s} {points[-1][1] * 1000:8.1f} ms for 1 MB, exponent {found[name]:.2f}")
     return found
+
+
+def streamed() -> tuple[float, float]:
+    """How time grows when a value is read while it comes, a few characters at a time, and the seconds for 1 MB."""
+    from penstock._text.growing import Growing
+
+    item = '{"name": "turbine blade", "count": 3, "tags": ["steel", "large"]}, '
+    spent = []
+    for size in (SIZES[0], SIZES[-1]):
+        text = ('{"items": [' + item * (size // len(item) + 1))[:size]
+
+        def grow(text: str = text) -> None:
+            growing = Growing(dict)
+            for at in range(0, len(text), PIECE_CHARS):
+                growing.feed(text[at : at + PIECE_CHARS])
+
+        spent.append(seconds(grow, 1))
+    return math.log(spent[1] / spent[0]) / math.log(SIZES[-1] / SIZES[0]), spent[1]
 
 
 def strict_ratio() -> float:
@@ -194,6 +215,11 @@ def main() -> int:
     exponents = growth()
     figures |= {f"growth_{name}": value for name, value in exponents.items()}
     figures["growth_exponent"] = max(exponents.values())
+    figures["stream_exponent"], figures["stream_1mb_s"] = streamed()
+    print(
+        f"1 MB as it comes, {PIECE_CHARS} characters at a time: {figures['stream_1mb_s']:.1f} s of CPU, exponent "
+        f"{figures['stream_exponent']:.2f}"
+    )
     figures["strict_ratio"] = strict_ratio()
     figures["escapes"] = escapes()
     print(f"valid JSON: {figures['strict_ratio']:.2f}x of from_json and validation; escapes: {figures['escapes']:.0f}")

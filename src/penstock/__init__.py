@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._flow.extracted import Extracted
+    from ._io.extract_stream import AsyncExtractStream, ExtractStream
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
     from ._policy.cache import Cache
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ._text.result import Parsed, Repair
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
-    from .errors import ParseError, PenstockError
+    from .errors import ExtractionFailed, ParseError, PenstockError
     from .types import (
         Attempt,
         Audio,
@@ -66,6 +68,10 @@ _HOMES = {
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
     "Totals": "_policy.tally",
+    "Extracted": "_flow.extracted",
+    "ExtractStream": "_io.extract_stream",
+    "AsyncExtractStream": "_io.extract_stream",
+    "ExtractionFailed": "errors",
     "parse": "_text.parse",
     "Parsed": "_text.result",
     "Repair": "_text.result",
@@ -108,6 +114,10 @@ __all__ = [  # noqa: RUF022
     "BreakerSettings",
     "Timeouts",
     "Totals",
+    "Extracted",
+    "ExtractStream",
+    "AsyncExtractStream",
+    "ExtractionFailed",
     "parse",
     "Parsed",
     "Repair",

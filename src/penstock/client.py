@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import msgspec
 
-from ._flow.prompt import Options, Prompt, StreamOptions
+from ._flow.prompt import ExtractOptions, Options, Prompt, StreamOptions
 from ._flow.texts import EmbedOptions
 from ._io.base_client import BaseClient, LaneStatus, Preview
 from ._io.drive_async import AsyncRun
@@ -24,7 +24,11 @@ from .types import Response
 
 if TYPE_CHECKING:
     from ._flow.effects import Lane
+    from ._flow.extracted import Extracted
     from ._io.drive_errand import Errands
+    from ._io.extract_stream import AsyncExtractStream, ExtractStream
+
+T = TypeVar("T")
 
 __all__ = ["AsyncClient", "AsyncStream", "Client", "LaneStatus", "Preview", "Stream"]
 
@@ -83,6 +87,43 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         Raises: PenstockError, also while the stream is read (StreamInterrupted once output was shown).
         """
         return Stream(SyncRun(self._order(prompt, options, stream=True), self._gate, self._transport, self._targets))
+
+    @overload
+    def extract(self, wanted: type[T], prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[T]: ...
+    @overload
+    def extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[Any]: ...
+    def extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[Any]:
+        """Ask for a value of a type, check it, and say what was mended and what it cost.
+
+        `wanted` is what `parse` takes: a pydantic model, dataclass, TypedDict, Struct, enum, Literal, union, list or
+        scalar type, or a JSON Schema. A value that does not fit is asked for again, with what does not fit, at most
+        `reasks` times.
+
+        Raises: ExtractionFailed when no answer fits; TruncatedOutput, ContentFiltered or ModelRefused at once;
+        ConfigError for a type that cannot be expressed; PenstockError as `complete`.
+        """
+        run = self._extracting(wanted, prompt, options, stream=False)
+        run.finish()
+        return run.extracted
+
+    @overload
+    def stream_extract(
+        self, wanted: type[T], prompt: Prompt, **options: Unpack[ExtractOptions]
+    ) -> ExtractStream[T]: ...
+    @overload
+    def stream_extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> ExtractStream[Any]: ...
+    def stream_extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> ExtractStream[Any]:
+        """Ask as `extract` does, and get the value as it grows; nothing is sent before it is read.
+
+        Raises: as `extract`, also while it is read.
+        """
+        from ._io.extract_stream import ExtractStream
+
+        return ExtractStream(self._extracting(wanted, prompt, options, stream=True))
+
+    def _extracting(self, wanted: Any, prompt: Prompt, options: ExtractOptions, *, stream: bool) -> SyncRun:
+        made = self._extraction(wanted, prompt, options, stream=stream)
+        return SyncRun(made.order, self._gate, self._transport, self._targets, extraction=made)
 
     def close(self) -> None:
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
@@ -162,6 +203,53 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """
         order = self._order(prompt, options, stream=True)
         return AsyncStream(AsyncRun(order, self._gate, self._transport, self._targets))
+
+    @overload
+    async def extract(self, wanted: type[T], prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[T]: ...
+    @overload
+    async def extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[Any]: ...
+    async def extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> Extracted[Any]:
+        """Ask for a value of a type, check it, and say what was mended and what it cost.
+
+        `wanted` is what `parse` takes: a pydantic model, dataclass, TypedDict, Struct, enum, Literal, union, list or
+        scalar type, or a JSON Schema. A value that does not fit is asked for again, with what does not fit, at most
+        `reasks` times.
+
+        Raises: ExtractionFailed when no answer fits; TruncatedOutput, ContentFiltered or ModelRefused at once;
+        ConfigError for a type that cannot be expressed; PenstockError as `complete`.
+        """
+        run = self._extracting(wanted, prompt, options, stream=False)
+        await run.finish()
+        return run.extracted
+
+    @overload
+    def stream_extract(
+        self, wanted: type[T], prompt: Prompt, **options: Unpack[ExtractOptions]
+    ) -> AsyncExtractStream[T]: ...
+    @overload
+    def stream_extract(
+        self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]
+    ) -> AsyncExtractStream[Any]: ...
+    def stream_extract(self, wanted: Any, prompt: Prompt, **options: Unpack[ExtractOptions]) -> AsyncExtractStream[Any]:
+        """Ask as `extract` does, and get the value as it grows; nothing is sent before it is read.
+
+        Raises: as `extract`, also while it is read.
+        """
+        from ._io.extract_stream import AsyncExtractStream
+
+        return AsyncExtractStream(self._extracting(wanted, prompt, options, stream=True))
+
+    def _extracting(
+        self,
+        wanted: Any,
+        prompt: Prompt,
+        options: ExtractOptions,
+        *,
+        stream: bool,
+        timeouts: Timeouts | None = None,
+    ) -> AsyncRun:
+        made = self._extraction(wanted, prompt, options, stream=stream, timeouts=timeouts)
+        return AsyncRun(made.order, self._gate, self._transport, self._targets, extraction=made)
 
     async def close(self) -> None:
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""

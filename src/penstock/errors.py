@@ -6,6 +6,7 @@
     ├─ InputError             fix a row or a file                 (ValueError)
     ├─ ClientClosed           the client was closed under the call: make a new one
     ├─ ParseError             no value of the wanted type is in the text: ask again, or loosen the type (ValueError)
+    │  └─ ExtractionFailed    no answer of an extraction fits: it has all answers, their reasons and their cost
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
@@ -21,6 +22,7 @@
        ├─ AuthenticationFailed · PermissionDenied                 fix the key
        ├─ QuotaExhausted      top up the account
        ├─ ContentFiltered     change the content
+       ├─ ModelRefused        the model would not answer: change the question
        ├─ RateLimited         wait                                (retriable)
        ├─ Overloaded          wait or use another model           (retriable)
        ├─ ServerFault         the provider failed                 (retriable)
@@ -36,7 +38,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from .embeddings import Embeddings
 from .types import Attempt, Response, Usage
@@ -153,6 +155,30 @@ class ParseError(PenstockError, ValueError):
     def __init__(self, message: str, *, candidates: tuple[Candidate, ...] = ()) -> None:
         super().__init__(message)
         self.candidates = candidates
+
+
+class ExtractionFailed(ParseError):
+    """No answer of an extraction has a value of the wanted type.
+
+    `text` is what the last answer said, `reasons` what did not fit in it, `candidates` what was tried, `responses` all
+    answers. `gave_up` says why no further question was asked; `attempts` and `cost_nano` are those of all questions.
+    """
+
+    code = "extraction_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str,
+        reasons: tuple[str, ...],
+        responses: tuple[Response, ...],
+        candidates: tuple[Candidate, ...] = (),
+    ) -> None:
+        super().__init__(message, candidates=candidates)
+        self.text = text
+        self.reasons = reasons
+        self.responses = responses
 
 
 class OutputError(PenstockError):
@@ -376,6 +402,18 @@ class ContentFiltered(CallError):
     exit_code = EXIT_DATA
 
 
+class ModelRefused(CallError):
+    """The model would not answer where an answer of a shape was wanted; `partial` has its words."""
+
+    code = "model_refused"
+    fault = "caller"
+    exit_code = EXIT_DATA
+
+    def __init__(self, message: str, *, partial: Response) -> None:
+        super().__init__(message, provider=partial.provider, model=partial.model, usage=partial.usage)
+        self.partial = partial
+
+
 class RateLimited(CallError):
     """Too many requests or tokens for now."""
 
@@ -455,15 +493,19 @@ class StreamInterrupted(CallError):
 
 
 class TruncatedOutput(CallError):
-    """The answer stopped at max_tokens where a whole one was needed; `partial` has what came."""
+    """The answer stopped at max_tokens where a whole one was needed; `partial` has what came.
+
+    `value` is what could be read of it: plain, nothing required, no cut number or word; None where nothing could.
+    """
 
     code = "truncated_output"
     fault = "caller"
     exit_code = EXIT_DATA
 
-    def __init__(self, message: str, *, partial: Response) -> None:
+    def __init__(self, message: str, *, partial: Response, value: Any = None) -> None:
         super().__init__(message, provider=partial.provider, model=partial.model, usage=partial.usage)
         self.partial = partial
+        self.value = value
 
 
 def all_errors() -> tuple[type[PenstockError], ...]:

@@ -118,7 +118,9 @@ WRONG = [
     ((*JOB, "--system", "{role}"), 65, "column 'role' of the system is missing"),
     ((*JOB, "--schema", "nothing.json"), 78, "cannot read the schema nothing.json"),
     ((*JOB, "--schema", "noise"), 78, "the schema noise is not JSON"),
-    ((*JOB, "--schema", "list.json"), 78, "no provider takes another"),
+    ((*JOB, "--schema", "list.json"), 78, "is no JSON object"),
+    ((*JOB, "--schema", "odd.json"), 78, "'unheard' at $.a"),
+    ((*JOB, "--reparse"), 64, "write --schema too"),
     ((*JOB, "--schema", "model.py:Nobody"), 78, "has no Nobody"),
     ((*JOB, "--schema", "broken.py:Thing"), 78, "ZeroDivisionError"),
     ((*JOB, "-o", "out.csv", "--keep-columns", "id"), 78, "column 'id'"),
@@ -130,7 +132,8 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, args: tuple[str, ..
     """With an exit code, and nothing sent."""
     write_rows(tmp_path / "in.jsonl", 3)
     (tmp_path / "noise").write_text("noise\n")
-    (tmp_path / "list.json").write_text('{"type": "array", "items": {}}')
+    (tmp_path / "list.json").write_text('[{"type": "array"}]')
+    (tmp_path / "odd.json").write_text('{"type": "object", "properties": {"a": {"unheard": 1}}}')
     (tmp_path / "model.py").write_text("x = 1\n")
     (tmp_path / "broken.py").write_text("x = 1 / 0\n")
     with SimServer() as sim:
@@ -163,7 +166,7 @@ class Plain:
 
 @pytest.mark.parametrize("given", ["model.py:Incident", "model.py:Plain", "schema.json"])
 def test_answers_follow_a_schema_and_are_counted_by_class(tmp_path: Path, given: str) -> None:
-    """It is sent natively and closed; each answer is read, and the classes add up to the rows."""
+    """Each answer is read as the type, and the classes add up to the rows."""
     write_rows(tmp_path / "in.jsonl", 30)
     (tmp_path / "model.py").write_text(MODEL)
     schema = {"type": "object", "properties": {"severity": {"enum": ["P1", "P2"]}}}

@@ -79,7 +79,7 @@ def form(**spec: object) -> dict[str, Any]:
         (form(name="a"), "response_format.json_schema.schema", "Missing required parameter"),
         (form(name="a", schema=OPEN, strict=True), "response_format", "'additionalProperties' is required"),
         (form(name="a", schema={**CLOSED, "required": []}, strict=True), "response_format", "Missing 'a'"),
-        (form(name="a", schema={"anyOf": [OPEN]}, strict=True), "response_format", "In context=('anyOf', '0')"),
+        (form(name="a", schema={"anyOf": [OPEN]}, strict=True), "response_format", "got 'type: \"anyOf\"'"),
         ({"max_completion_tokens": 20_000}, "max_completion_tokens", "supports at most 16384"),
     ],
 )

@@ -203,3 +203,40 @@ def test_no_repair_means_the_text_was_json(value: Any) -> None:
     """And JSON as it stands has no repair."""
     assert parse(dumps(value)).repairs == ()
     assert parse(commas(value)).repairs
+
+
+AROUND: dict[str, Callable[[str], str]] = {
+    "alone": lambda text: text,
+    "in a fence": lambda text: f"```json\n{text}\n```",
+    "in prose": lambda text: f"Sure, here you are:\n\n{text}\n\nAnything else?",
+    "in a fence in prose": lambda text: f"The answer:\n\n```\n{text}\n```\n\nI hope this helps.",
+    "after thinking": lambda text: f"<think>Should it be {{}}?</think>\n{text}",
+}
+
+
+@pytest.mark.prove(20)
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND.keys())
+@given(value=TAME_CONTAINERS, notation=st.sampled_from([dumps, python, commas, bare_keys]), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_notation_in_any_wrapping_cut_anywhere_is_never_wrong(
+    around: Callable[[str], str], notation: Callable[[Any], str], value: Any, data: st.DataObject
+) -> None:
+    """Whole, it comes back or is refused; cut, it is refused or said to be cut, and what is read is its beginning."""
+    text = around(notation(value))
+    with contextlib.suppress(ParseError):
+        whole = parse(text)
+        assert same(whole.value, value), (text, whole)
+    cut = text[: data.draw(st.integers(1, len(text)))]
+    try:
+        parsed = parse(cut)
+    except ParseError:
+        return
+    if parsed.complete:
+        # Nothing of the value is missing: what was cut off stood after it.
+        assert same(parsed.value, value), (cut, parsed)
+        return
+    if notation is python:
+        return  # which quote is the end of a string is seen by what follows, and that is cut off
+    with contextlib.suppress(ParseError):
+        beginning = parse(cut, partial=True).value
+        assert begins(beginning, value), (cut, beginning)

@@ -36,6 +36,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `hedge_after_s`: how long an attempt may show no output before a second is made beside it, None for never.
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     `batch`: it goes through the provider's batch interface, at its price.
+    `by_lane`: what each lane is asked where that differs, by its id.
     """
 
     request: Request
@@ -56,13 +57,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hedge_after_s: float | None = None
     gauges: dict[str, Gauges] = {}
     batch: bool = False
+    by_lane: dict[str, Request] | None = None
+
+    def asked(self, lane: Lane) -> Request:
+        """Return what a lane is asked."""
+        request = self.request if self.by_lane is None else self.by_lane[lane.id]
+        return request if request.model == lane.model else msgspec.structs.replace(request, model=lane.model)
 
 
 def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     """Return the request for this lane and the record of the attempt, with what it may use at worst."""
-    request = order.request
-    if request.model != lane.model:
-        request = msgspec.structs.replace(request, model=lane.model)
+    request = order.asked(lane)
     if order.received:
         request = asking_for_the_rest(request, lane.provider, order.received)
     chosen = None

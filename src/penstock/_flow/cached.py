@@ -71,8 +71,7 @@ def _seat(order: Order) -> Seat | None:
 
 
 def _key(order: Order, lane: Lane) -> bytes:
-    request = msgspec.structs.replace(order.request, model=lane.model)
-    outbound = lane.wire.encode(request, lane.provider, stream=order.stream)
+    outbound = lane.wire.encode(order.asked(lane), lane.provider, stream=order.stream)
     scope = (lane.provider.name, lane.provider.wire, lane.base_url, outbound.path, lane.model, lane.credential)
     return cache_key(outbound.body, scope, {**lane.provider.headers, **outbound.headers})
 

@@ -103,6 +103,20 @@ class StreamOptions(Options, total=False):
     continuations: int
 
 
+class ExtractOptions(Options, total=False):
+    """What `extract` and `stream_extract` take beside the options of `complete`.
+
+    `mode` is how the model is asked: 'native', 'tool', 'prompted', or 'auto' for the best that it takes. `reasks` is
+    how often it is told what does not fit, `policy` how much may be mended, `helper` a cheap model that may read an
+    answer that nobody else can.
+    """
+
+    mode: Literal["auto", "native", "tool", "prompted"]
+    reasks: int
+    policy: Literal["strict", "safe", "loose"]
+    helper: str | None
+
+
 PARAMETERS = frozenset(Parameters.__annotations__)
 OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {

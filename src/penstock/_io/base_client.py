@@ -37,6 +37,8 @@ from .stores import book_of
 
 if TYPE_CHECKING:
     from .._flow.embed import Work
+    from .._flow.extract import Extraction  # loaded with the first extraction
+    from .._flow.mode import Refusals
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -136,6 +138,7 @@ class BaseClient(Generic[GateT, TransportT]):
         )
         self._hedge = hedge
         self._gauges: dict[str, Gauges] = {}
+        self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
@@ -313,6 +316,28 @@ class BaseClient(Generic[GateT, TransportT]):
                 known = [error.message]
             told.append([repr(provider), *known])
         return [told, self._router.table(), self._gate.answers is not None]
+
+    def _extraction(
+        self,
+        wanted: Any,
+        prompt: Prompt,
+        options: Mapping[str, Any],
+        *,
+        stream: bool,
+        timeouts: Timeouts | None = None,
+    ) -> Extraction:
+        """Make an extraction of options, those of its calls and its own."""
+        from .._flow.extract import Extraction
+        from .._flow.mode import Refusals
+        from .._flow.wish import asked, parted
+
+        self._refusals = self._refusals or Refusals()
+        own, rest = parted(options)
+        helper = () if own.helper is None else self._route(own.helper, None)
+        order = self._order(prompt, rest, stream=stream)
+        if timeouts is not None:
+            order = msgspec.structs.replace(order, timeouts=timeouts)
+        return Extraction(asked(wanted, own, helper, self._refusals), order)
 
     def _use(self, asked: Request, options: Options) -> Use | None:
         return use(asked, options.get("cache"), configured=self._gate.answers is not None)

@@ -17,14 +17,24 @@ import os
 import re
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, BinaryIO, Final, Self
 
 import msgspec
 
-from ..errors import CallError, InputError, OutputError, PenstockError
+from .._flow.extracted import Extracted
+from .._text.result import Parsed, Repair, plain
+from ..errors import (
+    CallError,
+    ExtractionFailed,
+    InputError,
+    ModelRefused,
+    OutputError,
+    PenstockError,
+    TruncatedOutput,
+)
 from ..types import NANO_PER_USD, Attempt, Response, to_usd
 from . import sidecar
 from .index import Index
@@ -205,6 +215,11 @@ class Journal:
             return None
         error: dict[str, Any] | None = _whole(self._line(found[1])).get("error")
         return error
+
+    def newest(self, name: str | int) -> dict[str, Any] | None:
+        """Return the row's newest line, whatever question it is of; None where there is none."""
+        found = self._index.find(id_digest(name))
+        return None if found is None else _whole(self._line(found[1]))
 
     def spent(self, name: str | int, key: str) -> int:
         """Return what the file says that the row's calls for exactly this question cost, in nano-dollars."""
@@ -423,7 +438,7 @@ class Journal:
 def answer_line(
     name: str | int,
     key: str,
-    answer: Response,
+    answer: Response | Extracted[Any],
     *,
     spent_nano: int = 0,
     shaped: bool = False,
@@ -431,31 +446,53 @@ def answer_line(
 ) -> bytes:
     """Write an answered row.
 
-    `spent_nano` is what earlier calls for the same question cost. A `shaped` answer is to be JSON and is read as such.
-    `columns` are fields of the input.
+    `spent_nano` is what earlier calls for the same question cost. A `shaped` answer is to be JSON and is read as such;
+    an extraction has its value and its repairs. `columns` are fields of the input.
     """
+    said = answer if isinstance(answer, Response) else answer.response
     line: dict[str, Any] = {
         "id": name,
-        "model": f"{answer.provider}:{answer.model}",
+        "model": f"{said.provider}:{said.model}",
         "text": answer.text,
-        "stop_reason": answer.stop_reason,
+        "stop_reason": said.stop_reason,
         "usage": {"input": 0, "output": 0, **msgspec.to_builtins(answer.usage)},
         "cost": answer.cost,
         "attempts": len(answer.attempts),
-        "latency_s": round(answer.latency_s, 3),
+        "latency_s": round(said.latency_s, 3),
         "error": None,
         "key": key,
         **_partly(answer.cost_nano, answer.attempts, spent_nano),
     }
-    if shaped:
+    if not isinstance(answer, Response):
+        line |= value_of(answer.value, answer.repairs) | {"mode": answer.mode}
+    elif shaped:
         line["parsed"] = _parsed(answer.text)
     if columns is not None:
         line["columns"] = columns
-    if answer.tool_calls:
+    if isinstance(answer, Response) and answer.tool_calls:
         line["tool_calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
         ]
     return _encode(line)
+
+
+def value_of(value: Any, repairs: Sequence[Repair]) -> dict[str, Any]:
+    """Write what was read from an answer: the value as JSON has it, and what was mended where anything was."""
+    found: dict[str, Any] = {"parsed": plain(value)}
+    if repairs:
+        found["repairs"] = msgspec.to_builtins(list(repairs))
+    return found
+
+
+def reread_line(line: Mapping[str, Any], key: str, found: Parsed[Any] | str) -> bytes:
+    """Write a row's line anew after its text was read again, with the value in it or why there is none."""
+    kept = {name: value for name, value in line.items() if name not in ("parsed", "repairs", "error", "key")}
+    if isinstance(found, str):
+        error = {"code": ExtractionFailed.code, "message": found, "status": None, "request_id": None}
+        return _encode(
+            {**kept, "error": {**error, "attempts": line.get("attempts", 0), "retriable": False}, "key": key}
+        )
+    return _encode({**kept, "error": None, "key": key, **value_of(found.value, found.repairs)})
 
 
 def failure_line(
@@ -475,9 +512,7 @@ def failure_line(
         {
             "id": name,
             "model": f"{last.provider}:{last.model}" if last else asked,
-            "text": None,
-            "stop_reason": None,
-            "usage": None,
+            **_said(error),
             "cost": None if error.cost_nano is None else to_usd(error.cost_nano),
             "attempts": len(error.attempts),
             "latency_s": None,
@@ -513,6 +548,20 @@ def copied_line(
     for field in ("columns", "cost_known", *(() if spent_nano else ("cost_before",))):
         line.pop(field, None)
     return _encode(line if columns is None else {**line, "columns": columns})
+
+
+def _said(error: PenstockError) -> dict[str, Any]:
+    """What came of an answer that is none, so that it can be read again without asking."""
+    text, stop_reason, usage = None, None, None
+    if isinstance(error, ExtractionFailed):
+        text, stop_reason = error.text, error.responses[-1].stop_reason
+        usage = sum((each.usage for each in error.responses[1:]), error.responses[0].usage)
+    elif isinstance(error, TruncatedOutput | ModelRefused):
+        said = error.partial
+        text = said.text or next((call.arguments for call in said.tool_calls), "")
+        stop_reason, usage = said.stop_reason, said.usage
+    told = None if usage is None else {"input": 0, "output": 0, **msgspec.to_builtins(usage)}
+    return {"text": text, "stop_reason": stop_reason, "usage": told}
 
 
 def _parsed(text: str) -> Any:

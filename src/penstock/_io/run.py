@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
 from .._flow.call import call
@@ -15,6 +15,10 @@ from ..errors import ClientClosed
 from ..types import Chunk, Response
 from .gate import CLOSED, Gate
 from .http import Target
+
+if TYPE_CHECKING:
+    from .._flow.extract import Extraction  # loaded with the first extraction
+    from .._flow.extracted import Extracted
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -46,13 +50,14 @@ class Run(Generic[GateT, TransportT]):
         transport: TransportT,
         targets: dict[str, Target],
         make: Callable[[Order, Trail], Flow[Response]] | None = None,
+        extraction: Extraction | None = None,
     ) -> None:
-        self.trail = Trail(order)
+        self.extraction = extraction
+        self.trail = Trail(order) if extraction is None else extraction.trail
         self.ended = False
         self.response: Response | None = None
         self._order = order
-        flow = make or (continued if order.continuations else call)
-        self._flow = flow(order, self.trail) if order.cache is None else _cached(order, self.trail, flow)
+        self._flow = _flow(order, self.trail, make) if extraction is None else extraction.flow()
         self._gate = gate
         self._transport = transport
         self._targets = targets
@@ -63,6 +68,13 @@ class Run(Generic[GateT, TransportT]):
     def partial(self) -> Response | None:
         """What came so far of an answer that did not end well."""
         return self.trail.partial()
+
+    @property
+    def extracted(self) -> Extracted[Any]:
+        """What an extraction gave, once it ended well."""
+        assert self.extraction is not None
+        assert self.extraction.result is not None
+        return self.extraction.result
 
     def abandon(self) -> None:
         """Stop here: settle what was used so far and drop the connection. A flow that failed by itself has settled."""
@@ -132,6 +144,11 @@ class Run(Generic[GateT, TransportT]):
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
         if response is not None and response.cached:
             self._gate.saved(self._order, response)
+
+
+def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]] | None) -> Flow[Response]:
+    make = make or (continued if order.continuations else call)
+    return make(order, trail) if order.cache is None else _cached(order, trail, make)
 
 
 def _cached(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]]) -> Flow[Response]:

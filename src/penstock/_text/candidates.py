@@ -80,6 +80,12 @@ def after_thinking(text: str) -> int:
     return 0 if closing < 0 else closing + len(opening[1]) + 3
 
 
+def still_thinking(text: str) -> bool:
+    """Whether a leading block of reasoning has no end, so that the answer may not have begun."""
+    opening = _THINK.match(text)
+    return opening is not None and text.find(f"</{opening[1]}>", opening.end()) < 0
+
+
 def fences_of(text: str) -> Fences:
     """Find fenced blocks; one that is not closed goes to the end of the text."""
     if "```" not in text and "~~~" not in text:

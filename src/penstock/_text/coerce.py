@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -18,15 +19,39 @@ from .shape import Shape
 
 MAX_STEPS: Final = 200_000
 """Places of a value times the alternatives tried; a value of 1 MB without alternatives has about half as many."""
-_MISFIT_STEPS: Final = 64
+NULL: Final = "null"
+"""The kind of the repair that leaves out a null; where our own schema asked for it, it mends nothing."""
+MAX_PROBLEMS: Final = 8
+"""Of one value that are told at once: enough to mend an answer by."""
 
 
 class Misfit(Exception):
-    """A value does not fit; `path` says where, and the text what was expected and what was got."""
+    """A value does not fit: each of `problems` says where, what was expected and what was got."""
 
     def __init__(self, path: str, expected: str, value: Any) -> None:
-        got = "nothing" if value is MISSING else f"{type(value).__name__} {value!r:.60}"
-        super().__init__(f"{path}: expected {expected}, got {got}")
+        self.problems: tuple[str, ...] = (f"{path}: expected {expected}, got {got(value)}",)
+        super().__init__(*self.problems)
+
+
+def got(value: Any) -> str:
+    """Say in a few words what a value is."""
+    return "nothing" if value is MISSING else f"{type(value).__name__} {value!r:.60}"
+
+
+class Misfits(Misfit):
+    """A value does not fit in several places."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)[:MAX_PROBLEMS]
+        Exception.__init__(self, "; ".join(self.problems))
+
+
+def _raised(found: list[Misfit]) -> None:
+    """Raise what was found, if anything was."""
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise Misfits(problem for misfit in found for problem in misfit.problems)
 
 
 class Fitter:
@@ -213,6 +238,7 @@ class Fitter:
             self._note("wrapped", 3, "made a list of one item")
             return self._counted([item], shape)
         fitted: list[Any] = []
+        wrong: list[Misfit] = []
         outer, self._wrapping = self._wrapping, False
         for at, item in enumerate(value):
             part = shape.prefix[at] if at < len(shape.prefix) else shape.item
@@ -220,12 +246,19 @@ class Fitter:
                 raise self._no(f"a list of {len(shape.prefix)} items", value)
             try:
                 fitted.append(item if part.kind == "any" else self._part(item, part, at))
-            except Misfit:
-                if not (self._partial and at == len(value) - 1):
-                    raise
-                self._note("cut", 0, "left out the last item, which does not fit yet")
+            except Misfit as misfit:
+                if self._partial and at == len(value) - 1:
+                    self._note("cut", 0, "left out the last item, which does not fit yet")
+                elif self._gives_up(wrong, misfit):
+                    break
         self._wrapping = outer
+        _raised(wrong)
         return self._counted(fitted, shape)
+
+    def _gives_up(self, wrong: list[Misfit], misfit: Misfit) -> bool:
+        """Take in what does not fit, and say whether that is enough of it."""
+        wrong.append(misfit)
+        return len(wrong) >= MAX_PROBLEMS or self._steps > MAX_STEPS
 
     def _counted(self, items: list[Any], shape: Shape) -> list[Any]:
         if self._partial:
@@ -280,20 +313,24 @@ class Fitter:
         fields, rest = shape.fields, shape.rest
         names = self._names(value, shape)
         fitted: dict[str, Any] = {}
+        wrong: list[Misfit] = []
+        seen: set[str] = set()
         outer, self._wrapping = self._wrapping, False
         for key, item in value.items():
             name = names.get(key, key)
             field = fields.get(name)
+            seen.add(name)
             if field is not None:
                 if item is None and name not in shape.required and not _takes_null(field):
-                    self._note("dropped", 1, f"left out the null of the optional {name!r}")
+                    self._note(NULL, 1, f"left out the null of the optional {name!r}")
                     continue
                 try:
                     fitted[name] = self._part(item, field, name)
-                except Misfit:
-                    if not self._partial or key != next(reversed(value)):
-                        raise
-                    self._note("cut", 0, f"left out {name!r}, which does not fit yet")
+                except Misfit as misfit:
+                    if self._partial and key == next(reversed(value)):
+                        self._note("cut", 0, f"left out {name!r}, which does not fit yet")
+                    elif self._gives_up(wrong, misfit):
+                        break
                 if name != key:
                     self._note("renamed", 1, f"took the key {key[:60]!r} as {name!r}")
             elif rest is False:
@@ -301,9 +338,9 @@ class Fitter:
             else:
                 fitted[self._key(key, shape)] = item if rest is True else self._part(item, rest, key)
         self._wrapping = outer
-        for name in shape.required:
-            if name not in fitted and not self._partial:
-                raise self._no(f"the field {name!r}", value.get(name, MISSING))
+        if not self._partial:
+            wrong += [self._no(f"the field {name!r}", MISSING) for name in shape.required if name not in seen]
+        _raised(wrong)
         least, most = shape.limits.get("minProperties", 0), shape.limits.get("maxProperties", math.inf)
         if not self._partial and not least <= len(fitted) <= most:
             raise self._no(f"{_span(shape.limits, 'Properties')} properties", value)

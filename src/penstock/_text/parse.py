@@ -32,7 +32,7 @@ MAX_CHARS: Final = 1 << 20
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _TEXT_COST: Final = 8
 _WORD: Final = re.compile(
-    r"(?!```)(?:[\"'“‘`\\/].+|[A-Za-z_]\w{0,40}\(.+\)|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z",
+    r"(?!``)(?:[\"'“‘`\\/].+|[A-Za-z_]\w{0,40}\(.+\)|[+-]?[\d.]\S{0,400}|true|false|null|None|True|False|undefined)[\s,;]*\Z",
     re.DOTALL,
 )
 
@@ -130,6 +130,7 @@ class _Parse:
         self.yaml = yaml
         self.tried: list[Candidate] = []
         self.structured = False
+        self.thinking = False
 
     def run(self) -> Parsed[Any]:
         done = self._whole()
@@ -137,6 +138,9 @@ class _Parse:
             return done
         if len(_CONTROL.findall(self.text, 0, 4096)) > max(4, min(len(self.text), 4096) // 20):
             raise ParseError("the text is binary: it has control characters all over")
+        self.thinking = candidates.still_thinking(self.text)
+        if self.thinking and self.partial:
+            raise ParseError("the text has only begun to think")
         start = candidates.after_thinking(self.text)
         fences = candidates.fences_of(self.text)
         found = self._scanned(start, fences)
@@ -301,7 +305,7 @@ class _Parse:
         repairs = best.repairs if alone or self.partial else [Repair("extracted", "$", note), *best.repairs]
         chosen = Candidate(found.source, found.start, found.end, f"chosen at a cost of {best.cost}")
         others = [one for one in self.tried if one[1:3] != chosen[1:3] or one[0] != chosen[0]]
-        return Parsed(best.value, tuple(repairs), best.complete, (chosen, *others))
+        return Parsed(best.value, tuple(repairs), best.complete and not self.thinking, (chosen, *others))
 
     def _failure(self) -> ParseError:
         if not self.tried:

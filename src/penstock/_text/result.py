@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,13 @@ class Repair(msgspec.Struct, frozen=True):
     note: str
 
 
+class Lost(NamedTuple):
+    """A keyword that the provider does not enforce: where it stood and what it was."""
+
+    path: str
+    keyword: str
+
+
 class Parsed(msgspec.Struct, Generic[T], frozen=True):
     """A value read from text.
 
@@ -34,6 +41,16 @@ class Parsed(msgspec.Struct, Generic[T], frozen=True):
     repairs: tuple[Repair, ...] = ()
     complete: bool = True
     candidates: tuple[Candidate, ...] = ()
+
+
+def plain(value: Any) -> Any:
+    """Return a value of any type as JSON has it."""
+    return msgspec.to_builtins(value, enc_hook=_plain, str_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """Turn what msgspec does not know, such as a pydantic model, into what JSON has."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
 class Unreadable(ValueError):

@@ -19,16 +19,10 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from ..errors import ConfigError
+from .result import Lost
 from .shape import ANNOTATIONS, compile_schema, find_ref
 
 Profile = Literal["openai", "anthropic", "cohere", "gemini", "generic"]
-
-
-class Lost(NamedTuple):
-    """A keyword that the provider does not enforce: where it stood and what it was."""
-
-    path: str
-    keyword: str
 
 
 class Sendable(msgspec.Struct, frozen=True):
@@ -46,8 +40,8 @@ class Sendable(msgspec.Struct, frozen=True):
 
     def unwrap(self, value: Any) -> Any:
         """Take the value out of the object that was put around it."""
-        if self.wrapped and isinstance(value, dict) and value.keys() == {"result"}:
-            return value["result"]
+        if self.wrapped and isinstance(value, dict) and value.keys() == {RESULT}:
+            return value[RESULT]
         return value
 
 
@@ -88,6 +82,74 @@ MAX_INLINED: Final = 5_000
 """Places of a schema after its references were written out."""
 
 
+RESULT: Final = "result"
+"""The key under which a value comes that is no object."""
+
+
+def rooted(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Put a schema whose root is no object into one under the key 'result'; say whether that was needed.
+
+    Raises: ConfigError for a reference that leads nowhere.
+    """
+    root: Any = schema
+    seen: list[str] = []
+    while isinstance(root, Mapping) and "$ref" in root and root["$ref"] not in seen:
+        seen.append(root["$ref"])
+        root = {**find_ref(schema, root["$ref"], "$"), **{key: root[key] for key in root if key != "$ref"}}
+    kept = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    if (root.get("type") == "object" or ("type" not in root and "properties" in root)) and not root.keys() & _NO_OBJECT:
+        return {**root, **kept}, False
+    inner = _moved({key: value for key, value in schema.items() if key not in kept})
+    return {
+        "type": "object",
+        "properties": {RESULT: inner},
+        "required": [RESULT],
+        "additionalProperties": False,
+        **_moved(kept),
+    }, True
+
+
+_NO_OBJECT: Final = frozenset({"anyOf", "oneOf", "allOf", "enum", "const"})
+
+
+def _moved(node: Any) -> Any:
+    """Let references to the root follow it to its new place."""
+    if isinstance(node, Mapping):
+        return {
+            key: f"#/properties/{RESULT}{value[1:]}"
+            if key == "$ref" and isinstance(value, str) and not value.startswith(("#/$defs/", "#/definitions/"))
+            else _moved(value)
+            for key, value in node.items()
+        }
+    return [_moved(item) for item in node] if isinstance(node, list) else node
+
+
+def for_tool(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a schema with an object at its root as the parameters of a tool that nobody enforces.
+
+    Source: OpenAI refuses parameters in which a list has no items or an object no properties, strict or not.
+    """
+    return dict(_complete(schema))
+
+
+def _complete(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_complete(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    made: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in ("properties", "$defs", "definitions"):
+            made[key] = {name: _complete(part) for name, part in value.items()}
+        else:
+            made[key] = value if key in ("default", "const", "enum", "examples", "example") else _complete(value)
+    if made.get("type") == "object":
+        made.setdefault("properties", {})
+    if made.get("type") == "array" and "prefixItems" not in made:
+        made.setdefault("items", {})
+    return made
+
+
 def sendable(schema: Mapping[str, Any], profile: Profile) -> Sendable:
     """Write a schema as a provider takes it.
 
@@ -102,7 +164,7 @@ def sendable(schema: Mapping[str, Any], profile: Profile) -> Sendable:
     made = walk.node(schema, "$", 1)
     wrapped = made.get("type") != "object" or "anyOf" in made
     if wrapped:
-        made = {"type": "object", "properties": {"result": made}, "required": ["result"], "additionalProperties": False}
+        made = {"type": "object", "properties": {RESULT: made}, "required": [RESULT], "additionalProperties": False}
     if walk.defs:
         made["$defs"] = {name: walk.defs[name] for name in sorted(walk.defs)}
     walk.check_limits(made)
@@ -162,6 +224,8 @@ class _Walk:
                 moved.append(keyword)
         self.values += len(schema.get("enum", ()))
         kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
+        if kind is not None:
+            made["type"] = kind
         if kind == "object":
             self._object(made, schema, path, depth)
         elif kind == "array":

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import ConfigError
-from .coerce import Fitter, Misfit
+from .coerce import MAX_PROBLEMS, Fitter, Misfit, Misfits, got
+from .result import MISSING
 from .shape import Shape, compile_schema
 
 ANY: Final = (None, object, Any)
@@ -80,7 +81,7 @@ class _Choice(Target):
 
     def __init__(self, members: tuple[Target, ...]) -> None:
         self._members = members
-        self.schema = {"anyOf": [member.schema for member in members]}
+        self.schema = _any_of([member.schema for member in members])
         self.shape = Shape("union")
         self.shape.options = tuple(member.shape for member in members)
 
@@ -100,6 +101,21 @@ class _Choice(Target):
         raise Misfit("$", "one of: " + "; ".join(reasons)[:600], value)
 
 
+def _any_of(schemas: list[Any]) -> dict[str, Any]:
+    """Join schemas that each have their definitions inside.
+
+    Raises: ConfigError where two of them mean different things by one name.
+    """
+    defs: dict[str, Any] = {}
+    options = []
+    for schema in schemas:
+        for name, part in schema.get("$defs", {}).items():
+            if defs.setdefault(name, part) != part:
+                raise ConfigError(f"the union has two types called {name}; rename one of them")
+        options.append({key: value for key, value in schema.items() if key != "$defs"})
+    return {"anyOf": options, "$defs": defs} if defs else {"anyOf": options}
+
+
 class _Pydantic(Target):
     """Whatever contains a pydantic model."""
 
@@ -108,6 +124,7 @@ class _Pydantic(Target):
 
         self._wanted = wanted
         self._shape: Shape | None = None
+        self._schema: Mapping[str, Any] | None = None
         try:
             self._adapter: Any = pydantic.TypeAdapter(wanted)
         except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
@@ -116,11 +133,13 @@ class _Pydantic(Target):
 
     @property
     def schema(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """The schema that pydantic writes for the type."""
+        """The schema that pydantic writes for the type, written once."""
         import pydantic
 
+        if self._schema is not None:
+            return self._schema
         try:
-            return self._adapter.json_schema()  # type: ignore[no-any-return]
+            self._schema = self._adapter.json_schema()
         except (pydantic.errors.PydanticUserError, RecursionError) as error:
             path, culprit = _blame(
                 self._wanted, _name(self._wanted), lambda part: pydantic.TypeAdapter(part).json_schema()
@@ -129,6 +148,8 @@ class _Pydantic(Target):
             raise ConfigError(
                 f"the type {_name(culprit)} at {path} cannot be expressed as a JSON Schema: {reason}"
             ) from error
+        assert self._schema is not None
+        return self._schema
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -154,10 +175,33 @@ class _Pydantic(Target):
             raise _misfit(error) from error
 
 
+class Wrapped(Target):
+    """A value that stands under the one key of an object, as providers want an object at the root."""
+
+    def __init__(self, inner: Target, key: str) -> None:
+        self._inner = inner
+        self._key = key
+        self.shape = Shape("object")
+        self.shape.fields = {key: inner.shape}
+        self.shape.required = (key,)
+        self.shape.rest = False
+
+    def strict(self, value: Any) -> Any:
+        if not isinstance(value, dict) or value.keys() != {self._key}:
+            raise Misfit("$", f"an object with {self._key!r}", value)
+        return self._inner.strict(value[self._key])
+
+    def finish(self, value: Any) -> Any:
+        return self._inner.finish(value[self._key])
+
+
 def _misfit(error: Any) -> Misfit:
-    first = error.errors(include_url=False, include_context=False)[0]
-    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
-    return Misfit(f"${steps}", first["msg"], first.get("input"))
+    found = []
+    for each in error.errors(include_url=False, include_context=False)[:MAX_PROBLEMS]:
+        steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in each["loc"])
+        value = MISSING if each["type"] == "missing" else each.get("input")
+        found.append(f"${steps}: {each['msg'][:1].lower()}{each['msg'][1:]}, got {got(value)}")
+    return Misfits(found)
 
 
 def _blame(wanted: Any, path: str, works: Callable[[Any], object]) -> tuple[str, Any]:
@@ -181,12 +225,14 @@ def _name(wanted: Any) -> str:
 
 
 def target_of(wanted: Any) -> Target:
-    """Make the target of a type, a JSON Schema (a mapping), or None for any value.
+    """Make the target of a type, a JSON Schema (a mapping), or None for any value; a target is one already.
 
     Raises: ConfigError for a type or schema that cannot be expressed.
     """
     if isinstance(wanted, Mapping):
         return Target(wanted)
+    if isinstance(wanted, Target):
+        return wanted
     try:
         return _of_type(wanted)
     except TypeError as error:  # not hashable, so no type

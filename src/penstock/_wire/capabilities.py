@@ -88,6 +88,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
 )
 
 
+_NO_SCHEMA: Final = (
+    *("gpt-4", "gpt-4-*", "gpt-4o-2024-05-13", "chatgpt-4o*", "gpt-3.5*", "o1-mini*", "o1-preview*"),
+    *("claude-2*", "claude-3*", "claude-opus-4-0*", "claude-opus-4-20*", "claude-sonnet-4-0*", "claude-sonnet-4-20*"),
+)
+"""Models from before their providers held answers to a schema."""
+
+
 @functools.lru_cache(maxsize=1024)
 def family(model: str) -> Family | None:
     """Return what is known of a model by its provider's own name; a gateway's 'vendor/model' is looked up whole."""
@@ -104,6 +111,24 @@ def context_window(model: str) -> int | None:
     """Return how many tokens prompt and answer may have together, None when unknown; a vendor prefix is ignored."""
     known = family(model.rpartition("/")[2])
     return known.context if known else None
+
+
+def no_schema(model: str, provider: Provider) -> str | None:
+    """Say why a model cannot be held to a JSON Schema; None where it can, or nobody knows."""
+    if not provider.json_schema or "response_format" in provider.unsupported:
+        return f"{provider.name} takes no schema"
+    known = next((pattern for pattern in _NO_SCHEMA if fnmatchcase(model.rpartition("/")[2], pattern)), None)
+    return f"models like {known} cannot be held to a schema" if known else None
+
+
+def no_tool(request: Request, provider: Provider) -> str | None:
+    """Say why a model cannot be made to call a tool; None where it can, or nobody knows."""
+    known = family(request.model.rpartition("/")[2])
+    if {"tools", "tool_choice"} & {*provider.unsupported, *(known.rejects if known else ())}:
+        return f"{provider.name}:{request.model} takes no tools"
+    if provider.wire == "anthropic" and request.thinking is not None and request.thinking.mode != "disabled":
+        return "a model that is to think cannot be made to call a tool"
+    return None
 
 
 def prefills(request: Request, provider: Provider) -> bool:

@@ -19,6 +19,7 @@ from .jobfile import JobFile, JobState, journal_of
 from .live import Forecast, Speed, binding, live, live_figures, projected_nano
 from .outputs import failed_path
 from .projection import Projection
+from .reparse import Reparsed, reparse
 from .report import BatchReport
 from .standing import Failures, Standing, standing
 from .via import BatchOptions, check_shards, open_shards, run_batch
@@ -39,6 +40,7 @@ __all__ = [
     "Order",
     "Pace",
     "Projection",
+    "Reparsed",
     "Row",
     "RowFile",
     "Rows",
@@ -58,6 +60,7 @@ __all__ = [
     "open_shards",
     "projected_nano",
     "read_shards",
+    "reparse",
     "run_batch",
     "standing",
     "withdraw_batches",

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from .._flow.extracted import Extracted
+from .._flow.prompt import Options
 from .._io.drive_async import AsyncRun
 from .._io.journal import Journal, known_nano
 from .._policy.hedge import Hedge
@@ -214,8 +216,10 @@ class Crew:
                 return verdict == "record"
             task = task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts))
 
-    def _verdict(self, task: Task, model: str, ended: Response | PenstockError, tried: set[str]) -> Verdict:
-        if isinstance(ended, Response):
+    def _verdict(
+        self, task: Task, model: str, ended: Response | Extracted[Any] | PenstockError, tried: set[str]
+    ) -> Verdict:
+        if not isinstance(ended, PenstockError):
             self._planner.answered(model)
             self._patience.see(model, ended.attempts)
             return "record"
@@ -226,7 +230,7 @@ class Crew:
             self.drain()
         return verdict
 
-    async def _call(self, task: Task, model: str) -> Response | PenstockError | _Recalled:
+    async def _call(self, task: Task, model: str) -> Response | Extracted[Any] | PenstockError | _Recalled:
         """Make one call for a row; when it is cut, what it had sent is counted all the same."""
         run: AsyncRun | None = None
         here = asyncio.current_task()
@@ -236,7 +240,8 @@ class Crew:
             run = self._begin(task, model)
             self._calls[run] = call
             self._held_tokens += task.counted
-            return await run.finish()
+            answer = await run.finish()
+            return answer if run.extraction is None else run.extracted
         except PenstockError as error:
             return error
         except BaseException as error:
@@ -254,16 +259,16 @@ class Crew:
                 self._held_tokens -= task.counted
 
     def _begin(self, task: Task, model: str) -> AsyncRun:
-        options = self._questions.options(task.row, model)
+        options: Options = {}
         if self._hedge is not None and self._rows.ended and len(self._rows) < len(self._tasks):  # it is among the last
-            options.setdefault("hedge", self._hedge)
+            options["hedge"] = self._hedge
         if model and model not in self._lanes:
             self._lanes[model] = self._client._canonical(model)
             if self._hedge is not None:
                 self._patience.keep(model, self._hedge)
-        return self._client._begin(task.row.prompt, self._patience.timeouts(model), **options)
+        return self._questions.begin(task.row, model, self._patience.timeouts(model), options)
 
-    def settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> None:
+    def settle(self, journal: Journal, task: Task, ended: Response | Extracted[Any] | PenstockError) -> None:
         """Write a row's result down; when it cannot be written the run stops."""
         error = self._settlement.settle(journal, task, ended)
         if error is not None:

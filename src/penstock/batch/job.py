@@ -63,6 +63,8 @@ class Batch:
             them weights, as in {"a": 3, "b": 1}; empty: the client's own default.
         concurrency: the most calls under way at once; 'auto': as many as the limits allow, up to 2,000.
         params: options of `client.complete` for every row, such as max_tokens; a row's own win.
+        schema: what each answer is to be, a type or a JSON Schema: rows are then extractions, and `params` may have
+            their options as well.
         template: the prompt, with columns in braces; a `RowFile` has its own.
         keep_columns: fields of the input that stand in the output as well; '*' for all.
         order: how the finished output is sorted: as the 'input', or as rows were first 'completed'.
@@ -85,6 +87,7 @@ class Batch:
         models: Sequence[str] | Mapping[str, float] = (),
         concurrency: int | Literal["auto"] = "auto",
         params: Mapping[str, Any] | None = None,
+        schema: Any = None,
         template: str | None = None,
         keep_columns: Sequence[str] = (),
         order: Order = "input",
@@ -117,7 +120,7 @@ class Batch:
         self._command = list(command)
         self._cwd = os.path.abspath(os.curdir) if command else ""
         shared = {name: value for name, value in (params or {}).items() if value is not None}
-        self._questions = Questions(client, tuple(models), shared, checked=isinstance(rows, RowFile))
+        self._questions = Questions(client, tuple(models), shared, checked=isinstance(rows, RowFile), schema=schema)
         self._planner = Planner(models or ("",))
         self._clock = client._clock
         self._counts = Counts()

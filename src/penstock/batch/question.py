@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from .._flow.prompt import Options
-from .._io.rows import HALF_A_CHARACTER, Row, check_row
+from .._io.drive_async import AsyncRun
+from .._io.rows import Row, check_row
 from .._policy.concurrency import PROMPT_SHARE
+from .._policy.timeouts import Timeouts
 from .._text import tokens
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
 from ..types import Request
+from .key import key_of
 from .projection import LIKELY_TOKENS, Sample
+
+if TYPE_CHECKING:
+    from .shape import Shape
 
 
 class Task(NamedTuple):
@@ -45,16 +51,24 @@ class Questions:
     """Reads rows as the client would for a call, with nothing sent.
 
     `params` are options of every row, `models` the pool where rows go that name none. With `checked` rows were looked
-    at as they were read. `sample` is shown what is asked; with `sizes` rows are measured.
+    at as they were read. With a `schema`, a type or a JSON Schema, each row is an extraction. `sample` is shown what is
+    asked; with `sizes` rows are measured.
     """
 
     def __init__(
-        self, client: AsyncClient, models: Sequence[str], params: Mapping[str, Any], *, checked: bool = False
+        self,
+        client: AsyncClient,
+        models: Sequence[str],
+        params: Mapping[str, Any],
+        *,
+        checked: bool = False,
+        schema: Any = None,
     ) -> None:
         self._client = client
         self._is_checked = checked
         self._models = models
-        self._params = params
+        self.shape = None if schema is None else _shape(schema, params)
+        self._params = params if self.shape is None else self.shape.params
         self._pool: tuple[tuple[str, str], ...] = ()
         self._homeless: ConfigError | None = None
         self.sample: Sample | None = None
@@ -71,6 +85,9 @@ class Questions:
             raise ConfigError("the job names models and params has a tier, which would not count; give one of them")
         job = Row(id="?", prompt="?", params=dict(self._params))
         check_row(job)
+        if self.shape is not None:
+            for model in self._models or (None,):
+                self.begin(job, model, None, {})
         self._homeless = None
         if self._models:
             self._pool = tuple(sorted(self._preview(job, model).lanes[0] for model in self._models))
@@ -89,7 +106,8 @@ class Questions:
         if not asked and self._homeless is None:
             asked = [self._preview(job, None).request]
         lanes = self._homeless.message if self._homeless is not None else self._pool
-        told = (version("penstock"), lanes, asked, of_rows, self._client._routing())
+        shape = None if self.shape is None else self.shape.key("")
+        told = (version("penstock"), lanes, asked, of_rows, shape, self._client._routing())
         return blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=16).hexdigest()
 
     def task(self, row: Row) -> Task:
@@ -98,7 +116,7 @@ class Questions:
             return self.ask(row)
         except (ConfigError, InputError) as error:
             wrong = InputError(f"line {row.line}: {error.message}") if row.line else error
-            return Task(row, _key_of((), error.message), None, wrong=wrong)
+            return Task(row, key_of((), error.message), None, wrong=wrong)
 
     def ask(self, row: Row) -> Task:
         """Find what decides the answer: where the row may go, the prompt and the parameters.
@@ -115,16 +133,23 @@ class Questions:
             self.sample.see(seen)
         shaped = seen.request.response_format not in (None, "text")
         counted, work = self._size(seen.request) if self.sizes else (0, 0.0)
-        if own:
-            key = _key_of(seen.lanes[:1], seen.request)
-            return Task(row, key, seen.lanes[0][0], shaped, counted=counted, work=work)
-        return Task(row, _key_of(self._pool, seen.request), None, shaped, counted=counted, work=work)
+        key = key_of(seen.lanes[:1] if own else self._pool, seen.request)
+        if self.shape is not None:
+            key = self.shape.key(key)
+        return Task(row, key, seen.lanes[0][0] if own else None, shaped, counted=counted, work=work)
 
     @staticmethod
     def _size(asked: Request) -> tuple[int, float]:
         prompt = tokens.estimate_request(asked)
         output = (LIKELY_TOKENS if asked.max_tokens is None else asked.max_tokens) * (asked.n or 1)
         return prompt + output, output + prompt * PROMPT_SHARE
+
+    def begin(self, row: Row, model: str | None, timeouts: Timeouts | None, options: Options) -> AsyncRun:
+        """Make the call of a row ready to be finished, with what `options` add to its own."""
+        options = cast(Options, {**options, **self.options(row, model)})
+        if self.shape is None:
+            return self._client._begin(row.prompt, timeouts, **options)
+        return self.shape.begin(self._client, row.prompt, options, timeouts)
 
     def is_homeless(self, task: Task) -> bool:
         """Whether a row cannot be asked because neither it nor the job says whom."""
@@ -140,9 +165,7 @@ class Questions:
         return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
 
 
-def _key_of(lanes: tuple[tuple[str, str], ...], asked: Request | str) -> str:
-    """Hash what decides an answer: the models that may give it with their base URLs, the prompt and the parameters."""
-    try:
-        return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()
-    except UnicodeEncodeError:
-        raise InputError(HALF_A_CHARACTER) from None
+def _shape(schema: Any, params: Mapping[str, Any]) -> Shape:
+    from .shape import Shape  # loaded with the first schema
+
+    return Shape(schema, params)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from .._flow.extracted import Extracted
 from .._io.journal import Journal, answer_line, failure_line
 from .._io.rows import Row, id_digest
 from ..errors import OutputError, PenstockError
@@ -38,11 +39,13 @@ class Settlement:
         """Results that found no room."""
         return len(self._late)
 
-    def settle(self, journal: Journal, task: Task, ended: Response | PenstockError) -> OutputError | None:
+    def settle(
+        self, journal: Journal, task: Task, ended: Response | Extracted[Any] | PenstockError
+    ) -> OutputError | None:
         """Write a row's result down; return why it could not be written."""
         row = task.row
         columns = pick_columns(row.fields, self._columns)
-        if isinstance(ended, Response):
+        if not isinstance(ended, PenstockError):
             line = answer_line(row.id, task.key, ended, spent_nano=task.spent_nano, shaped=task.shaped, columns=columns)
             result = _Result(task, line, None, False)
         else:

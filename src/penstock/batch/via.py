@@ -25,6 +25,7 @@ class BatchOptions(TypedDict, total=False):
     models: Sequence[str] | Mapping[str, float]
     concurrency: int | Literal["auto"]
     params: Mapping[str, Any] | None
+    schema: Any
     template: str | None
     keep_columns: Sequence[str]
     order: Order

@@ -74,8 +74,8 @@ class ViaBatch(Batch):
         **options: Any,
     ) -> None:
         super().__init__(rows, output, **options)
-        for name in ("dedupe", "hedge", "sample"):
-            if via != "online" and options.get(name):
+        for name in ("dedupe", "hedge", "sample", "schema"):
+            if via != "online" and options.get(name) not in (None, False):
                 raise ConfigError(f"{name} is for rows that go online; leave it out, or use via='online'")
         if via not in get_args(Via):
             raise ConfigError(f"via is {via!r}; expected 'online', 'batch-api' or 'auto'")

@@ -15,6 +15,7 @@ __all__ = ["main", "root"]
 
 COMMANDS = {
     "ask": "Ask a model and print its answer.",
+    "extract": "Ask for a value of a type, and print it as JSON.",
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",

@@ -67,7 +67,7 @@ def command(
     penstock ask -f design.md -f diagram.png "What is missing?" --json
     """  # noqa: D301 - click wants the backspace itself
     check_stdout()
-    message = _message(prompt, files, stdin=stdin)
+    message = message_of(prompt, files, stdin=stdin)
     streamed = stream if stream is not None else sys.stdout.isatty() and not as_json
     asked = {name: value for name, value in options.items() if value is not None and name != "budget"}
     response = run(stoppable(_ask(message, asked, options["budget"], streamed=streamed and not as_json)))
@@ -98,7 +98,7 @@ async def _ask(message: Message, options: dict[str, Any], budget: Decimal | None
             if streamed and sys.stdout.isatty():
                 with contextlib.suppress(OSError):  # the terminal may be what went away
                     click.echo()
-            note(f"stopped; {_settled(client.usage())}", dim=True)
+            note(f"stopped; {settled(client.usage())}", dim=True)
             raise
 
 
@@ -113,7 +113,8 @@ async def _streamed(stream: AsyncStream) -> Response:
         return answer.response
 
 
-def _settled(used: Totals) -> str:
+def settled(used: Totals) -> str:
+    """Say what calls that were stopped have cost."""
     if not used.attempts:
         return "nothing was sent"
     if not used.unpriced:
@@ -127,7 +128,11 @@ def _spent(used: Totals) -> str:
     return f"{'about ' if used.usage.estimated or used.unpriced else ''}{usd(used.cost_nano)}"
 
 
-def _message(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) -> Message:
+def message_of(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) -> Message:
+    """Put a prompt, files and what is piped in together.
+
+    Raises: InputError for what cannot be read; click.UsageError when there is nothing to ask.
+    """
     if prompt == ("-",):
         prompt, files = (), (*files, "-")
     asked = " ".join(prompt)

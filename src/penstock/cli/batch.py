@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
+import msgspec
 
 from .. import AsyncClient, Hedge, Limits
 from .._io.settings import Settings
 from ..batch import (
+    Batch,
     BatchOptions,
     BatchReport,
     Checked,
@@ -25,9 +27,10 @@ from ..batch import (
     Template,
     failed_path,
     journal_of,
+    reparse,
     standing,
 )
-from ..errors import InputError
+from ..errors import EXIT_OK, EXIT_ROWS_FAILED, InputError
 from ..types import to_nano
 from .batch_jobs import cancel, resume, status
 from .bounds import bounded
@@ -35,8 +38,8 @@ from .choice import Calls, Number, budget_of, default_model, meant, weighed
 from .job import conduct, finish, run
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
-from .schema import enum_fields, load_schema
-from .shown import count, note, span, usd
+from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
+from .shown import count, note, span, usd, write_json
 from .via import check_via, made, via_options
 
 HEDGED_PERCENT: Final = 95.0
@@ -82,7 +85,10 @@ class _Recorded(click.Command):
     help="Repeat it to share the rows out; with weights, as in a=3 and b, one has three times the calls.",
 )
 @click.option("--system", metavar="TEXT", help="A system message for every row; with --prompt it takes columns too.")
-@click.option("--schema", metavar="FILE", help="What answers must follow: JSON Schema, FILE.py:Type or module:Type.")
+@click.option("--schema", metavar="SCHEMA", help=f"What answers are to be: {SCHEMA_HELP}")
+@click.option("--reasks", type=click.IntRange(0, 5), default=1, show_default=True,
+              help="With --schema: how often a model is told what does not fit.")  # fmt: skip
+@click.option("--reparse", is_flag=True, help="Ask nothing: read the answers that OUT has again, with this --schema.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
 @click.option("--concurrency", type=Calls(), default="auto", show_default=True, help="Calls at once, at most.")
@@ -131,6 +137,8 @@ def run_command(
     if system is not None and not system.columns:
         options["system"], system = system.fill({}), None
     schema = load_schema(options["schema"]) if options["schema"] else None
+    if options["reparse"] and schema is None:
+        raise click.UsageError("--reparse reads answers again with a schema; write --schema too")
     with tempfile.TemporaryDirectory(prefix="penstock-") as side:
         file = RowFile(
             _spooled(rows, Path(side)) if _flows(rows) else rows,
@@ -144,8 +152,11 @@ def run_command(
         params = {name: options[name] for name in ("max_tokens", "temperature") if options[name] is not None}
         if system is None and options["system"] is not None:
             params["system"] = options["system"]
-        if schema is not None:
-            params["response_format"] = schema
+        if schema is not None and options["via"] == "online":
+            params["reasks"] = options["reasks"]
+            options["schema"] = schema
+        elif schema is not None:
+            params["response_format"], options["schema"] = as_json_schema(schema), None
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
         report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
     fields = [] if schema is None else enum_fields(schema)
@@ -182,6 +193,7 @@ async def _run(
             "models": weighed(models) or (default_model(client.settings),),
             "concurrency": options["concurrency"],
             "params": params,
+            "schema": options["schema"],
             "keep_columns": [name.strip() for name in (options["keep_columns"] or "").split(",") if name.strip()],
             "order": options["order"],
             "retry_failed": only or options["retry_failed"],
@@ -193,6 +205,8 @@ async def _run(
             "approve": lambda projection: _approve(projection, told),
         }
         batch = made(file, output, client, options, more, quiet=told.quiet, as_json=told.as_json)
+        if options["reparse"]:
+            _reread(batch, output, told)
         checked = batch.check()
         silent = told.quiet or told.as_json
         if not silent:
@@ -204,6 +218,20 @@ async def _run(
         if report.failures.get("not_found"):
             _say_meant(client.settings, report)
         return report
+
+
+def _reread(batch: Batch, output: str, told: _Told) -> NoReturn:
+    """Read the answers that are there again, say how it went, and exit."""
+    found = reparse(batch)
+    if told.as_json:
+        write_json({"event": "end", "output": output, **msgspec.structs.asdict(found)})
+    elif not told.quiet:
+        left = f", {found.left:,} have no answer to this question" if found.left else ""
+        note(
+            f"{count(found.rows, 'row')}: {found.fits:,} read again, {found.misfits:,} do not fit{left}. Nothing was "
+            f"asked.\nOutput: {output}"
+        )
+    raise click.exceptions.Exit(EXIT_ROWS_FAILED if found.misfits or found.left else EXIT_OK)
 
 
 def _approve(projection: Projection, told: _Told) -> bool:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from .._text.parse import MAX_CHARS, POLICIES, parse
-from .._text.result import Parsed
-from ..errors import Candidate, ConfigError, InputError, ParseError
-from .shown import note, write_json
+from .._text.result import Parsed, Repair, plain
+from ..errors import Candidate, InputError, ParseError
+from .schema import load_schema
+from .shown import count, note, write_json
 
 
 @click.command(name="parse")
 @click.argument("file", default="-", type=click.Path(allow_dash=True, path_type=str))
-@click.option("--schema", metavar="FILE|MODULE:TYPE", help="A JSON Schema in a file, or a type; without it, any JSON.")
+@click.option(
+    "--schema",
+    metavar="SCHEMA",
+    help="What is wanted: FILE of JSON Schema, FILE.py:Type or module:Type; else any JSON.",
+)
 @click.option(
     "--policy", type=click.Choice(POLICIES), default="safe", show_default=True, help="How much may be mended."
 )
@@ -36,17 +39,21 @@ def command(
     penstock parse answer.txt --schema incident.schema.json
     pbpaste | penstock parse - --schema myapp.models:Incident --explain
     """  # noqa: D301 - click wants the backspace itself
-    wanted = _wanted(schema)
+    wanted = None if schema is None else load_schema(schema)
     text = _text_of(file)
     try:
         parsed = parse(text, wanted, policy=policy, partial=partial, yaml=yaml)
     except ParseError as error:
         if explain:
-            _explain(error.candidates)
+            explain_candidates(error.candidates)
         raise
     if explain:
         _explain_repairs(parsed)
-    value = msgspec.to_builtins(parsed.value, enc_hook=_plain, str_keys=True)
+    else:
+        say_mended(parsed.repairs)
+        if not parsed.complete and not partial:
+            note("penstock: the text ends before the value does, so that there may be more")
+    value = plain(parsed.value)
     if as_json:
         write_json(
             {
@@ -60,47 +67,6 @@ def command(
         write_json(value)
 
 
-def _plain(value: Any) -> Any:
-    """Turn what msgspec does not know, such as a pydantic model, into what JSON has."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    return str(value)
-
-
-def _wanted(schema: str | None) -> Any:
-    if schema is None:
-        return None
-    path = Path(schema)
-    if ":" in schema and not path.exists():
-        return _type(schema)
-    try:
-        read = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the schema {schema}: {error.strerror}; expected a file or module:Type"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the schema {schema} is not JSON: {error}") from error
-    if not isinstance(read, dict):
-        raise ConfigError(f"the schema {schema} is no JSON object; expected a JSON Schema")
-    return read
-
-
-def _type(name: str) -> Any:
-    module, _, path = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` finds modules beside it
-    try:
-        found: Any = import_module(module)
-        for step in path.split("."):
-            found = getattr(found, step)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"cannot load the type {name}: {error}; expected module:Type, as in myapp.models:Incident"
-        ) from error
-    return found
-
-
 def _text_of(file: str) -> bytes:
     limit = 4 * MAX_CHARS + 1
     try:
@@ -112,16 +78,30 @@ def _text_of(file: str) -> bytes:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _explain_repairs(parsed: Parsed[Any]) -> None:
-    _explain(parsed.candidates)
-    for repair in parsed.repairs:
+def say_mended(repairs: Sequence[Repair], place: str = "the text") -> None:
+    """Say that a value is not what stood there."""
+    mended = [repair for repair in repairs if repair.kind != "cut"]
+    if mended:
+        kinds = ", ".join(dict.fromkeys(repair.kind for repair in mended))
+        note(f"penstock: {place} was mended: {count(len(mended), 'repair')} ({kinds}); --explain says where")
+
+
+def tell_repairs(repairs: Sequence[Repair]) -> None:
+    """Say on stderr what was mended, one line each."""
+    for repair in repairs:
         note(f"mended {repair.path}: {repair.note} ({repair.kind})")
-    if not parsed.repairs:
+    if not repairs:
         note("nothing was mended")
+
+
+def _explain_repairs(parsed: Parsed[Any]) -> None:
+    explain_candidates(parsed.candidates)
+    tell_repairs(parsed.repairs)
     if not parsed.complete:
         note("the text ends before the value does")
 
 
-def _explain(candidates: tuple[Candidate, ...]) -> None:
+def explain_candidates(candidates: tuple[Candidate, ...]) -> None:
+    """Say on stderr what was tried as the value, one line each."""
     for candidate in candidates:
         note(f"{candidate.source} at characters {candidate.start} to {candidate.end}: {candidate.outcome}", dim=True)

@@ -65,6 +65,11 @@ def note(text: str, *, dim: bool = False) -> None:
     tell(click.style(text, dim=True) if dim and not is_plain(sys.stderr) else text)
 
 
+def write_line(value: Any) -> None:
+    """Print one JSON value on one line, wherever it goes."""
+    click.echo(_encoder.encode(value))
+
+
 def write_json(value: Any) -> None:
     """Print one JSON value: on one line into a pipe, indented on a terminal."""
     data = _encoder.encode(value)

@@ -14,7 +14,7 @@ import msgspec
 from penstock.sim import prompts, tokens
 from penstock.sim.schemas import Filler
 
-Stop = Literal["stop", "length", "tool_calls", "stop_sequence", "content_filter"]
+Stop = Literal["stop", "length", "tool_calls", "stop_sequence", "content_filter", "refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _calls(ask: Ask, rng: Random) -> tuple[Call, ...]:
         return tuple(_call(tool, prompt, rng, target) for target in listed for tool in chosen)
     if many and not named and len(ask.tools) > 1:
         chosen = list(ask.tools)
-    return tuple(_call(tool, prompt, rng, "") for tool in chosen)
+    return tuple(_call(tool, _spoken(ask) if forced else prompt, rng, "") for tool in chosen)
 
 
 def _best(ask: Ask) -> Tool:
@@ -159,8 +159,13 @@ _PLAIN = {"type", "description", "title", "default"}
 def _text(ask: Ask, rng: Random, index: int, length: int) -> str:
     prompt = ask.prompt
     if ask.schema is not None:
-        value = Filler(ask.schema, f"{prompt}\n{_results(ask)}" if ask.turns[-1].results else prompt, rng).fill()
+        value = Filler(
+            ask.schema, f"{_spoken(ask)}\n{_results(ask)}" if ask.turns[-1].results else _spoken(ask), rng
+        ).fill()
         return msgspec.json.encode(value).decode()
+    told = prompts.schema(ask.system) or next(filter(None, (prompts.schema(turn.text) for turn in ask.turns)), None)
+    if told is not None:
+        return msgspec.json.encode(Filler(told, _spoken(ask), rng).fill()).decode()
     if ask.json_mode:
         return msgspec.json.encode(_object(ask, prompt, rng)).decode()
     if ask.turns and ask.turns[-1].results:
@@ -172,6 +177,12 @@ def _text(ask: Ask, rng: Random, index: int, length: int) -> str:
     if options:
         return prompts.choose(options, _without_question(prompt, options), rng)
     return _paragraph(prompt, rng, index, length)
+
+
+def _spoken(ask: Ask) -> str:
+    """What the user said, the newest first: a second question may be about the form of the answer alone."""
+    said = [turn.text for turn in ask.turns if turn.role == "user" and turn.text and prompts.schema(turn.text) is None]
+    return "\n".join(reversed(said))
 
 
 def _without_question(prompt: str, options: list[str]) -> str:

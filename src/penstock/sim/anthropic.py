@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.sim import tokens
+from penstock.sim import strictness, tokens
 from penstock.sim.answers import Ask, Tool, Turn
 from penstock.sim.caches import Mark
 from penstock.sim.config import Model
@@ -336,6 +336,9 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str, bool]:
                 raise _bad(f"tools.{at}.custom.input_schema", "Field required")
             if schema.get("type") != "object":
                 raise _bad(f"tools.{at}.custom.input_schema.type", "Input should be 'object'")
+            wrong = strictness.anthropic(schema) if tool.get("strict") else None
+            if wrong is not None:
+                raise _bad(f"tools.{at}.custom.input_schema", wrong)
             tools.append(Tool(name, schema, str(tool.get("description") or "")))
     choice = body.get("tool_choice") or {"type": "auto"}
     kind = choice.get("type")
@@ -366,10 +369,9 @@ def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     schema = form.get("schema")
     if not isinstance(schema, dict):
         raise _bad("output_config.format.schema", "Field required")
-    if (schema.get("type") == "object" or "properties" in schema) and schema.get("additionalProperties") is not False:
-        raise _bad(
-            "output_config.format.schema", "For 'object' type, 'additionalProperties' must be explicitly set to false"
-        )
+    wrong = strictness.anthropic(schema)
+    if wrong is not None:
+        raise _bad("output_config.format.schema", wrong)
     return schema
 
 

@@ -25,6 +25,7 @@ _STOPS = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
+    "refusal": "refusal",
 }
 
 _KINDS = {
@@ -92,7 +93,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def _refusal(reply: Reply) -> dict[str, Any] | None:
-    if reply.stop != "content_filter":
+    if reply.stop not in ("content_filter", "refusal"):
         return None
     return {"type": "refusal", "category": "general_harms", "explanation": "The simulator was told to refuse."}
 

@@ -216,6 +216,34 @@ class ContentFilter(_Fault, frozen=True, kw_only=True, tag="content_filter"):
     form: Literal["finish", "error"] = "finish"
 
 
+class Spoil(_Fault, frozen=True, kw_only=True, tag="spoil"):
+    """A structured answer as models spoil them, or exactly `text` in its place.
+
+    `fenced`, `prose`, `single_quotes`, `trailing_comma` and `bare_keys` write the right value badly; `enum_case`,
+    `numbers_as_text`, `missing_field`, `wrong_type` and `extra_field` change it; `cut` ends it half way as if it were
+    whole, `length` at the cap; `empty` says nothing, `no_json` something else, `refusal` that it will not.
+    """
+
+    form: Literal[
+        "fenced",
+        "prose",
+        "single_quotes",
+        "trailing_comma",
+        "bare_keys",
+        "enum_case",
+        "numbers_as_text",
+        "missing_field",
+        "wrong_type",
+        "extra_field",
+        "cut",
+        "length",
+        "empty",
+        "no_json",
+        "refusal",
+    ] = "no_json"
+    text: str | None = None
+
+
 class Headers(_Fault, frozen=True, kw_only=True, tag="headers"):
     """A good answer with these headers set or replaced, e.g. a retry-after on a 200 or nonsense in a reset."""
 
@@ -253,6 +281,7 @@ Fault = (
     | WrongUsage
     | NoUsage
     | ContentFilter
+    | Spoil
     | Headers
 )
 

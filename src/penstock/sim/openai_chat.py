@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.sim import tokens
+from penstock.sim import strictness, tokens
 from penstock.sim.answers import Ask, Tool, Turn
 from penstock.sim.config import Model
 from penstock.sim.plan import Reject
@@ -402,9 +402,16 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
                 "invalid_function_parameters",
             )
         if function.get("strict"):
-            check_strict(
-                schema,
-                f"function '{function['name']}'",
+            wrong = strictness.openai(schema)
+            if wrong is not None:
+                raise _bad(
+                    f"Invalid schema for function '{function['name']}': {wrong}",
+                    f"tools[{at}].function.parameters",
+                    "invalid_function_parameters",
+                )
+        elif wrong := strictness.incomplete(schema):
+            raise _bad(
+                f"Invalid schema for function '{function['name']}': {wrong}",
                 f"tools[{at}].function.parameters",
                 "invalid_function_parameters",
             )
@@ -468,39 +475,7 @@ def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Ma
             "missing_required_parameter",
         )
     if spec.get("strict"):
-        check_strict(schema, f"response_format '{spec['name']}'", "response_format", None)
+        wrong = strictness.openai(schema)
+        if wrong is not None:
+            raise _bad(f"Invalid schema for response_format '{spec['name']}': {wrong}", "response_format", None)
     return schema, False
-
-
-def check_strict(schema: Any, what: str, param: str, code: str | None, path: tuple[str, ...] = ()) -> None:
-    """Strict schemas: every object closed, every property required.
-
-    Raises: Reject 400 naming the place.
-    """
-    if isinstance(schema, list):
-        for at, item in enumerate(schema):
-            check_strict(item, what, param, code, (*path, str(at)))
-    if not isinstance(schema, dict):
-        return
-    if schema.get("type") == "object" or isinstance(schema.get("properties"), dict):
-        where = "(" + ", ".join(repr(part) for part in path) + ("," if len(path) == 1 else "") + ")"
-        if schema.get("additionalProperties") is not False:
-            raise _bad(
-                f"Invalid schema for {what}: In context={where}, 'additionalProperties' is required to be "
-                "supplied and to be false.",
-                param,
-                code,
-            )
-        missing = [key for key in schema.get("properties") or {} if key not in (schema.get("required") or ())]
-        if missing:
-            raise _bad(
-                f"Invalid schema for {what}: In context={where}, 'required' is required to be supplied and to "
-                f"be an array including every key in properties. Missing '{missing[0]}'.",
-                param,
-                code,
-            )
-    for key in ("properties", "$defs", "definitions"):
-        for name, part in (schema.get(key) or {}).items():
-            check_strict(part, what, param, code, (*path, key, name))
-    for key in ("items", "anyOf", "allOf"):
-        check_strict(schema.get(key), what, param, code, (*path, key))

@@ -29,6 +29,7 @@ _FINISH = {
     "length": "length",
     "tool_calls": "tool_calls",
     "content_filter": "content_filter",
+    "refusal": "stop",
 }
 
 
@@ -108,8 +109,8 @@ def write(replies: Sequence[Reply], writing: Writing) -> bytes:
     for index, reply in enumerate(replies):
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": None if reply.calls else reply.text,
-            "refusal": None,
+            "content": None if reply.calls or reply.stop == "refusal" else reply.text,
+            "refusal": reply.text if reply.stop == "refusal" else None,
             "annotations": [],
         }
         if reply.calls:
@@ -188,9 +189,10 @@ def stream(replies: Sequence[Reply], writing: Writing) -> list[Send]:
         put(index, opening, 0, "open")
         if reply.calls:
             left -= _stream_calls(reply, writing, index, put)
+        said = "refusal" if reply.stop == "refusal" else "content"
         for at in range(0, len(reply.pieces), writing.chunk_tokens):
             part = reply.pieces[at : at + writing.chunk_tokens]
-            put(index, {"content": "".join(part)}, len(part), "delta", pieces=part)
+            put(index, {said: "".join(part)}, len(part), "delta", pieces=part)
             left -= len(part)
         put(index, {}, max(0, left), "finish", _finish(reply, writing.request))
     if include and writing.usage is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
+from typing import Any
 
 _SEVERE = re.compile(
     r"\b(oom\w*|out of memory|outage|data loss|corrupt\w*|panic\w*|fatal|critical|sev-?1|down for all|breach\w*|"
@@ -136,3 +138,17 @@ def targets(prompt: str) -> list[str]:
         return []
     items = [item.strip() for item in re.split(r",(?: and)?| and ", found.group(1))]
     return [item for item in items if item]
+
+
+def schema(text: str) -> dict[str, Any] | None:
+    """The JSON Schema that a prompt shows after saying that it is one, None where it shows none."""
+    said = re.search(r"\bschema\b", text, re.I)
+    at = text.find("{", said.end()) if said else -1
+    if at < 0:
+        return None
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None
+    keys = {"type", "properties", "anyOf", "oneOf", "$ref", "enum", "const"}
+    return found if isinstance(found, dict) and keys & found.keys() else None

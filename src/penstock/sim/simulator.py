@@ -30,6 +30,7 @@ from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
 from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
+from penstock.sim.spoil import spoiled
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON = ("content-type", "application/json")
@@ -447,6 +448,8 @@ class Simulator:
 
     def _reply(self, plan: Plan, ask: Ask, index: int) -> Reply:
         reply = answer(ask, self.config.seed, index, self.config.answer_tokens)
+        if isinstance(plan.fault, faults.Spoil):
+            return spoiled(reply, plan.fault, ask, loose_calls=plan.protocol == "openai")
         return filtered(reply) if isinstance(plan.fault, faults.ContentFilter) else reply
 
     def _reported(self, usage: Usage, fault: faults.Fault | None) -> Usage | None:

@@ -1,0 +1,139 @@
+"""What `client.stream_extract()` gives: the value as it grows, and the checked one at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from .._flow.extracted import Extracted
+from ..types import Response
+from .drive_async import AsyncRun
+from .drive_sync import SyncRun
+
+RunT = TypeVar("RunT", SyncRun, AsyncRun)
+T = TypeVar("T")
+
+
+class _ExtractStream(Generic[RunT, T]):
+    def __init__(self, run: RunT) -> None:
+        assert run.extraction is not None
+        self._run: RunT = run
+        self._news = run.extraction.news
+        self._told = 0
+
+    @property
+    def extracted(self) -> Extracted[T]:
+        """The checked value with its repairs and its cost, once the stream ended.
+
+        Raises: RuntimeError while it has not, or when it ended early (`partial` has what came).
+        """
+        if self._run.response is None:
+            state = (
+                "ended early; `partial` has what came" if self._run.ended else "has not ended; read it or finish() it"
+            )
+            raise RuntimeError(f"the stream {state}")
+        return self._run.extracted
+
+    @property
+    def partial(self) -> Response | None:
+        """What came so far of an answer that was cut, cancelled or left early, its usage estimated."""
+        return self._run.response or self._run.partial
+
+    def _take(self) -> tuple[bool, Any]:
+        """Return whether there is a value that was not seen yet, and that."""
+        if self._told < len(self._news):
+            value = self._news[-1]  # who reads slowly skips what has grown since
+            self._told = len(self._news)
+            return True, value
+        return False, None
+
+    def _last(self) -> Any:
+        """The checked value, after which there is nothing more."""
+        self._told = -1
+        return self._run.extracted.value
+
+    def __del__(self) -> None:
+        # A stream dropped unread still owes its settlement: what was produced is paid.
+        self._run.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'ended' if self._run.ended else 'open'}>"
+
+
+class ExtractStream(_ExtractStream[SyncRun, T]):
+    """A value as it is produced: plain and partial while it grows, at last the checked value of the type.
+
+    Strings and lists grow; a number, a word of an enum or a date is there once it is whole. Leave it any time.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while self._told >= 0:
+            found, value = self._take()
+            if found:
+                return value
+            if self._run.ended and self._run.response is not None:
+                return self._last()
+            if self._run.ended:
+                break
+            self._run.step()
+        raise StopIteration
+
+    def finish(self) -> Extracted[T]:
+        """Read what is left and return what was extracted."""
+        for _ in self:
+            pass
+        return self.extracted
+
+    def close(self) -> None:
+        """Leave the stream: settle what was used and drop the connection if it has not ended."""
+        self._run.abandon()
+
+
+class AsyncExtractStream(_ExtractStream[AsyncRun, T]):
+    """A value as it is produced: plain and partial while it grows, at last the checked value of the type.
+
+    Strings and lists grow; a number, a word of an enum or a date is there once it is whole. Leave it any time.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        while self._told >= 0:
+            found, value = self._take()
+            if found:
+                return value
+            if self._run.ended and self._run.response is not None:
+                return self._last()
+            if self._run.ended:
+                break
+            await self._run.step()
+        raise StopAsyncIteration
+
+    async def finish(self) -> Extracted[T]:
+        """Read what is left and return what was extracted."""
+        async for _ in self:
+            pass
+        return self.extracted
+
+    async def close(self) -> None:
+        """Leave the stream: settle what was used and drop the connection if it has not ended."""
+        self._run.abandon()
