@@ -10,6 +10,7 @@ import penstock
 
 PROMISE = [
     "AsyncClient",
+    "AsyncExtractStream",
     "AsyncStream",
     "Attempt",
     "Audio",
@@ -21,6 +22,9 @@ PROMISE = [
     "Chunk",
     "Client",
     "Document",
+    "ExtractStream",
+    "Extracted",
+    "ExtractionFailed",
     "Hedge",
     "Image",
     "JSONSchema",
