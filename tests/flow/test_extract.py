@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
+import json
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, assert_type
 
 import msgspec
 import pydantic
 import pytest
 
-from penstock import Budget, ExtractionFailed, ParseError
+from penstock import (
+    AsyncClient,
+    Budget,
+    Cache,
+    Client,
+    Extracted,
+    ExtractionFailed,
+    ExtractStream,
+    ParseError,
+)
+from penstock._text.parse import MAX_CHARS
 from penstock.errors import (
+    AuthenticationFailed,
     BudgetExceeded,
     ConfigError,
     ContentFiltered,
@@ -20,7 +33,9 @@ from penstock.errors import (
     ModelRefused,
     TruncatedOutput,
 )
+from penstock.testing import AsyncScriptedTransport, Scripted
 
+from .colours import KEYS
 from .extractions import claude_says, extract, refuses, says, streams
 
 COLOURS = pytest.mark.parametrize("colour", ["sync", "async"])
@@ -529,3 +544,70 @@ def test_every_call_of_an_extraction_has_an_idempotency_key_of_its_own(colour: s
     done = extract(colour, Incident, [says("no"), says(GOOD)], client={"config": settings})
     keys = [sent.headers["Idempotency-Key"] for sent in done.transport.sent]
     assert len(set(keys)) == 2
+
+
+def test_type_checkers_know_the_type_of_the_value() -> None:
+    """Of the result, and of what a stream ends in; mypy reads this test."""
+    client = extract("sync", Incident, [says(GOOD)] * 2).client
+    assert isinstance(client, Client)
+    assert_type(client.extract(Incident, "hi", model="openai:gpt-4o-mini"), Extracted[Incident])
+    assert_type(client.stream_extract(Point, "hi", model="openai:gpt-4o-mini"), ExtractStream[Point])
+
+
+@COLOURS
+def test_an_answer_from_the_cache_costs_nothing_and_is_checked_the_same(colour: str) -> None:
+    """Each question has a place of its own in it, a second one too."""
+    kept = {"cache": Cache()}
+    first = extract(colour, Incident, [says("no"), says(GOOD)], temperature=0, client=kept)
+    assert first.result.reasked == 1
+    if colour == "sync":
+        again = first.client.extract(Incident, "hi", model="openai:gpt-4o-mini", temperature=0)
+        assert (again.value, again.cost_nano, again.attempts) == (first.result.value, 0, ())
+        assert again.responses[-1].cached
+        assert first.client.usage().cached == 1
+
+
+def test_a_cancelled_extraction_is_settled() -> None:
+    """Between its questions or inside one, nothing stays held or open."""
+
+    async def main() -> None:
+        transport = AsyncScriptedTransport([says("no"), Scripted(body=[asyncio.CancelledError()])])
+        async with AsyncClient(
+            transport=transport, keys=KEYS, config=False, env={}, budget=Budget(total="1")
+        ) as client:
+            with pytest.raises(asyncio.CancelledError):
+                await client.extract(Incident, "hi", model="openai:gpt-4o-mini")
+            assert transport.open == 0
+            assert client.budget().scopes[0].held_nano == 0
+            assert client.usage().attempts == 2
+
+    asyncio.run(main())
+
+
+@COLOURS
+def test_an_answer_longer_than_any_value_is_not_asked_again(colour: str) -> None:
+    """A megabyte of noise would only come again."""
+    done = extract(colour, Incident, [says("x" * (MAX_CHARS + 1))])
+    assert isinstance(done.error, ExtractionFailed)
+    assert "longer than any value" in (done.error.gave_up or "")
+    assert len(done.transport.sent) == 1
+
+
+@COLOURS
+def test_reasons_are_capped(colour: str) -> None:
+    """However much is wrong, the second question stays short."""
+    listed = json.dumps({"result": [{"severity": "x" * 500, "service": ""}] * 200})
+    done = extract(colour, list[Incident], [says(listed), says('{"result": []}')])
+    assert done.result.value == []
+    assert len(done.bodies[1]["messages"][-1]["content"]) < 2_200
+
+
+@COLOURS
+def test_what_fails_around_a_second_question_is_told_as_the_reason(colour: str) -> None:
+    """With the failure of the first answer in front, and both attempts in the bill."""
+    done = extract(colour, Incident, [says("no"), refuses(401, "bad key")])
+    error = done.error
+    assert isinstance(error, ExtractionFailed)
+    assert isinstance(error.__cause__, AuthenticationFailed)
+    assert "bad key" in (error.gave_up or "")
+    assert [attempt.outcome for attempt in error.attempts] == ["ok", "authentication"]
