@@ -173,7 +173,9 @@ def test_models_that_cannot_be_held_to_a_schema_are_asked_otherwise(colour: str)
     assert thinking.result.mode == "prompted"
     assert "think" in thinking.result.reason
     begun = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "{"}]
-    assert extract(colour, Incident, [claude_says(GOOD)], model=CLAUDE, prompt=begun).result.mode == "prompted"
+    for text in (GOOD, GOOD.removeprefix("{")):  # the beginning repeated, and gone on with
+        found = extract(colour, Incident, [claude_says(text)], model=CLAUDE, prompt=begun).result
+        assert (found.mode, found.value.service, found.repairs) == ("prompted", "db", ())
 
 
 @COLOURS
