@@ -10,6 +10,7 @@ import penstock
 
 PROMISE = [
     "AsyncClient",
+    "AsyncExtractStream",
     "AsyncStream",
     "Attempt",
     "Audio",
@@ -22,6 +23,9 @@ PROMISE = [
     "Client",
     "Document",
     "Embeddings",
+    "ExtractStream",
+    "Extracted",
+    "ExtractionFailed",
     "Hedge",
     "Image",
     "JSONSchema",

@@ -25,7 +25,8 @@ from tests.cli.terminal import command  # noqa: E402
 from tests.whole.kills import kill_often  # noqa: E402
 
 from penstock import AsyncClient  # noqa: E402
-from penstock._io.journal import Journal, answer_line  # noqa: E402
+from penstock._io.journal import Journal  # noqa: E402
+from penstock._io.row_lines import answer_line  # noqa: E402
 from penstock.batch import JobFile, RowFile, run_batch  # noqa: E402
 from penstock.sim import Latency, SimConfig, SimServer  # noqa: E402
 from penstock.types import Choice, Response, Text, Usage  # noqa: E402

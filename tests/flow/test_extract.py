@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
+import json
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, assert_type
 
 import msgspec
 import pydantic
 import pytest
 
-from penstock import Budget, ExtractionFailed, ParseError
+from penstock import (
+    AsyncClient,
+    Budget,
+    Cache,
+    Client,
+    Extracted,
+    ExtractionFailed,
+    ExtractStream,
+    ParseError,
+)
+from penstock._text.parse import MAX_CHARS
 from penstock.errors import (
+    AuthenticationFailed,
     BudgetExceeded,
     ConfigError,
     ContentFiltered,
@@ -20,8 +33,10 @@ from penstock.errors import (
     ModelRefused,
     TruncatedOutput,
 )
+from penstock.testing import AsyncScriptedTransport, Scripted
 
-from .extractions import claude_says, extract, refuses, says, streams
+from .colours import KEYS
+from .extractions import claude_says, extract, refuses, says
 
 COLOURS = pytest.mark.parametrize("colour", ["sync", "async"])
 CLAUDE = "anthropic:claude-haiku-4-5"
@@ -158,7 +173,9 @@ def test_models_that_cannot_be_held_to_a_schema_are_asked_otherwise(colour: str)
     assert thinking.result.mode == "prompted"
     assert "think" in thinking.result.reason
     begun = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "{"}]
-    assert extract(colour, Incident, [claude_says(GOOD)], model=CLAUDE, prompt=begun).result.mode == "prompted"
+    for text in (GOOD, GOOD.removeprefix("{")):  # the beginning repeated, and gone on with
+        found = extract(colour, Incident, [claude_says(text)], model=CLAUDE, prompt=begun).result
+        assert (found.mode, found.value.service, found.repairs) == ("prompted", "db", ())
 
 
 @COLOURS
@@ -456,72 +473,6 @@ def test_a_type_that_cannot_be_expressed_is_refused_with_its_path(wanted: Any, w
 
 
 @COLOURS
-def test_a_stream_gives_values_that_grow_and_then_the_checked_one(colour: str) -> None:
-    """Never a cut number or word of an enum; strings and lists grow."""
-    pieces = ['{"sever', 'ity": "P', '1", "service": "the long ', 'name of a database", ', '"minutes": 1', "2}"]
-    done = extract(colour, Incident, [streams(*pieces)], stream=True)
-    assert done.grown[-1] == Incident(severity="P1", service="the long name of a database", minutes=12)
-    plain = done.grown[:-1]
-    assert all(isinstance(value, dict) for value in plain)
-    assert all(value.get("severity", "P1") == "P1" for value in plain)
-    assert all(value.get("minutes", 12) == 12 for value in plain)
-    lengths = [len(value.get("service", "")) for value in plain]
-    assert lengths == sorted(lengths)
-    assert done.result.repairs == ()
-    assert done.transport.open == 0
-
-
-@COLOURS
-def test_a_stream_of_a_list_gives_the_list(colour: str) -> None:
-    """Without the object around it."""
-    done = extract(colour, list[int], [streams('{"result": [1, 2', "2, 333, ", "4]}")], stream=True)
-    assert done.grown[-1] == [1, 22, 333, 4]
-    assert all(value == [1, 22, 333, 4][: len(value)] for value in done.grown)
-
-
-@COLOURS
-def test_a_second_question_of_a_stream_is_not_shown(colour: str) -> None:
-    """Values only grow; the answer to it is the last value."""
-    done = extract(colour, Incident, [streams('{"severity": "P1", ', '"minutes": 5}'), says(GOOD)], stream=True)
-    assert done.grown[-1] == Incident(severity="P1", service="db")
-    assert done.result.reasked == 1
-    assert done.bodies[1].get("stream") is None
-
-
-@COLOURS
-@pytest.mark.prove(20)
-def test_a_stream_that_was_cut_is_truncated_with_what_came(colour: str) -> None:
-    """At once."""
-    done = extract(colour, Incident, [streams('{"severity": "P1", ', '"service": "d', finish="length")], stream=True)
-    assert isinstance(done.error, TruncatedOutput)
-    assert done.error.value == {"severity": "P1", "service": "d"}
-    assert len(done.transport.sent) == 1
-
-
-def test_a_stream_that_is_left_early_is_settled() -> None:
-    """What came is counted, and the connection is given back."""
-    done = extract("sync", Incident, [])
-    transport = done.transport
-    transport._answers = iter([streams('{"severity": "P1", ', '"service": "d', '"}')])
-    growing = done.client.stream_extract(Incident, "hi", model="openai:gpt-4o-mini")
-    assert next(growing) == {"severity": "P1"}
-    growing.close()
-    assert transport.open == 0
-    assert done.client.usage().usage.estimated
-    assert growing.partial is not None
-    with pytest.raises(RuntimeError, match="ended early"):
-        _ = growing.extracted
-
-
-def test_a_stream_refused_its_schema_streams_in_the_next_mode() -> None:
-    """Nothing was shown yet."""
-    script = [refuses(400, REFUSED, "response_format"), streams('{"severity": "P1", ', '"service": "d"}')]
-    done = extract("sync", Incident, script, stream=True)
-    assert done.result.mode == "tool"
-    assert done.grown[-1].service == "d"
-
-
-@COLOURS
 def test_every_call_of_an_extraction_has_an_idempotency_key_of_its_own(colour: str, tmp_path: Path) -> None:
     """Their bodies differ, so that a server that keeps answers by key must not mix them up."""
     settings = tmp_path / "penstock.toml"
@@ -529,3 +480,70 @@ def test_every_call_of_an_extraction_has_an_idempotency_key_of_its_own(colour: s
     done = extract(colour, Incident, [says("no"), says(GOOD)], client={"config": settings})
     keys = [sent.headers["Idempotency-Key"] for sent in done.transport.sent]
     assert len(set(keys)) == 2
+
+
+def test_type_checkers_know_the_type_of_the_value() -> None:
+    """Of the result, and of what a stream ends in; mypy reads this test."""
+    client = extract("sync", Incident, [says(GOOD)] * 2).client
+    assert isinstance(client, Client)
+    assert_type(client.extract(Incident, "hi", model="openai:gpt-4o-mini"), Extracted[Incident])
+    assert_type(client.stream_extract(Point, "hi", model="openai:gpt-4o-mini"), ExtractStream[Point])
+
+
+@COLOURS
+def test_an_answer_from_the_cache_costs_nothing_and_is_checked_the_same(colour: str) -> None:
+    """Each question has a place of its own in it, a second one too."""
+    kept = {"cache": Cache()}
+    first = extract(colour, Incident, [says("no"), says(GOOD)], temperature=0, client=kept)
+    assert first.result.reasked == 1
+    if colour == "sync":
+        again = first.client.extract(Incident, "hi", model="openai:gpt-4o-mini", temperature=0)
+        assert (again.value, again.cost_nano, again.attempts) == (first.result.value, 0, ())
+        assert again.responses[-1].cached
+        assert first.client.usage().cached == 1
+
+
+def test_a_cancelled_extraction_is_settled() -> None:
+    """Between its questions or inside one, nothing stays held or open."""
+
+    async def main() -> None:
+        transport = AsyncScriptedTransport([says("no"), Scripted(body=[asyncio.CancelledError()])])
+        async with AsyncClient(
+            transport=transport, keys=KEYS, config=False, env={}, budget=Budget(total="1")
+        ) as client:
+            with pytest.raises(asyncio.CancelledError):
+                await client.extract(Incident, "hi", model="openai:gpt-4o-mini")
+            assert transport.open == 0
+            assert client.budget().scopes[0].held_nano == 0
+            assert client.usage().attempts == 2
+
+    asyncio.run(main())
+
+
+@COLOURS
+def test_an_answer_longer_than_any_value_is_not_asked_again(colour: str) -> None:
+    """A megabyte of noise would only come again."""
+    done = extract(colour, Incident, [says("x" * (MAX_CHARS + 1))])
+    assert isinstance(done.error, ExtractionFailed)
+    assert "longer than any value" in (done.error.gave_up or "")
+    assert len(done.transport.sent) == 1
+
+
+@COLOURS
+def test_reasons_are_capped(colour: str) -> None:
+    """However much is wrong, the second question stays short."""
+    listed = json.dumps({"result": [{"severity": "x" * 500, "service": ""}] * 200})
+    done = extract(colour, list[Incident], [says(listed), says('{"result": []}')])
+    assert done.result.value == []
+    assert len(done.bodies[1]["messages"][-1]["content"]) < 2_200
+
+
+@COLOURS
+def test_what_fails_around_a_second_question_is_told_as_the_reason(colour: str) -> None:
+    """With the failure of the first answer in front, and both attempts in the bill."""
+    done = extract(colour, Incident, [says("no"), refuses(401, "bad key")])
+    error = done.error
+    assert isinstance(error, ExtractionFailed)
+    assert isinstance(error.__cause__, AuthenticationFailed)
+    assert "bad key" in (error.gave_up or "")
+    assert [attempt.outcome for attempt in error.attempts] == ["ok", "authentication"]

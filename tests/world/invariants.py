@@ -27,7 +27,7 @@ from penstock.errors import (
     TotalTimeout,
 )
 from penstock.sim.bill import Attempt
-from penstock.sim.simulator import Plan
+from penstock.sim.exchange import Plan
 from penstock.types import Chunk, Response
 
 from .ledger import Ledger

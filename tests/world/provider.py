@@ -16,10 +16,11 @@ from penstock._io.http import Target, lost, not_sent
 from penstock._wire.protocol import Outbound
 from penstock.sim.bill import Attempt
 from penstock.sim.config import SimConfig
+from penstock.sim.exchange import Plan
 from penstock.sim.faults import Facts, FaultBook, Reset, Rule, Scenario
 from penstock.sim.plan import End, Head, Send, SimRequest, Step, Wait
 from penstock.sim.plan import Reset as Break
-from penstock.sim.simulator import Plan, Simulator
+from penstock.sim.simulator import Simulator
 
 from .mishaps import UNREACHABLE, Mishap
 from .schedule import CALL, Schedule

@@ -17,7 +17,7 @@ import msgspec
 from .._text.growing import Growing
 from .._text.result import Parsed, Repair
 from ..errors import Candidate, ClientClosed, ExtractionFailed, ParseError, PenstockError
-from ..types import Message, Request, Response
+from ..types import Message, Request, Response, Text
 from .accounting import Order
 from .cached import cached
 from .call import call
@@ -55,7 +55,9 @@ class Extraction:
         self.trail = Trail(order)
         self.result: Extracted[Any] | None = None
         self.news: list[Any] = []
-        self._ask = ask
+        last = order.request.messages[-1]
+        begun = "".join(part.text for part in last.parts if isinstance(part, Text)) if last.role == "assistant" else ""
+        self._ask = msgspec.structs.replace(ask, reader=msgspec.structs.replace(ask.reader, begun=begun))
         self._asked = 0
         self._responses: list[Response] = []
         self._candidates: tuple[Candidate, ...] = ()
@@ -85,7 +87,7 @@ class Extraction:
             stop = self._stop(turns)
             if stop is not None:
                 break
-            lanes = self._from(response, lanes)
+            lanes = lanes[_place(response, lanes) :]  # whoever answered knows what it said
         if not self._ask.helper or too_long(turns[-1]):
             raise self._failed(turns, stop)
         return (yield from self._helped(turns))
@@ -100,7 +102,7 @@ class Extraction:
             trail = Trail(order)
             flow = call(order, trail) if order.cache is None else cached(order, trail, call)
             try:
-                if self._growth is not None and order.stream:
+                if self._growth is not None:
                     flow = relayed(flow, self._growth.show)
                 response: Response = yield from flow
             except PenstockError as error:
@@ -112,9 +114,7 @@ class Extraction:
                 lanes = lanes[lanes.index(lane) :]
             else:
                 self._responses.append(response)
-                answered = (response.provider, response.model)
-                lane = next(each for each in lanes if (each.provider.name, each.model) == answered)
-                return response, plans[lane.id]
+                return response, plans[lanes[_place(response, lanes)].id]
             finally:
                 self._take(trail)
 
@@ -136,15 +136,9 @@ class Extraction:
             request=by_lane[lanes[0].id],
             by_lane=by_lane,
             lanes=lanes,
-            stream=self.order.stream and not turns,
+            stream=self._growth is not None and not turns,
             idempotency_key=key if first or not key else f"{key}-{self._asked}",
         )
-
-    def _from(self, response: Response, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
-        """Return the lanes from the one that answered on: it knows what it said."""
-        answered = (response.provider, response.model)
-        at = next(at for at, lane in enumerate(lanes) if (lane.provider.name, lane.model) == answered)
-        return lanes[at:]
 
     def _take(self, trail: Trail) -> None:
         """Take in the attempts of a call, however it ended."""
@@ -231,6 +225,12 @@ class Extraction:
         """Give an error the attempts and the cost of all calls."""
         error.attempts = tuple(self.trail.attempts)
         error.cost_nano = self.trail.cost_nano
+
+
+def _place(response: Response, lanes: tuple[Lane, ...]) -> int:
+    """Return which lane answered."""
+    answered = (response.provider, response.model)
+    return next((at for at, lane in enumerate(lanes) if (lane.provider.name, lane.model) == answered), 0)
 
 
 class _Growth:

@@ -23,12 +23,13 @@ class Reader(msgspec.Struct, frozen=True):
     """Reads answers as a type.
 
     `target` is what an answer is to be, an object with the key 'result' where the value itself is none; `plain` is the
-    value alone.
+    value alone. `begun` is the beginning of the answer that the prompt ended with, which some models do not repeat.
     """
 
     target: Target
     plain: Target
     policy: Policy
+    begun: str = ""
 
     @property
     def wrapped(self) -> bool:
@@ -42,6 +43,8 @@ class Reader(msgspec.Struct, frozen=True):
         answer, whatever it says.
         """
         self._check_ended(response)
+        if self.begun and plan.mode == "prompted":
+            return self._continued(response.text)
         texts = said(response, plan)
         failure: ParseError | None = None
         for text in reversed(texts):
@@ -59,6 +62,18 @@ class Reader(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(parsed, repairs=notes)
         assert failure is not None
         raise failure
+
+    def _continued(self, text: str) -> Parsed[Any]:
+        """Read an answer with and without its beginning, and take what needs less mending."""
+        try:
+            alone = self.read_text(text, native=False)
+        except ParseError:
+            return self.read_text(self.begun + text, native=False)
+        try:
+            whole = self.read_text(self.begun + text, native=False)
+        except ParseError:
+            return alone
+        return min(alone, whole, key=lambda parsed: len(parsed.repairs))
 
     def read_text(self, text: str, *, native: bool = True) -> Parsed[Any]:
         """Return the value of the text of a whole answer; `native` says that a null may stand for what is left out.

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._flow.extracted import Extracted
-from ..types import Response
 from .drive_async import AsyncRun
 from .drive_sync import SyncRun
+from .stream import AsyncReading, Reading, SyncReading
 
-RunT = TypeVar("RunT", SyncRun, AsyncRun)
+RunT = TypeVar("RunT", bound=SyncRun | AsyncRun)
 T = TypeVar("T")
 
 
-class _ExtractStream(Generic[RunT, T]):
+class _Values(Reading[RunT], Generic[RunT, T]):
     def __init__(self, run: RunT) -> None:
         assert run.extraction is not None
-        self._run: RunT = run
+        super().__init__(run)
         self._news = run.extraction.news
         self._told = 0
 
@@ -28,17 +27,8 @@ class _ExtractStream(Generic[RunT, T]):
 
         Raises: RuntimeError while it has not, or when it ended early (`partial` has what came).
         """
-        if self._run.response is None:
-            state = (
-                "ended early; `partial` has what came" if self._run.ended else "has not ended; read it or finish() it"
-            )
-            raise RuntimeError(f"the stream {state}")
+        self._whole()
         return self._run.extracted
-
-    @property
-    def partial(self) -> Response | None:
-        """What came so far of an answer that was cut, cancelled or left early, its usage estimated."""
-        return self._run.response or self._run.partial
 
     def _take(self) -> tuple[bool, Any]:
         """Return whether there is a value that was not seen yet, and that."""
@@ -53,25 +43,12 @@ class _ExtractStream(Generic[RunT, T]):
         self._told = -1
         return self._run.extracted.value
 
-    def __del__(self) -> None:
-        # A stream dropped unread still owes its settlement: what was produced is paid.
-        self._run.abandon()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'ended' if self._run.ended else 'open'}>"
-
-
-class ExtractStream(_ExtractStream[SyncRun, T]):
+class ExtractStream(SyncReading, _Values[SyncRun, T]):
     """A value as it is produced: plain and partial while it grows, at last the checked value of the type.
 
     Strings and lists grow; a number, a word of an enum or a date is there once it is whole. Leave it any time.
     """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -94,24 +71,12 @@ class ExtractStream(_ExtractStream[SyncRun, T]):
             pass
         return self.extracted
 
-    def close(self) -> None:
-        """Leave the stream: settle what was used and drop the connection if it has not ended."""
-        self._run.abandon()
 
-
-class AsyncExtractStream(_ExtractStream[AsyncRun, T]):
+class AsyncExtractStream(AsyncReading, _Values[AsyncRun, T]):
     """A value as it is produced: plain and partial while it grows, at last the checked value of the type.
 
     Strings and lists grow; a number, a word of an enum or a date is there once it is whole. Leave it any time.
     """
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -133,7 +98,3 @@ class AsyncExtractStream(_ExtractStream[AsyncRun, T]):
         async for _ in self:
             pass
         return self.extracted
-
-    async def close(self) -> None:
-        """Leave the stream: settle what was used and drop the connection if it has not ended."""
-        self._run.abandon()

@@ -10,37 +10,27 @@ from ..types import Chunk, Response
 from .drive_async import AsyncRun
 from .drive_sync import SyncRun
 
-RunT = TypeVar("RunT", SyncRun, AsyncRun)
+RunT = TypeVar("RunT", bound=SyncRun | AsyncRun)
 
 
-class _Stream(Generic[RunT]):
+class Reading(Generic[RunT]):
+    """A call that is read while it is under way: what all of these share, whatever is read of it."""
+
     def __init__(self, run: RunT) -> None:
         self._run: RunT = run
-        self._chunks: list[Chunk] = []
-        self._next = 0
 
     @property
-    def response(self) -> Response:
-        """The whole answer, once the stream ended.
+    def partial(self) -> Response | None:
+        """What came so far of an answer that was cut, cancelled or left early, its usage estimated."""
+        return self._run.response or self._run.partial
 
-        Raises: RuntimeError while it has not, or when it ended early (`partial` has what came).
-        """
+    def _whole(self) -> Response:
         if self._run.response is None:
             state = (
                 "ended early; `partial` has what came" if self._run.ended else "has not ended; read it or finish() it"
             )
             raise RuntimeError(f"the stream {state}")
         return self._run.response
-
-    @property
-    def partial(self) -> Response | None:
-        """What came so far of a stream that was cut, cancelled or left early, its usage estimated."""
-        return self._run.response or self._run.partial
-
-    def _take(self) -> Chunk:
-        chunk = self._chunks[self._next]
-        self._next += 1
-        return chunk
 
     def __del__(self) -> None:
         # A stream dropped unread still owes its settlement: what was produced is paid.
@@ -50,14 +40,58 @@ class _Stream(Generic[RunT]):
         return f"<{type(self).__name__} {'ended' if self._run.ended else 'open'}>"
 
 
-class Stream(_Stream[SyncRun]):
-    """An answer as it is produced. Iterate it for `Chunk`s, or `text` for the text alone; leave it any time."""
+class SyncReading(Reading[SyncRun]):
+    """One that is read in this thread."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def close(self) -> None:
+        """Leave the stream: settle what was used and drop the connection if it has not ended."""
+        self._run.abandon()
+
+
+class AsyncReading(Reading[AsyncRun]):
+    """One that is read in the running event loop."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the stream: settle what was used and drop the connection if it has not ended."""
+        self._run.abandon()
+
+
+class _Chunks(Reading[RunT]):
+    def __init__(self, run: RunT) -> None:
+        super().__init__(run)
+        self._chunks: list[Chunk] = []
+        self._next = 0
+
+    @property
+    def response(self) -> Response:
+        """The whole answer, once the stream ended.
+
+        Raises: RuntimeError while it has not, or when it ended early (`partial` has what came).
+        """
+        return self._whole()
+
+    def _take(self) -> Chunk:
+        chunk = self._chunks[self._next]
+        self._next += 1
+        return chunk
+
+
+class Stream(SyncReading, _Chunks[SyncRun]):
+    """An answer as it is produced. Iterate it for `Chunk`s, or `text` for the text alone; leave it any time."""
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
@@ -80,21 +114,9 @@ class Stream(_Stream[SyncRun]):
             pass
         return self.response
 
-    def close(self) -> None:
-        """Leave the stream: settle what was used and drop the connection if it has not ended."""
-        self._run.abandon()
 
-
-class AsyncStream(_Stream[AsyncRun]):
+class AsyncStream(AsyncReading, _Chunks[AsyncRun]):
     """An answer as it is produced. Iterate it for `Chunk`s, or `text` for the text alone; leave it any time."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
@@ -116,7 +138,3 @@ class AsyncStream(_Stream[AsyncRun]):
         async for _ in self:
             pass
         return self.response
-
-    async def close(self) -> None:
-        """Leave the stream: settle what was used and drop the connection if it has not ended."""
-        self._run.abandon()

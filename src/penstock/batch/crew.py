@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from .._flow.extracted import Extracted
 from .._flow.prompt import Options
 from .._io.drive_async import AsyncRun
-from .._io.journal import Journal, known_nano
+from .._io.journal import Journal
+from .._io.row_lines import known_nano
 from .._policy.hedge import Hedge
 from .._policy.lookahead import Lookahead
 from .._policy.schedule import Planner, Start, Stop, Verdict

@@ -18,7 +18,8 @@ import msgspec
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options
 from .._io.drive_async import AsyncRun
 from .._io.index import Index
-from .._io.journal import Journal, failure_line, known_nano
+from .._io.journal import Journal
+from .._io.row_lines import failure_line, known_nano
 from .._io.rowfile import Checked
 from .._io.rows import Row
 from .._io.textfile import TextFile

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .._io.journal import Journal, reread_line
+from .._io.journal import Journal
+from .._io.row_lines import reread_line
 from ..errors import ConfigError, ParseError
 from .job import Batch
 from .jobfile import journal_of

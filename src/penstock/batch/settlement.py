@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._flow.extracted import Extracted
-from .._io.journal import Journal, answer_line, failure_line
+from .._io.journal import Journal
+from .._io.row_lines import answer_line, failure_line
 from .._io.rows import Row, id_digest
 from ..errors import OutputError, PenstockError
 from ..types import Response

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from .._io.index import Index
-from .._io.journal import Journal, copied_line, short_key
+from .._io.journal import Journal, short_key
+from .._io.row_lines import copied_line
 from .._io.rows import id_digest
 from .outputs import pick_columns
 from .question import Task

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .._io.journal import Journal, answer_line, failure_line
+from .._io.journal import Journal
+from .._io.row_lines import answer_line, failure_line
 from .._io.shardlog import Shard, ShardLog
 from .._policy.shards import Pace
 from ..client import AsyncClient

@@ -9,11 +9,12 @@ It is a stranger to the rest of penstock and imports nothing of it, so that it c
 from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
 from penstock.sim.config import Embedding, Latency, Limits, Model, SimConfig
+from penstock.sim.exchange import Plan
 from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
 from penstock.sim.plan import SimRequest
 from penstock.sim.reading import read_config
 from penstock.sim.server import SimServer, serve
-from penstock.sim.simulator import Plan, Simulator
+from penstock.sim.simulator import Simulator
 
 __all__ = [
     "BatchSettings",

@@ -18,9 +18,10 @@ from aiohttp import web
 
 from penstock.sim import control
 from penstock.sim.config import SimConfig
+from penstock.sim.exchange import Plan
 from penstock.sim.faults import Scenario
 from penstock.sim.plan import End, Head, Reset, Send, SimRequest, Step, Wait
-from penstock.sim.simulator import Plan, Simulator
+from penstock.sim.simulator import Simulator
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _BACKLOG = 4096

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import blake2b
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -28,6 +28,7 @@ from penstock.sim.answers import Ask, Reply, answer, filtered
 from penstock.sim.batchdesk import BatchDesk
 from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
+from penstock.sim.exchange import Plan
 from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
 from penstock.sim.spoil import spoiled
@@ -40,35 +41,6 @@ _UNITS = {
     "tokens": "tokens per min (TPM)",
     "concurrency": "concurrent requests",
 }
-
-
-@dataclass(slots=True, eq=False)
-class Plan:
-    """One exchange: the steps to perform in order, and what the simulator needs to settle it afterwards."""
-
-    no: int
-    request: SimRequest
-    arrived: float
-    rng: Random
-    protocol: Protocol = "openai"
-    azure: bool = False
-    request_id: str = ""
-    credential: str = ""
-    model: str = ""
-    stream: bool = False
-    status: int = 0
-    steps: list[Step] = field(default_factory=list)
-    rule: faults.Rule | None = None
-    fault: faults.Fault | None = None
-    fault_label: str = ""
-    lane: Lane | None = None
-    admitted: bool = False
-    billing: Literal["none", "produced", "all"] = "none"
-    usage: Usage = field(default_factory=Usage)
-    bill: Bill | None = None
-    produced: int = 0
-    open: bool = True
-    logged: bool = True
 
 
 class Simulator:
