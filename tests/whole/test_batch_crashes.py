@@ -73,6 +73,7 @@ POINTS: dict[str, tuple[str, str, Callable[[SimServer, Path], bool]]] = {
 }
 
 
+@pytest.mark.prove(21)
 @pytest.mark.parametrize(
     "point",
     [
