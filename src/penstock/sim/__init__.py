@@ -7,7 +7,7 @@ It is a stranger to the rest of penstock and imports nothing of it, so that it c
 """
 
 from penstock.sim.bill import Price
-from penstock.sim.config import Latency, Limits, Model, SimConfig
+from penstock.sim.config import Change, Latency, Limits, Model, SimConfig
 from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
 from penstock.sim.plan import SimRequest
 from penstock.sim.reading import read_config
@@ -15,6 +15,7 @@ from penstock.sim.server import SimServer, serve
 from penstock.sim.simulator import Plan, Simulator
 
 __all__ = [
+    "Change",
     "Latency",
     "Limits",
     "Match",
