@@ -84,6 +84,11 @@ def of_cookbook(found: Answers, line: Any) -> None:
     found.add(line[2]["row"], good=isinstance(line[1], dict))
 
 
+def of_async_batch_llm(found: Answers, line: Any) -> None:
+    if line["record_type"] == "item":
+        found.add(line["item_id"], good=line["result"]["error"] is None)
+
+
 def of_memory(found: Answers, line: Any) -> None:
     found.add(line["id"], good=line["text"] is not None)
 
@@ -98,7 +103,7 @@ EVERYBODY: Final = (
         tokens=True, anthropic=True, journal="cache/*/responses_0.jsonl",
     ),
     Contestant(
-        "async_batch_llm", "async-batch-llm", "async-batch-llm", BULK_VENV, "answers.jsonl", of_memory,
+        "async_batch_llm", "async-batch-llm", "async-batch-llm", BULK_VENV, "artifacts.jsonl", of_async_batch_llm,
         tokens=True, journal="artifacts.jsonl",
     ),
     Contestant("flexllm", "flexllm", "flexllm", BULK_VENV, "flexllm.jsonl", of_flexllm, journal="flexllm.jsonl"),

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.bulk.field import Answers
+from bench.bulk.given import ANTHROPIC_MODEL, OPENAI_MODEL
 from bench.bulk.optimum import Rate, Work, World, optimum_s
 
 from penstock.sim import Limits
@@ -16,6 +17,8 @@ GRACE_S: Final = 0.1
 """What arrives so soon after a 429 was sent off was on its way before anybody could have read it."""
 NEAR_S: Final = 0.02
 """So much before its time an attempt may arrive: a date and a float are rounded."""
+
+MODELS: Final = (OPENAI_MODEL, ANTHROPIC_MODEL)
 
 Log = list[dict[str, Any]]
 Numbers = dict[str, float]
@@ -30,8 +33,8 @@ class Truth:
 
 
 def asked(log: Log) -> Log:
-    """The attempts that ask a row: not a probe for headers, which the provider refuses."""
-    return [row for row in log if not (row["status"] == 400 and not row["fault"])]
+    """The attempts that ask a row: not a probe for headers, which is of another model or refused as nonsense."""
+    return [row for row in log if row["model"] in MODELS and not (row["status"] == 400 and not row["fault"])]
 
 
 def answers(log: Log) -> Log:

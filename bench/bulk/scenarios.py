@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bench.bulk.field import EVERYBODY, OURS, Contestant
 
-from penstock.sim import Change, Latency, Limits, Scenario, SimConfig
+from penstock.sim import Change, Latency, Limits, Model, Scenario, SimConfig
 
 RPM: Final = 1200
 PER_S: Final = RPM // 60
@@ -16,6 +16,8 @@ QUICK_S: Final = 20
 MAX_TOKENS: Final = 32
 ANSWER_TOKENS: Final = 8
 PROMPT_CHARS: Final = 210
+TPM: Final = 10_000_000
+"""Far away; a provider tells both limits, and curator takes one that is not told for a low one."""
 THINKING: Final = Latency(first_token_s=1.0, first_token_sigma=0.35, rejection_s=0.08)
 PATIENCE: Final = 3.0
 """A contestant that needs so many times the least time is stopped."""
@@ -23,6 +25,9 @@ START_UP_S: Final = 45.0
 ATTEMPT_S: Final = 60.0
 HANG_ATTEMPT_S: Final = 10.0
 WORDS: Final = "error timeout db retry pool lease shard queue broker socket kernel quota cache index batch worker".split()
+
+PROBED: Final = {"claude-3-5-sonnet-latest": Model(protocol="anthropic")}
+"""curator asks this model for the headers of Anthropic's limits, whatever model the rows are for."""
 
 Told = Literal["told", "not told"]
 
@@ -73,6 +78,7 @@ class World:
             limits={"anthropic" if self.anthropic else "openai": self.limits},
             latency=THINKING,
             answer_tokens=ANSWER_TOKENS,
+            models=PROBED,
             scenario=Scenario.parse(self.faults),
         )
 
@@ -126,8 +132,9 @@ BLIND: Final = Bars(1.08, 0.02)
 def every(seconds: int = FULL_S) -> list[World]:
     """All scenarios; each takes about `seconds` at best."""
     rows = PER_S * seconds
-    second = Limits(rpm=RPM, burst_requests=PER_S, retry_after="seconds")
-    blind = {"headers": False, "retry_after": "none"}
+    open_: dict[str, Any] = {"rpm": RPM, "burst_requests": PER_S, "tpm": TPM}
+    second = Limits(**open_, retry_after="seconds")
+    blind: dict[str, Any] = {"headers": False, "retry_after": "none"}
     usual = {"rows": rows, "seconds": seconds}
     return [
         World("A", "20 requests a second, headers", "told", limits=second, bars=KNOWN, peers=can_be_told, **usual),
@@ -135,20 +142,18 @@ def every(seconds: int = FULL_S) -> list[World]:
         *by_tokens(rows, seconds),
         World(
             "C", "as A, no headers, no Retry-After", "not told",
-            limits=Limits(rpm=RPM, burst_requests=PER_S, **blind), bars=BLIND, **usual,
+            limits=Limits(**open_, **blind), bars=BLIND, **usual,
         ),
         World(
             "D", "as A, 429s charged to the quota", "not told",
-            limits=Limits(
-                rpm=RPM, burst_requests=PER_S, retry_after="seconds", charge_rejections=True, rejection_debt=PER_S
-            ),
+            limits=Limits(**open_, retry_after="seconds", charge_rejections=True, rejection_debt=PER_S),
             bars=LEARNED, **usual,
         ),
         World(
             "E", "as A, half the rate for a third of the time, headers tell the old one", "not told",
             rows=rows - PER_S * seconds // 4, seconds=seconds,
             limits=Limits(
-                rpm=RPM, burst_requests=PER_S, retry_after="seconds",
+                **open_, retry_after="seconds",
                 changes=(Change(after_s=seconds / 4, factor=0.5), Change(after_s=0.75 * seconds, factor=1)),
             ),
             bars=Bars(1.06, 0.02),

@@ -16,7 +16,7 @@ from bench.bulk.field import Answers, Contestant, row_id
 from bench.bulk.given import Given
 from bench.bulk.judges import Numbers, Truth, judged
 from bench.bulk.provider import Provider
-from bench.bulk.scenarios import MAX_TOKENS, World
+from bench.bulk.scenarios import MAX_TOKENS, START_UP_S, World
 from bench.processes import ROOT, Failed, environment
 
 POLL_S: Final = 0.02
@@ -43,6 +43,7 @@ class Turn:
     numbers: Numbers = field(default_factory=dict)
     failure: str = ""
     note: str = ""
+    stopped: bool = False
 
 
 class Running:
@@ -136,8 +137,8 @@ def given(world: World, url: str) -> Given:
     )
 
 
-def turn(world: World, contestant: Contestant) -> Turn:
-    """Let one contestant play a world once."""
+def turn(world: World, contestant: Contestant, keep: Path | None = None) -> Turn:
+    """Let one contestant play a world once; the provider's log is kept in that folder."""
     with tempfile.TemporaryDirectory(prefix="bench-bulk-") as name:
         folder = Path(name)
         ids = write_rows(folder, world.prompts())
@@ -148,20 +149,19 @@ def turn(world: World, contestant: Contestant) -> Turn:
                     cost = process.wait(world.patience_s)
                 provider.settle()
                 truth = Truth(provider.log(), provider.charged())
+                if keep is not None:
+                    (keep / f"{world.name}.{contestant.name}.jsonl").write_bytes(provider.page("log"))
         except Failed as failure:
             return Turn(world, contestant, failure=f"the provider: {failure}")
         return outcome(world, contestant, cost, truth, ids, contestant.answered(folder))
 
 
-def outcome(
-    world: World, contestant: Contestant, cost: Cost, truth: Truth, ids: list[str], found: Answers
-) -> Turn:
-    """Judge a turn; one that was stopped has no makespan, only a bound of it."""
+def outcome(world: World, contestant: Contestant, cost: Cost, truth: Truth, ids: list[str], found: Answers) -> Turn:
+    """Judge a turn; of one that was stopped only a bound of the time is known."""
     numbers = judged(truth, ids, found, world.limits)
     if not numbers:
         return Turn(world, contestant, failure=f"sent nothing: {cost.last_words}")
-    if not cost.ended:
-        done = sum(row["status"] == 200 for row in truth.log)
-        return Turn(world, contestant, numbers, note=f"stopped after {world.patience_s:.0f} s with {done} of {len(ids)} answered")
-    note = f"exit {cost.status}: {cost.last_words}" if cost.status else ""
-    return Turn(world, contestant, numbers, note=note)
+    if cost.ended:
+        return Turn(world, contestant, numbers, note=f"exit {cost.status}: {cost.last_words}" if cost.status else "")
+    bound = dict.fromkeys(("over_best", "over_best_less_2_p99"), (world.patience_s - START_UP_S) / numbers["best_s"])
+    return Turn(world, contestant, numbers | bound, note=f"stopped, {len(found.answered)} of {len(ids)} answered", stopped=True)

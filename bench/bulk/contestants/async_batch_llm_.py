@@ -4,11 +4,19 @@ import asyncio
 import sys
 from pathlib import Path
 
-from async_batch_llm import ArtifactIdentity, JsonlArtifactStore, ProcessorConfig, ResumePolicy, llm, process_prompts
-from bench.bulk.given import KEY, OPENAI_MODEL, Given, rows, write_answers
+from async_batch_llm import (
+    ArtifactIdentity,
+    CharacterTokenEstimator,
+    JsonlArtifactStore,
+    ProcessorConfig,
+    ResumePolicy,
+    llm,
+    process_prompts,
+)
+from bench.bulk.given import KEY, OPENAI_MODEL, Given, rows
 
-BURST_S = 1.0
-"""Its own default is a minute's worth at once, which no provider that counts by the second lets in."""
+BURST_S = 0.25
+"""What may go at once; its own default is a minute's worth, which no provider that counts by the second lets in."""
 
 
 async def play(folder: Path) -> None:
@@ -21,13 +29,13 @@ async def play(folder: Path) -> None:
         attempt_timeout=given.timeout_s,
         max_requests_per_minute=given.rpm,
         max_tokens_per_minute=given.tpm,
+        token_estimator=CharacterTokenEstimator(expected_output_tokens=given.max_tokens) if given.tpm else None,
         quota_burst_seconds=BURST_S if given.rpm else None,
     )
     identity = ArtifactIdentity(provider="sim", model=OPENAI_MODEL)
     store = JsonlArtifactStore(folder / "artifacts.jsonl", identity=identity)
     resume = ResumePolicy.REUSE_SUCCESSES
-    batch = await process_prompts(strategy, rows(folder), config=config, artifact_store=store, resume=resume)
-    write_answers(folder, ((each.item_id, str(each.output) if each.success else None) for each in batch.results))
+    await process_prompts(strategy, rows(folder), config=config, artifact_store=store, resume=resume)
 
 
 if __name__ == "__main__":

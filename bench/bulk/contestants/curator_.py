@@ -40,7 +40,7 @@ def play(folder: Path) -> None:
         "max_output_tokens_per_minute": given.otpm,
     }
     params = {
-        "base_url": given.url + ("" if given.anthropic else "/v1"),
+        "base_url": f"{given.url}/v1",
         "api_key": KEY,
         "max_concurrent_requests": given.concurrency,
         "request_timeout": int(given.timeout_s),
