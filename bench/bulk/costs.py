@@ -10,7 +10,7 @@ from bench.bulk.field import Contestant
 from bench.bulk.given import Given
 from bench.bulk.judges import Numbers
 from bench.bulk.provider import Provider
-from bench.bulk.scenarios import ANSWER_TOKENS, ATTEMPT_S, MAX_TOKENS, prompts
+from bench.bulk.scenarios import ANSWER_TOKENS, ATTEMPT_S, MAX_TOKENS, OPEN, prompts
 from bench.bulk.turns import Cost, running, write_rows
 from bench.processes import Failed
 
@@ -60,7 +60,7 @@ def _run(contestant: Contestant, rows: int) -> Cost:
     with tempfile.TemporaryDirectory(prefix="bench-bulk-") as name:
         folder = Path(name)
         ids = write_rows(folder, prompts(rows))
-        config = SimConfig(seed=1, latency=LATENCY, answer_tokens=ANSWER_TOKENS)
+        config = SimConfig(seed=1, limits={"openai": OPEN}, latency=LATENCY, answer_tokens=ANSWER_TOKENS)
         with Provider(config, folder) as provider:
             told = Given(url=provider.url, concurrency=CONCURRENCY, max_tokens=MAX_TOKENS, timeout_s=ATTEMPT_S)
             told.write(folder)

@@ -121,9 +121,7 @@ def version_of(contestant: Contestant) -> str:
     if not contestant.python.exists():
         return ""
     ask = f"from importlib.metadata import version; print(version({contestant.package!r}))"
-    done = subprocess.run(
-        [contestant.python, "-c", ask], capture_output=True, text=True, timeout=ASK_S, check=False
-    )
+    done = subprocess.run([contestant.python, "-c", ask], capture_output=True, text=True, timeout=ASK_S, check=False)
     return done.stdout.strip()
 
 

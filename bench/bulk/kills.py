@@ -11,7 +11,7 @@ from bench.bulk.field import Contestant
 from bench.bulk.given import Given
 from bench.bulk.judges import Numbers, Truth
 from bench.bulk.provider import Provider
-from bench.bulk.scenarios import ANSWER_TOKENS, ATTEMPT_S, MAX_TOKENS, prompts
+from bench.bulk.scenarios import ANSWER_TOKENS, ATTEMPT_S, MAX_TOKENS, OPEN, prompts
 from bench.bulk.turns import POLL_S, running, write_rows
 from bench.processes import Failed
 
@@ -57,7 +57,7 @@ def given(url: str) -> Given:
 
 
 def config() -> SimConfig:
-    return SimConfig(seed=1, latency=LATENCY, answer_tokens=ANSWER_TOKENS)
+    return SimConfig(seed=1, limits={"openai": OPEN}, latency=LATENCY, answer_tokens=ANSWER_TOKENS)
 
 
 def kill(contestant: Contestant, rows: int, *, torn: bool) -> Killed:
@@ -98,7 +98,7 @@ def _until_half(contestant: Contestant, folder: Path, provider: Provider, rows: 
     """Start a run and kill it when the provider has billed half of the rows."""
     until = time.monotonic() + WITHIN_S
     with running(contestant, folder) as process:
-        while time.monotonic() < until and process.ended() is None:
+        while time.monotonic() < until and process.ended() is None and not process.stopping:
             if provider.billed() >= KILL_AT * rows:
                 process.kill()
                 return True

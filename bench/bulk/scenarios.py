@@ -18,13 +18,28 @@ ANSWER_TOKENS: Final = 8
 PROMPT_CHARS: Final = 210
 TPM: Final = 10_000_000
 """Far away; a provider tells both limits, and curator takes one that is not told for a low one."""
+OPEN: Final = Limits(rpm=1_000_000, tpm=1_000_000_000)
+"""Out of reach, and in the headers: without any, curator keeps to 200 requests a minute."""
 THINKING: Final = Latency(first_token_s=1.0, first_token_sigma=0.35, rejection_s=0.08)
 PATIENCE: Final = 3.0
 """A contestant that needs so many times the least time is stopped."""
 START_UP_S: Final = 45.0
 ATTEMPT_S: Final = 60.0
 HANG_ATTEMPT_S: Final = 10.0
-WORDS: Final = "error timeout db retry pool lease shard queue broker socket kernel quota cache index batch worker".split()
+WORDS: Final = (
+    "error",
+    "timeout",
+    "db",
+    "retry",
+    "pool",
+    "lease",
+    "shard",
+    "queue",
+    "broker",
+    "socket",
+    "quota",
+    "cache",
+)
 
 PROBED: Final = {"claude-3-5-sonnet-latest": Model(protocol="anthropic")}
 """curator asks this model for the headers of Anthropic's limits, whatever model the rows are for."""
@@ -135,7 +150,7 @@ def every(seconds: int = FULL_S) -> list[World]:
     open_: dict[str, Any] = {"rpm": RPM, "burst_requests": PER_S, "tpm": TPM}
     second = Limits(**open_, retry_after="seconds")
     blind: dict[str, Any] = {"headers": False, "retry_after": "none"}
-    usual = {"rows": rows, "seconds": seconds}
+    usual: dict[str, Any] = {"rows": rows, "seconds": seconds}
     return [
         World("A", "20 requests a second, headers", "told", limits=second, bars=KNOWN, peers=can_be_told, **usual),
         World("A", "20 requests a second, headers", "not told", limits=second, bars=LEARNED, **usual),
@@ -174,7 +189,7 @@ def by_tokens(rows: int, seconds: int) -> list[World]:
         rpm=12_000, burst_requests=200, tpm=per_minute, burst_tokens=per_minute // 10, retry_after="seconds"
     )
     title = "tokens bind, 20 to 20,000 a row, headers"
-    usual = {"rows": rows, "limits": limits, "seconds": seconds, "tokens": long_tailed}
+    usual: dict[str, Any] = {"rows": rows, "limits": limits, "seconds": seconds, "tokens": long_tailed}
     return [
         World("B", title, "told", bars=KNOWN, peers=can_be_told_tokens, **usual),
         World("B", title, "not told", bars=LEARNED, **usual),
@@ -183,7 +198,7 @@ def by_tokens(rows: int, seconds: int) -> list[World]:
 
 def broken(rows: int, seconds: int, second: Limits) -> list[World]:
     """G to K: what breaks beside the limit, for those who can be told it."""
-    usual = {"rows": rows, "seconds": seconds, "limits": second, "peers": can_be_told}
+    usual: dict[str, Any] = {"rows": rows, "seconds": seconds, "limits": second, "peers": can_be_told}
     return [
         World(
             "G", "as A, one answer in 50 is a 500", "told", bars=Bars(1.15, 0.0),
@@ -232,7 +247,6 @@ def three_limits(rows: int, seconds: int) -> World:
         "K", "requests, input and output tokens limited together", "told", rows=rows, seconds=seconds,
         tokens=long_tailed, anthropic=True, bars=KNOWN, peers=speaks_anthropic,
         limits=Limits(
-            rpm=RPM, burst_requests=PER_S, itpm=total * 60 // seconds, otpm=ANSWER_TOKENS * RPM,
-            burst_tokens=ANSWER_TOKENS * PER_S * 6, retry_after="seconds",
+            rpm=RPM, burst_requests=PER_S, itpm=total * 60 // seconds, otpm=ANSWER_TOKENS * RPM, retry_after="seconds"
         ),
     )  # fmt: skip

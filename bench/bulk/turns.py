@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,11 @@ class Turn:
 class Running:
     """A contestant at work in `folder`. End it with `wait`, or at once with `kill`."""
 
+    _stopping = threading.Event()
+
     def __init__(self, contestant: Contestant, folder: Path) -> None:
+        if self._stopping.is_set():
+            raise Failed("the run was stopped")
         self._errors = folder / "stderr.txt"
         variables = environment() | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
         with self._errors.open("ab") as errors:
@@ -63,6 +68,11 @@ class Running:
                 start_new_session=True,
             )
         self._cost: Cost | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole run is to end."""
+        return self._stopping.is_set()
 
     def ended(self) -> Cost | None:
         """What it took, when it has ended by itself."""
@@ -79,12 +89,17 @@ class Running:
     def wait(self, within_s: float) -> Cost:
         """Let it work, for so long at most."""
         until = time.monotonic() + within_s
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._stopping.is_set():
             found = self.ended()
             if found is not None:
                 return found
             time.sleep(POLL_S)
         return self.kill()
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Have every thread that waits for a contestant end it, and start no other."""
+        cls._stopping.set()
 
     def _reap(self, flags: int, *, ended: bool) -> Cost | None:
         if self._cost is None:
@@ -164,4 +179,5 @@ def outcome(world: World, contestant: Contestant, cost: Cost, truth: Truth, ids:
     if cost.ended:
         return Turn(world, contestant, numbers, note=f"exit {cost.status}: {cost.last_words}" if cost.status else "")
     bound = dict.fromkeys(("over_best", "over_best_less_2_p99"), (world.patience_s - START_UP_S) / numbers["best_s"])
-    return Turn(world, contestant, numbers | bound, note=f"stopped, {len(found.answered)} of {len(ids)} answered", stopped=True)
+    note = f"stopped with {len(found.answered)} of {len(ids)} rows"
+    return Turn(world, contestant, numbers | bound, note=note, stopped=True)

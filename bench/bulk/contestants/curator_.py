@@ -21,13 +21,13 @@ from bespokelabs import curator  # noqa: E402
 from datasets import Dataset  # noqa: E402
 
 
-class Ask(curator.LLM):
+class Ask(curator.LLM):  # type: ignore[misc]
     """Each row is a prompt."""
 
-    def prompt(self, row):
+    def prompt(self, row: dict[str, str]) -> str:
         return row["prompt"]
 
-    def parse(self, row, response):
+    def parse(self, row: dict[str, str], response: str) -> dict[str, str]:
         return {"id": row["id"], "text": response}
 
 
@@ -52,7 +52,8 @@ def play(folder: Path) -> None:
         backend_params=params,
         generation_params={"max_tokens": given.max_tokens},
     )
-    found = ask(Dataset.from_list([{"id": row, "prompt": prompt} for row, prompt in rows(folder)]), str(folder / "cache"))
+    dataset = Dataset.from_list([{"id": row, "prompt": prompt} for row, prompt in rows(folder)])
+    found = ask(dataset, str(folder / "cache"))
     answers = getattr(found, "dataset", found)
     write_answers(folder, ((row["id"], row["text"]) for row in answers))
 

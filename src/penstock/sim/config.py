@@ -67,8 +67,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How long the model thinks and how fast it speaks.
 
     `first_token_s` is the median of a lognormal with `first_token_sigma`; `tokens_per_s` is the median speed with
-    `speed_sigma`, 0 for no delay. `chunk_tokens` is how many tokens one streamed event carries. `rejection_s` is how long
-    a 429 of the limits takes.
+    `speed_sigma`, 0 for no delay. `chunk_tokens` is how many tokens one streamed event carries. `rejection_s` is how
+    long a 429 of the limits takes.
     """
 
     first_token_s: _Seconds = 0.0
