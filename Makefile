@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing bench-bulk docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -43,11 +43,14 @@ bench: .venv/.dev .venv-bench/.bench ## cost and conduct against peers, to build
 bench-parsing: .venv/.dev .venv-bench-parsing/.bench ## the parser beside its peers, to build/bench-parsing.json
 	@$(RUN) -m bench.parsing.run $(ARGS)
 
+bench-bulk: .venv/.dev .venv-bench-bulk/.bench .venv-bench-bulk-curator/.bench ## bulk runners at one limited provider, to build/bench-bulk.json (ARGS=--quick)
+	@$(RUN) -m bench.bulk.run $(ARGS)
+
 docs: .venv/.dev ## run every code block of the README and the docs
 	@$(RUN) -m pytest -q tests/docs $(ARGS)
 
 clean: ## remove everything that make made
-	rm -rf .venv .venv-bench .venv-bench-parsing build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-bench-parsing .venv-bench-bulk .venv-bench-bulk-curator build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 %/bin/pip:
 	@test -n '$(PYTHON)' || { \
@@ -81,4 +84,14 @@ clean: ## remove everything that make made
 .venv-bench-parsing/.bench: pyproject.toml | .venv-bench-parsing/bin/pip
 	@.venv-bench-parsing/bin/python $(PIP) install 'json-repair[schema]>=0.64' 'instructor>=1.17' 'langchain-core>=1.7' \
 		'partial-json-parser>=0.2.1' 'jiter>=0.14' baml-py || echo "the other parsers could not be installed" >&2
+	@touch $@
+
+# curator and lm-deluge ask for versions that exclude each other.
+.venv-bench-bulk-curator/.bench: | .venv-bench-bulk-curator/bin/pip
+	@.venv-bench-bulk-curator/bin/python $(PIP) install 'bespokelabs-curator>=0.1.31' || echo "curator could not be installed" >&2
+	@touch $@
+
+.venv-bench-bulk/.bench: | .venv-bench-bulk/bin/pip
+	@for peer in 'async-batch-llm[openai]>=0.28' 'flexllm>=0.17.10' 'lm-deluge>=0.0.168' 'langchain-openai>=1.7'; do \
+		.venv-bench-bulk/bin/python $(PIP) install "$$peer" || echo "$$peer could not be installed" >&2; done
 	@touch $@

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.sim.config import Limits
+from penstock.sim.config import Change, Limits
 from penstock.sim.limits import (
     WINDOW_S,
     Admit,
@@ -106,6 +106,39 @@ def test_rejections_are_charged_only_when_told() -> None:
         lane.ask({"requests": 1, "tokens": 6}, 0.0)
         assert isinstance(lane.ask({"requests": 1, "tokens": 6}, 0.0), Refuse)
         assert lane.buckets["requests"].remaining(0.0) == left
+
+
+def test_rejections_may_drive_a_bucket_into_debt() -> None:
+    """A storm costs at most `rejection_debt` beyond what was there, so that a patient client gets in after it."""
+    limits = Limits(rpm=60, burst_requests=2, charge_rejections=True, rejection_debt=3)
+    lane = open_lane("openai", limits, 0.0)
+    answers = [lane.ask({"requests": 1}, 0.0) for _ in range(50)]
+    assert sum(isinstance(answer, Admit) for answer in answers) == 2
+    assert isinstance(lane.ask({"requests": 1}, 0.0), Refuse)
+    assert lane.buckets["requests"].level(0.0) == pytest.approx(-3)
+    assert isinstance(lane.ask({"requests": 1}, 4.1), Admit)
+
+
+def test_a_change_holds_from_its_time_on_and_need_not_be_announced() -> None:
+    """The rate follows at once, also between two requests; the headers follow when they are told to."""
+    changes = (Change(after_s=10, factor=0.5), Change(after_s=20, factor=2, announced=True))
+    lane = open_lane("openai", Limits(rpm=60, burst_requests=1000, changes=changes), 5.0)
+    lane.ask({"requests": 0}, 5.0)
+    bucket = lane.buckets["requests"]
+    bucket.take(1000, 5.0)
+    levels, told = [], []
+    for now in (14.0, 16.0, 35.0):
+        lane.ask({"requests": 0}, now)
+        levels.append(bucket.level(now))
+        told.append(dict(openai_headers(lane, now))["x-ratelimit-limit-requests"])
+    assert levels == pytest.approx([9.0, 10.5, 35.0])
+    assert told == ["60", "60", "120"]
+
+
+def test_changes_must_be_in_order() -> None:
+    """What is out of order is refused before anything runs."""
+    with pytest.raises(ValueError, match="later after_s"):
+        Limits(changes=(Change(after_s=5, factor=1), Change(after_s=5, factor=2)))
 
 
 def test_output_tokens_are_charged_as_they_come_and_may_overdraw() -> None:

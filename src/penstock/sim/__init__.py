@@ -8,7 +8,7 @@ It is a stranger to the rest of penstock and imports nothing of it, so that it c
 
 from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
-from penstock.sim.config import Embedding, Latency, Limits, Model, SimConfig
+from penstock.sim.config import Change, Embedding, Latency, Limits, Model, SimConfig
 from penstock.sim.exchange import Plan
 from penstock.sim.faults import Match, Rule, Scenario, ScenarioError
 from penstock.sim.plan import SimRequest
@@ -18,6 +18,7 @@ from penstock.sim.simulator import Simulator
 
 __all__ = [
     "BatchSettings",
+    "Change",
     "Embedding",
     "Latency",
     "Limits",

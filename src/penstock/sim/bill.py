@@ -67,7 +67,11 @@ def _cost(rates: tuple[int, int, int, int, int], usage: Usage) -> int:
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the log and the bill; times are epoch seconds, the credential is a hash."""
+    """One line of the log and the bill; times are epoch seconds, credential and prompt are hashes.
+
+    Two attempts with the same messages have the same `prompt`. `retry_after_s` is the wait that an error told, counted
+    from `arrived`; None when it told none.
+    """
 
     no: int
     request_id: str
@@ -86,6 +90,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     billed_nano: int
+    prompt: str = ""
+    retry_after_s: float | None = None
 
 
 class Bill:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,18 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 _Sigma = Annotated[float, msgspec.Meta(ge=0, le=10)]
 _Speed = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+_Factor = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From `after_s` seconds after the lane's first request on, its rates are `factor` times the configured limits.
+
+    Bursts stay as they are. Unless it is `announced`, the headers go on telling the limits that held before.
+    """
+
+    after_s: _Seconds
+    factor: _Factor
+    announced: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +39,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `rpm` requests, `tpm` tokens (OpenAI), `itpm` and `otpm` input and output tokens (Anthropic), all per minute;
     `concurrency` calls in flight. Each bucket refills continuously at limit/60 per second and holds
     `burst_requests` or `burst_tokens`, by default a tenth of its limit and at least 1.
-    `charge_rejections` makes failed requests count, as OpenAI's do.
+    `charge_rejections` makes failed requests count, as OpenAI's do; a bucket that is empty then goes down to at most
+    `rejection_debt` below zero. `headers` False tells no limits; `retry_after` is what a 429 of these limits says of
+    the time to wait: `both` the seconds and the milliseconds, `seconds` (whole, at least 1), `date` the HTTP date of
+    those, or `none`. `changes` are in the order of their times.
+
+    Raises: ValueError for changes that are not.
     """
 
     rpm: _Positive | None = None
@@ -37,13 +55,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     burst_requests: _Positive | None = None
     burst_tokens: _Positive | None = None
     charge_rejections: bool = False
+    rejection_debt: Annotated[int, msgspec.Meta(ge=0)] = 0
+    headers: bool = True
+    retry_after: Literal["both", "seconds", "date", "none"] = "both"
+    changes: tuple[Change, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(after.after_s <= before.after_s for before, after in pairwise(self.changes)):
+            raise ValueError("changes: each needs a later after_s than the one before it")
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long the model thinks and how fast it speaks.
 
     `first_token_s` is the median of a lognormal with `first_token_sigma`; `tokens_per_s` is the median speed with
-    `speed_sigma`, 0 for no delay. `chunk_tokens` is how many tokens one streamed event carries.
+    `speed_sigma`, 0 for no delay. `chunk_tokens` is how many tokens one streamed event carries. `rejection_s` is how
+    long a 429 of the limits takes.
     """
 
     first_token_s: _Seconds = 0.0
@@ -51,6 +78,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tokens_per_s: _Speed = 0.0
     speed_sigma: _Sigma = 0.0
     chunk_tokens: _Positive = 3
+    rejection_s: _Seconds = 0.0
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

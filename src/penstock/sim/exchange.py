@@ -38,5 +38,7 @@ class Plan:
     usage: Usage = field(default_factory=Usage)
     bill: Bill | None = None
     produced: int = 0
+    prompt: str = ""
+    retry_after_s: float | None = None
     open: bool = True
     logged: bool = True

@@ -27,9 +27,17 @@ class Bucket:
     def __init__(self, limit: int, burst: int, now: float) -> None:
         self.limit = limit
         self.burst = burst
-        self.rate_per_s = limit / WINDOW_S
+        self.rate_per_s = self._usual_per_s = limit / WINDOW_S
+        self._usual = limit
         self._level = float(burst)
         self._at = now
+
+    def change(self, factor: float, now: float, *, announced: bool) -> None:
+        """Refill at `factor` times the configured rate from `now` on; `limit` says so when it is announced."""
+        self.level(now)
+        self.rate_per_s = factor * self._usual_per_s
+        if announced:
+            self.limit = max(1, round(factor * self._usual))
 
     def level(self, now: float) -> float:
         """How much is in the bucket now; negative when it is in debt."""
@@ -115,19 +123,20 @@ class Lane:
     refused_by: dict[str, int] = field(default_factory=dict)
     first_at: float | None = None
     last_at: float = 0.0
+    changed: int = 0
 
     def ask(self, costs: Mapping[Dimension, int], now: float) -> Admit | Refuse:
         """Admit and charge a request, or refuse it; an admitted one must be given back with `leave`."""
         self.first_at = now if self.first_at is None else self.first_at
         self.last_at = now
+        self._change(now)
         self._count("arrivals", 1, now)
         refusal = self._refusal(costs, now)
         if refusal is None or self.limits.charge_rejections:
             for dimension, cost in costs.items():
                 bucket = self.buckets.get(dimension)
                 if bucket is not None and dimension != "output-tokens":
-                    # A refused request may not push a bucket so deep that a patient client starves.
-                    bucket.take(cost if refusal is None else min(cost, max(0.0, bucket.level(now))), now)
+                    bucket.take(cost if refusal is None else min(cost, self._chargeable(bucket, now)), now)
         if refusal is not None:
             self.refused += 1
             self.refused_by[refusal.dimension] = self.refused_by.get(refusal.dimension, 0) + 1
@@ -150,12 +159,26 @@ class Lane:
         """A request failed before its admission; it counts against `requests` when rejections are charged."""
         self._count("arrivals", 1, now)
         bucket = self.buckets.get("requests")
-        if self.limits.charge_rejections and bucket is not None and bucket.level(now) >= 1:
+        self._change(now)
+        if self.limits.charge_rejections and bucket is not None and self._chargeable(bucket, now) >= 1:
             bucket.take(1, now)
 
     def leave(self) -> None:
         """One admitted request is over."""
         self.in_flight -= 1
+
+    def _chargeable(self, bucket: Bucket, now: float) -> float:
+        """What a refused request may take: not so much that the debt keeps a patient client out for ever."""
+        return max(0.0, bucket.level(now) + self.limits.rejection_debt)
+
+    def _change(self, now: float) -> None:
+        for change in self.limits.changes[self.changed :]:
+            if self.first_at is None or self.first_at + change.after_s > now:
+                return
+            at = self.first_at + change.after_s
+            self.changed += 1
+            for bucket in self.buckets.values():
+                bucket.change(change.factor, at, announced=change.announced)
 
     def _count(self, name: str, amount: int, now: float) -> None:
         window = self.windows.get(name)
@@ -179,6 +202,7 @@ class Lane:
 
     def snapshot(self, now: float) -> dict[str, object]:
         """The lane as plain data: limits, levels, 429s and the largest sums of any 60 s."""
+        self._change(now)
         return {
             "limits": {d: b.limit for d, b in self.buckets.items()},
             "burst": {d: b.burst for d, b in self.buckets.items()},

@@ -30,6 +30,7 @@ from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
 from penstock.sim.exchange import Plan
 from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
+from penstock.sim.pause import RetryForm, hinted_s, retry_headers, told_s
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
 from penstock.sim.spoil import spoiled
 
@@ -141,6 +142,8 @@ class Simulator:
             cache_write_tokens=usage.write_5m + usage.write_1h,
             output_tokens=usage.output,
             billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage),
+            prompt=plan.prompt,
+            retry_after_s=plan.retry_after_s,
         )
         # A reset in between started a new bill; what began before it stays on the old one.
         if plan.logged and plan.bill is not None:
@@ -189,6 +192,7 @@ class Simulator:
             raise Reject(413, "Request exceeds the maximum size", code="request_too_large")
         body = self._parse(plan)
         plan.stream = body.get("stream") is True
+        plan.prompt = blake2b(msgspec.json.encode(body.get("messages")), digest_size=8).hexdigest()
         plan.model = str(body.get("model") or "")
         if plan.azure:
             plan.model = path.split("/openai/deployments/")[1].split("/")[0]
@@ -411,7 +415,9 @@ class Simulator:
         found = lane.ask(costs, now)
         if isinstance(found, Refuse):
             plan.fault_label = f"limit:{found.dimension}"
-            raise _limited(plan, found)
+            if self.config.latency.rejection_s:
+                plan.steps.append(Wait(self.config.latency.rejection_s))
+            raise _limited(plan, found, lane.limits.retry_after, now)
         plan.admitted = True
         plan.billing = "produced"
         return lane
@@ -483,7 +489,7 @@ class Simulator:
         plan.steps.append(End())
 
     def _headers(self, plan: Plan, lane: Lane | None, now: float, wait_s: float) -> list[tuple[str, str]]:
-        headers = [] if lane is None else HEADERS[plan.protocol](lane, now)
+        headers = HEADERS[plan.protocol](lane, now) if lane is not None and lane.limits.headers else []
         if plan.protocol == "anthropic":
             return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
         spent_ms = str(int(wait_s * 1000) + 1)
@@ -538,11 +544,12 @@ class Simulator:
             body = anthropic_reply.error_body(reject, plan.request_id)
         else:
             body = openai_chat_reply.error_body(reject, plan.request_id, azure=plan.azure)
+        plan.retry_after_s = told_s(reject.headers, now)
         self._body(plan, reject.status, body, plan.lane, now, more=reject.headers)
 
 
-def _limited(plan: Plan, refusal: Refuse) -> Reject:
-    seconds = str(max(1, math.ceil(refusal.wait_s)))
+def _limited(plan: Plan, refusal: Refuse, form: RetryForm, now: float) -> Reject:
+    headers = retry_headers(form, refusal.wait_s, now)
     if plan.protocol == "anthropic":
         if refusal.dimension == "concurrency":
             words = "Number of concurrent connections has exceeded your rate limit. Please try again later."
@@ -551,7 +558,7 @@ def _limited(plan: Plan, refusal: Refuse) -> Reject:
                 f"This request would exceed your organization's rate limit of {refusal.limit:,} "
                 f"{refusal.dimension.replace('-', ' ')} per minute (model: {plan.model})."
             )
-        return Reject(429, words, headers=(("retry-after", seconds),))
+        return Reject(429, words, headers=tuple(each for each in headers if each[0] == "retry-after"))
     where = f"{plan.model} in organization org-sim on {_UNITS[refusal.dimension]}"
     if refusal.never:
         return Reject(
@@ -562,12 +569,12 @@ def _limited(plan: Plan, refusal: Refuse) -> Reject:
             kind=refusal.dimension,
             code="rate_limit_exceeded",
         )
+    again = "" if form == "none" else f"Please try again in {go_duration(hinted_s(form, refusal.wait_s))}. "
     return Reject(
         429,
         f"Rate limit reached for {where}: Limit {refusal.limit}, Used {refusal.used}, Requested {refusal.asked}. "
-        f"Please try again in {go_duration(refusal.wait_s)}. Visit https://platform.openai.com/account/rate-limits to "
-        "learn more.",
+        f"{again}Visit https://platform.openai.com/account/rate-limits to learn more.",
         kind=refusal.dimension,
         code="RateLimitReached" if plan.azure else "rate_limit_exceeded",
-        headers=(("retry-after", seconds), ("retry-after-ms", str(max(1, math.ceil(refusal.wait_s * 1000))))),
+        headers=headers,
     )
