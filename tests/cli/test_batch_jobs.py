@@ -33,7 +33,7 @@ def test_a_killed_job_is_seen_as_such_and_resumed_by_its_output_alone(tmp_path: 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with SimServer(SLOW) as sim:
-        program = job_of(sim, tmp_path)
+        program = job_of(sim, tmp_path, "--concurrency", "2")  # it goes on while it is looked at twice
         live = json.loads(penstock("batch", "status", "out.jsonl", "--json", folder=tmp_path).stdout)
         assert (live["state"], live["rows"], live["run"]["pid"]) == ("running", ROWS, program.pid)
         said = penstock("batch", "status", "out.jsonl", folder=tmp_path).stdout
@@ -44,7 +44,7 @@ def test_a_killed_job_is_seen_as_such_and_resumed_by_its_output_alone(tmp_path: 
         assert "its process ended without a word" in dead.stdout
         assert "penstock batch resume ../out.jsonl" in dead.stdout
         done = len(results(tmp_path / "out.jsonl"))
-        again = penstock("batch", "resume", "../out.jsonl", sim=sim, folder=elsewhere)
+        again = penstock("batch", "resume", "../out.jsonl", "--concurrency", "20", sim=sim, folder=elsewhere)
         assert again.returncode == 0, again.stderr
         assert f"{done} answered before" in again.stderr
     assert [row["id"] for row in results(tmp_path / "out.jsonl")] == [f"r{n}" for n in range(ROWS)]
