@@ -36,10 +36,12 @@ def made(cls: type[PenstockError]) -> PenstockError:
         facts = {"lane": "openai:gpt-5"}
     elif issubclass(cls, errors.DeadlineExceeded):
         facts = {"deadline_s": 1.0}
-    elif issubclass(cls, errors.StreamInterrupted | errors.TruncatedOutput):
+    elif issubclass(cls, errors.StreamInterrupted | errors.TruncatedOutput | errors.ModelRefused):
         facts = {"partial": Response(provider="openai", model="gpt-5")}
     elif issubclass(cls, errors.InputRejected):
         facts = {"index": 0}
+    elif issubclass(cls, errors.ExtractionFailed):
+        facts = {"text": "", "reasons": (), "responses": ()}
     return cls("it failed", **facts)
 
 
