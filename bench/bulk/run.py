@@ -77,18 +77,17 @@ def arguments(given: list[str]) -> Plan:
     )
 
 
-def play(plan: Plan, progress: Callable[[str], None]) -> list[table.Row]:
-    """Run the plan: the worlds and kills side by side, then what a row costs, one contestant after the other."""
-    rows = side_by_side(plan, progress)
+def play(plan: Plan, rows: list[table.Row], progress: Callable[[str], None]) -> None:
+    """Add to `rows`: the worlds and kills side by side, then what a row costs, one contestant after the other."""
+    side_by_side(plan, rows, progress)
     if plan.cost:
         sizes = costs.SIZES_QUICK if plan.quick else costs.SIZES
         for contestant in plan.everybody:
             progress(f"cost of a row: {contestant.label}")
             rows.append(table.of_costs(costs.measure(contestant, sizes)))
-    return rows
 
 
-def side_by_side(plan: Plan, progress: Callable[[str], None]) -> list[table.Row]:
+def side_by_side(plan: Plan, rows: list[table.Row], progress: Callable[[str], None]) -> None:
     """Everything that mostly waits."""
     jobs: list[Callable[[], table.Row]] = [
         partial(world_row, world, contestant, plan.keep)
@@ -103,7 +102,6 @@ def side_by_side(plan: Plan, progress: Callable[[str], None]) -> list[table.Row]
             for contestant in plan.everybody
             if contestant.journal and (not plan.quick or contestant.name == OURS)
         ]
-    rows = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         progress(f"0 of {len(jobs)} turns")
         try:
@@ -114,7 +112,6 @@ def side_by_side(plan: Plan, progress: Callable[[str], None]) -> list[table.Row]
             pool.shutdown(wait=False, cancel_futures=True)
             turns.Running.end_all()
             raise
-    return rows
 
 
 def world_row(world: World, contestant: Contestant, keep: Path | None) -> table.Row:
@@ -150,10 +147,12 @@ def main() -> int:
     there = tuple(each for each in plan.everybody if each.name not in absent)
     plan = replace(plan, everybody=there)
     began = time.monotonic()
+    rows: list[table.Row] = []
     try:
-        rows = play(plan, show)
+        play(plan, rows, show)
     except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
+        print("\n".join(table.lines(rows, absent)))
+        print("\nstopped; these turns had ended, and nothing was written", file=sys.stderr)
         return 130
     finally:
         show("")

@@ -17,7 +17,7 @@ from bench.table import number
 
 CPU_MS_MAX: Final = 0.6
 LABEL_WIDTH: Final = 20
-CELL_WIDTH: Final = 24
+CELL_WIDTH: Final = 28
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def of_turn(turn: Turn) -> Row:
 
 def columns_of(world: World) -> tuple[Column, ...]:
     """What is shown of a world, with the promises that belong to it."""
-    titles = {"over_best": "time / T*", "over_best_less_2_p99": "(time − 2 p99) / T*"}
+    titles = {"over_best": "time / T*", "over_best_less_2_p99": "(t − 2 p99) / T*"}
     return (
         Column(world.bars.of, titles[world.bars.of], "x", world.bars.over_best),
         Column("share_429", "429s", " %", world.bars.share_429, 100),
