@@ -53,7 +53,7 @@ def arguments(given: list[str]) -> Plan:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make bench-bulk", description=__doc__, usage="make bench-bulk ARGS='…'")
     parser.add_argument(
-        "--quick", action="store_true", help="a third of the rows, peers in A alone, in under four minutes"
+        "--quick", action="store_true", help="a third of the rows, peers in A alone, under four minutes"
     )
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="A to K, A_told …, kill or cost; repeat it for more of them"
