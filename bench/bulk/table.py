@@ -9,7 +9,7 @@ from bench.bulk.costs import Costs
 from bench.bulk.field import OURS, Contestant
 from bench.bulk.judges import Numbers
 from bench.bulk.kills import CONCURRENCY, Killed
-from bench.bulk.scenarios import World
+from bench.bulk.scenarios import FULL_S, World
 from bench.bulk.turns import Turn
 from bench.promises import Figure
 from bench.rounds import Spread
@@ -66,11 +66,15 @@ def of_turn(turn: Turn) -> Row:
 
 
 def columns_of(world: World) -> tuple[Column, ...]:
-    """What is shown of a world, with the promises that belong to it."""
+    """What is shown of a world, with the promises that belong to it.
+
+    They are made for runs of a minute; a shorter one may lose as many seconds and as many 429s.
+    """
+    scale = FULL_S / world.seconds
     titles = {"over_best": "time / T*", "over_best_less_2_p99": "(t − 2 p99) / T*"}
     return (
-        Column(world.bars.of, titles[world.bars.of], "x", world.bars.over_best),
-        Column("share_429", "429s", " %", world.bars.share_429, 100),
+        Column(world.bars.of, titles[world.bars.of], "x", 1 + scale * (world.bars.over_best - 1)),
+        Column("share_429", "429s", " %", scale * world.bars.share_429, 100),
         Column("violations", "Retry-After broken", "", 0),
         Column("lost", "rows lost", "", 0),
     )
@@ -114,7 +118,9 @@ def of_costs(costs: Costs) -> Row:
 
 def figure(row: Row, column: Column) -> Figure:
     """One cell; the promises are Penstock's alone."""
-    value = row.numbers.get(column.name)
+    raw = row.numbers.get(column.name)
+    value = None if raw is None else raw * column.shown
+    most = column.at_most if row.contestant.name == OURS else None
     return Figure(
         name=f"bulk.{row.section}.{row.contestant.name}.{column.name}",
         section=row.title,
@@ -122,7 +128,7 @@ def figure(row: Row, column: Column) -> Figure:
         column=column.title,
         unit=column.unit,
         value=None if value is None else Spread(value, value, value),
-        at_most=column.at_most if row.contestant.name == OURS else None,
+        at_most=None if most is None else most * column.shown,
     )
 
 
