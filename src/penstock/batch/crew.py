@@ -20,7 +20,7 @@ from ..types import Attempt, Response
 from .patience import Patience
 from .question import Questions, Task
 from .report import Counts
-from .running import Change
+from .running import Change, working
 from .settlement import Settlement
 
 WORKERS: Final = 64
@@ -170,7 +170,7 @@ class Crew:
             task.cancel()
 
     async def _work(self, journal: Journal) -> None:
-        try:
+        with working(self._planner, self._change):
             while self._planner.reason is None:
                 task = self._rows.take(self._is_open)
                 if task is None:
@@ -182,13 +182,6 @@ class Crew:
                     await asyncio.sleep(0)
                 elif not await self._ask(task, journal):
                     return
-        except PenstockError as error:  # the input changed or vanished under our hands
-            self._planner.stop("failed", error)
-        except Exception:
-            self._planner.stop("failed")
-            raise
-        finally:
-            self._change.tell()
 
     def _is_open(self, model: str | None) -> bool:
         return model is None or not self._planner.is_paused(self._clock.now(), model)

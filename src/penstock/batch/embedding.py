@@ -18,14 +18,14 @@ import msgspec
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options
 from .._io.drive_async import AsyncRun
 from .._io.index import Index
-from .._io.journal import Journal
+from .._io.journal import Journal, Mended
 from .._io.row_lines import failure_line, known_nano
 from .._io.rowfile import Checked
 from .._io.rows import Row
 from .._io.textfile import TextFile
 from .._io.vector_lines import Failure, failed_line, read_vector_line, repeated_line, vector_line
 from .._policy.packing import pack
-from .._policy.schedule import Start, Stop
+from .._policy.schedule import Planner, Start, Stop
 from .._text import tokens
 from ..client import AsyncClient
 from ..embeddings import Embeddings
@@ -33,8 +33,9 @@ from ..errors import CallError, InputError, OutputError, PenstockError
 from ..types import Usage
 from .outputs import failed_path, is_same, write_failed
 from .projection import Projection
-from .report import BatchReport
-from .running import Running
+from .report import BatchReport, Counts
+from .running import GRACE_S, Change, working
+from .settlement import Line, Settlement
 from .vector_table import check_form, vectors_journal, write_vectors
 
 WINDOW_PACKS: Final = 16
@@ -57,17 +58,7 @@ class _Item(NamedTuple):
     spent_nano: int
 
 
-class _Line(NamedTuple):
-    """A row's line to be written; `code` is that of its error, None for a vector."""
-
-    id: str | int
-    key: str
-    data: bytes
-    code: str | None
-    retriable: bool = False
-
-
-class EmbedJob(Running[_Line]):
+class EmbedJob:
     """One run that embeds rows into a file: `run` it, watch `report`, `stop` it gently or `cancel` it.
 
     Args:
@@ -92,7 +83,6 @@ class EmbedJob(Running[_Line]):
         concurrency: int = CONCURRENCY,
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
-        super().__init__((model,), concurrency)
         given = {name: value for name, value in (params or {}).items() if value is not None}
         own = {"model": model, "on_bad_input": "skip", "concurrency": 1}
         self._options = cast(EmbedOptions, {"priority": "batch", **given, **own})
@@ -106,6 +96,52 @@ class EmbedJob(Running[_Line]):
         self._again: list[list[_Item]] = []
         self._last_pass = False
         self._tokens = 0
+        self.concurrency = concurrency
+        self.begun = asyncio.Event()
+        self._planner = Planner((model,))
+        self._change = Change()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._calls: dict[AsyncRun, asyncio.Task[Any]] = {}
+        self._counts = Counts()
+        self._settlement = Settlement((), self._counts)
+        self._checked = Checked(rows=0, bad=0, problems=())
+        self._mended = Mended(0, 0)
+        self._started = 0.0
+        self._ended: float | None = None
+
+    @property
+    def report(self) -> BatchReport:
+        """The run as it stands."""
+        until = self._ended if self._ended is not None else time.monotonic()
+        return self._counts.report(
+            self._planner,
+            rows=self._checked.rows,
+            elapsed_s=until - self._started if self._started else 0.0,
+            mended=self._mended,
+            unwritten=self._settlement.unwritten,
+        )
+
+    def stop(self) -> None:
+        """Start nothing more, end calls that wait for their turn, and let those under way finish for `GRACE_S`."""
+        if self._planner.reason is None:
+            self._planner.stop("interrupted")
+            self._drain()
+            if self._tasks:
+                asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
+
+    def _drain(self) -> None:
+        """Have no call begin another attempt; what has not gone out yet stays here and costs nothing."""
+        self._change.tell()
+        for run, task in self._calls.items():
+            run.drained = True
+            if not run.under_way:
+                task.cancel()
+
+    def cancel(self) -> None:
+        """Stop at once: calls under way are cut, and may have been paid."""
+        self._planner.stop("interrupted")
+        for task in self._tasks:
+            task.cancel()
 
     def check(self) -> Checked:
         """Look at every row, the model and the output before anything is paid.
@@ -147,7 +183,7 @@ class EmbedJob(Running[_Line]):
                 await self._embed(self._packs(journal), journal)
                 self._last_pass = True
                 await self._embed(iter(self._again), journal)  # the trouble may be over
-                self._write_late(journal)
+                self._settlement.write_late(journal)
                 self._deliver(journal)
             finally:
                 syncing.cancel()
@@ -190,7 +226,17 @@ class EmbedJob(Running[_Line]):
             self._planner.stop("interrupted")
 
     async def _embed(self, packs: Iterator[list[_Item]], journal: Journal) -> None:
-        await self._perform([asyncio.create_task(self._work(packs, journal)) for _ in range(self.concurrency)])
+        self._tasks = [asyncio.create_task(self._work(packs, journal)) for _ in range(self.concurrency)]
+        try:
+            await asyncio.wait(self._tasks)  # which, unlike gather, leaves it to `cancel` to cut them
+        except asyncio.CancelledError:
+            self.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            raise
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     def _packs(self, journal: Journal) -> Iterator[list[_Item]]:
         """Read rows that are due and put them together; what does not fill a request waits for the next window."""
@@ -218,17 +264,10 @@ class EmbedJob(Running[_Line]):
         return [[window[number] for number in numbers] for numbers in packs]
 
     async def _work(self, packs: Iterator[list[_Item]], journal: Journal) -> None:
-        try:
+        with working(self._planner, self._change):
             while self._planner.reason is None and (items := next(packs, None)) is not None:
                 if not await self._ask(items, journal):
                     return
-        except PenstockError as error:  # the input changed or vanished under our hands
-            self._planner.stop("failed", error)
-        except Exception:
-            self._planner.stop("failed")
-            raise
-        finally:
-            self._change.tell()
 
     async def _ask(self, items: list[_Item], journal: Journal) -> bool:
         """Get a pack embedded or failed; False when the run stopped before it was."""
@@ -305,12 +344,12 @@ class EmbedJob(Running[_Line]):
             if found.vectors.has(index):
                 cost: int | None = None if unknown else costs[index]
                 line = vector_line(item.id, item.key, self._model, found.vectors[index], cost, item.spent_nano)
-                self._keep(journal, _Line(item.id, item.key, line, None))
+                self._keep(journal, Line(item.id, item.key, line))
             elif index in bad:
                 told = bad[index]
                 failure = Failure(code=told.code, message=told.message, status=told.status)
                 line = failed_line(item.id, item.key, self._model, failure, 0, item.spent_nano)
-                self._keep(journal, _Line(item.id, item.key, line, told.code))
+                self._keep(journal, Line(item.id, item.key, line, told.code))
             else:
                 left.append(item)
         if left and paid > sum(costs):
@@ -322,16 +361,18 @@ class EmbedJob(Running[_Line]):
         failure = Failure(code=error.code, message=error.message, status=status, retriable=error.retriable)
         for item in items:
             line = failed_line(item.id, item.key, self._model, failure, 0, item.spent_nano)
-            self._keep(journal, _Line(item.id, item.key, line, error.code, error.retriable))
+            self._keep(journal, Line(item.id, item.key, line, error.code, error.retriable))
 
     def _settle_bad(self, journal: Journal, row: Row, key: str) -> None:
         error = InputError(f"line {row.line}: {row.problem}")
         line = failure_line(row.id, key, error, model=self._model)
-        self._keep(journal, _Line(row.id, key, line, error.code))
+        self._keep(journal, Line(row.id, key, line, error.code))
 
-    def _write(self, journal: Journal, line: _Line) -> None:
-        journal.append(line.id, line.key, line.data, answered=line.code is None, retriable=line.retriable)
-        self._counts.row(line.code, retriable=line.retriable)
+    def _keep(self, journal: Journal, line: Line) -> None:
+        error = self._settlement.keep(journal, line)
+        if error is not None:
+            self._planner.stop("output", error)
+            self._drain()
 
     def _deliver(self, journal: Journal) -> None:
         """Give repeated texts the vector of the first, collect the rows that failed, and write the file of vectors."""
@@ -367,7 +408,7 @@ class EmbedJob(Running[_Line]):
             line = repeated_line(journal.line_at(first[0]), row.id)
             failure = read_vector_line(line).error
             code = None if failure is None else failure.code
-            self._write(journal, _Line(row.id, key, line, code, failure is not None and failure.retriable))
+            self._settlement.write(journal, Line(row.id, key, line, code, failure is not None and failure.retriable))
 
 
 def _digest(key: str) -> int:

@@ -210,31 +210,13 @@ class Batch:
     @property
     def report(self) -> BatchReport:
         """The run as it stands."""
-        counts, planner = self._counts, self._planner
         until = self._ended if self._ended is not None else self._clock.now()
-        return BatchReport(
+        return self._counts.report(
+            self._planner,
             rows=self._checked.rows,
-            before=counts.before,
-            answered=counts.answered,
-            failed=counts.failed,
-            kept=counts.kept,
-            copied=counts.copied,
-            in_flight=planner.in_flight,
-            attempts=counts.attempts,
-            retries=counts.retries,
-            rate_limited=counts.rate_limited,
-            usage=counts.usage,
-            cost_nano=counts.cost_nano,
-            unpriced=counts.unpriced,
-            cut=counts.cut,
-            cost_before_nano=counts.cost_before_nano,
             elapsed_s=0.0 if self._started is None else until - self._started,
-            failures=dict(counts.failures),
-            lanes=planner.lanes,
             mended=self._mended,
             unwritten=self._settlement.unwritten,
-            stopped=planner.reason,
-            cause=planner.cause,
         )
 
     def forecast(self) -> Forecast | None:

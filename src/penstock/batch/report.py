@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from .._io.journal import Mended
-from .._policy.schedule import LaneCount, StopReason
+from .._policy.schedule import LaneCount, Planner, StopReason
 from ..errors import PenstockError
 from ..types import Attempt, Usage, to_usd
 
@@ -154,3 +154,30 @@ class Counts:
         """Count what a call sent and used that was cut; of what went out last nobody told what became of it."""
         self.spend(attempts, again=again)
         self.cut += sum(attempt.sent and attempt.outcome == "cancelled" for attempt in attempts)
+
+    def report(self, planner: Planner, *, rows: int, elapsed_s: float, mended: Mended, unwritten: int) -> BatchReport:
+        """Tell the run as it stands, with what its planner knows."""
+        return BatchReport(
+            rows=rows,
+            before=self.before,
+            answered=self.answered,
+            failed=self.failed,
+            kept=self.kept,
+            copied=self.copied,
+            in_flight=planner.in_flight,
+            attempts=self.attempts,
+            retries=self.retries,
+            rate_limited=self.rate_limited,
+            usage=self.usage,
+            cost_nano=self.cost_nano,
+            unpriced=self.unpriced,
+            cut=self.cut,
+            cost_before_nano=self.cost_before_nano,
+            elapsed_s=elapsed_s,
+            failures=dict(self.failures),
+            lanes=planner.lanes,
+            mended=mended,
+            unwritten=unwritten,
+            stopped=planner.reason,
+            cause=planner.cause,
+        )

@@ -18,13 +18,18 @@ from .report import Counts
 from .table import write_table
 
 
-class _Result(NamedTuple):
-    """A finished row's line; `code` is that of its error, None for an answer."""
+class Line(NamedTuple):
+    """A finished row's line to be written; `code` is that of its error, None for an answer.
 
-    task: Task
-    line: bytes
-    code: str | None
-    retriable: bool
+    `failed_with` is the code of its failure earlier in this run.
+    """
+
+    id: str | int
+    key: str
+    data: bytes
+    code: str | None = None
+    retriable: bool = False
+    failed_with: str | None = None
 
 
 class Settlement:
@@ -33,7 +38,7 @@ class Settlement:
     def __init__(self, columns: Sequence[str], counts: Counts) -> None:
         self._columns = columns
         self._counts = counts
-        self._late: list[_Result] = []
+        self._late: list[Line] = []
 
     @property
     def unwritten(self) -> int:
@@ -47,34 +52,41 @@ class Settlement:
         row = task.row
         columns = pick_columns(row.fields, self._columns)
         if not isinstance(ended, PenstockError):
-            line = answer_line(row.id, task.key, ended, spent_nano=task.spent_nano, shaped=task.shaped, columns=columns)
-            result = _Result(task, line, None, False)
+            data = answer_line(row.id, task.key, ended, spent_nano=task.spent_nano, shaped=task.shaped, columns=columns)
+            line = Line(row.id, task.key, data, failed_with=task.failed_with)
         else:
-            line = failure_line(row.id, task.key, ended, model=row.model, spent_nano=task.spent_nano, columns=columns)
-            result = _Result(task, line, ended.code, ended.retriable)
+            data = failure_line(row.id, task.key, ended, model=row.model, spent_nano=task.spent_nano, columns=columns)
+            line = Line(row.id, task.key, data, ended.code, ended.retriable, task.failed_with)
+        return self.keep(journal, line)
+
+    def keep(self, journal: Journal, line: Line) -> OutputError | None:
+        """Write a line; return why it could not be written."""
         try:
-            self._write(journal, result)
+            self.write(journal, line)
         except OutputError as error:
             journal.free_reserve()
-            self._late.append(result)
+            self._late.append(line)
             return error
         return None
 
-    def _write(self, journal: Journal, result: _Result) -> None:
-        task, code = result.task, result.code
-        journal.append(task.row.id, task.key, result.line, answered=code is None, retriable=result.retriable)
-        if task.failed_with is not None:
-            self._counts.take_back(task.failed_with)
-        self._counts.row(code, retriable=result.retriable)
+    def write(self, journal: Journal, line: Line) -> None:
+        """Write a line and count its row.
+
+        Raises: OutputError.
+        """
+        journal.append(line.id, line.key, line.data, answered=line.code is None, retriable=line.retriable)
+        if line.failed_with is not None:
+            self._counts.take_back(line.failed_with)
+        self._counts.row(line.code, retriable=line.retriable)
 
     def write_late(self, journal: Journal) -> None:
         """Try once more to write what found no room."""
         late, self._late = self._late, []
-        for result in late:
+        for line in late:
             try:
-                self._write(journal, result)
+                self.write(journal, line)
             except OutputError:
-                self._late.append(result)
+                self._late.append(line)
 
     def deliver(
         self,
