@@ -62,10 +62,10 @@ class Urllib3Transport:
         self._connect_s = connect_s
         self._lock = threading.Lock()
         self.lines = Lines()
-        self._pools: dict[tuple[int, str], tuple[Any, str]] = {}
+        self._pools: dict[tuple[int, str], tuple[Any, str, dict[str, str]]] = {}
         self._managers: list[urllib3.PoolManager] = []
 
-    def _pool(self, base_url: str) -> tuple[Any, str]:
+    def _pool(self, base_url: str) -> tuple[Any, str, dict[str, str]]:
         # A forked child gets pools of its own: two processes on one connection would read each other's answers.
         key = (os.getpid(), base_url)
         found = self._pools.get(key)
@@ -76,7 +76,7 @@ class Urllib3Transport:
                 raise ConnectionFailed("the transport is closed; nothing was sent")
             url = urllib3.util.parse_url(base_url)
             proxy = proxy_for(base_url)
-            known = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None
+            known = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
             manager = (
                 urllib3.ProxyManager(proxy.url, proxy_headers=known, maxsize=POOL_CONNECTIONS)
                 if proxy
@@ -88,15 +88,15 @@ class Urllib3Transport:
                 prefix = base_url  # a plain-HTTP proxy is asked for the absolute URL
             pool = manager.connection_from_url(base_url)
             pool.ConnectionCls = self.lines.tracked(_OneWriteTLS if pool.scheme == "https" else _OneWrite)
-            return self._pools.setdefault(key, (pool, prefix))
+            # Through a tunnel the proxy is told once, when it is dug.
+            return self._pools.setdefault(key, (pool, prefix, known if pool.scheme == "http" else {}))
 
     def send(self, target: Target, outbound: Outbound, until: float, *, stream: bool) -> Urllib3Exchange:
         """Send and wait for status and headers.
 
         Raises: ConnectionFailed, OutcomeUnknown, Expired.
         """
-        pool, prefix = self._pool(target.base_url)
-        headers = {**target.headers, **pool.proxy_headers} if pool.scheme == "http" else target.headers
+        pool, prefix, more = self._pool(target.base_url)
         encoding = "identity" if stream else "gzip, deflate"
         connection = self._connected(pool, target, until)
         try:
@@ -106,7 +106,13 @@ class Urllib3Transport:
                     outbound.method,
                     prefix + outbound.path,
                     body=outbound.body if outbound.file is None else pieces(outbound.file),
-                    headers={**headers, **outbound.headers, **length_of(outbound), "Accept-Encoding": encoding},
+                    headers={
+                        **target.headers,
+                        **more,
+                        **outbound.headers,
+                        **length_of(outbound),
+                        "Accept-Encoding": encoding,
+                    },
                     preload_content=False,
                 )
             return Urllib3Exchange(target, connection.getresponse(), connection, pool)
