@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock._io import lockfile, sidecar
@@ -111,6 +112,8 @@ class Story:
 
 
 @given(steps=STEPS)
+@example(steps=[("append", "r0", KEYS[0], False, 0), ("append", "r0", KEYS[0], False, 0), ("tear", 262)])
+@example(steps=[("append", "r0", KEYS[0], False, 0), ("save",), ("append", "r1", KEYS[0], True, 0), ("tear", 262)])
 @settings(max_examples=30, deadline=None)
 def test_an_index_never_changes_what_an_opening_finds(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
@@ -121,9 +124,10 @@ def test_an_index_never_changes_what_an_opening_finds(
         patch.setattr(sidecar, "WORTH_ROWS", 1)
         patch.setattr(lockfile, "RESERVE_BYTES", 0)  # which costs the time of a test and says nothing here
         story = Story(folder / "out")
-        for step in steps:
-            story.take(step)
-        kill(story.journal)
+        with contextlib.suppress(InputError):  # of what is left of a first line nobody can say that it is ours
+            for step in steps:
+                story.take(step)
+            kill(story.journal)
         shutil.copy(folder / "out", folder / "plain")
         assert standing(folder / "out") == standing(folder / "plain")
 

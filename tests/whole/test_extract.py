@@ -117,6 +117,7 @@ def test_a_value_grows_from_a_real_stream(sim: SimServer, model: str, mode: Any)
         assert values[-1] == VALUE
         assert all(value.items() <= VALUE.model_dump().items() for value in values[:-1])
         assert len(values) > 1
+        assert sim.settle()
         assert growing.extracted.cost_nano == sim.bill()["total_nano"]
     with Client(**settings(sim)) as client:
         left = client.stream_extract(Incident, LOG, model=model, mode=mode)
