@@ -296,7 +296,9 @@ class Dimension:
         """Scale down after the first rejection of a generation, by what was let in: so many calls so far."""
         self.roll(now)
         self._spare.rejected()
-        self._trim.learn(now, calls, self._gone + self.used - self._missed, self._base_rate)
+        let_in = self._gone + self.used - self._missed
+        told = self.told is not None and not self.guessed
+        self._trim.learn(now, calls, let_in, self._base_rate, told=told)
         self._follow()
 
     def turned_away(self, now: float, held: float, calls: int, *, refunded: bool) -> None:
