@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 import msgspec  # noqa: E402
+from tools.recorded_sdks import EXPECTED_ERRORS, READERS, Clients, Seen, arguments, as_floats, unspoken  # noqa: E402
 
 from penstock import errors  # noqa: E402
 from penstock._policy.retry import RetryPolicy  # noqa: E402
@@ -41,7 +42,6 @@ from penstock._wire.protocol import Provider, Wire  # noqa: E402
 from penstock.client import AsyncClient, Client  # noqa: E402
 from penstock.embeddings import Embeddings  # noqa: E402
 from penstock.types import Choice, Response, Text, ToolCall, Usage  # noqa: E402
-from tools.recorded_sdks import EXPECTED_ERRORS, READERS, Clients, Seen, arguments, as_floats, unspoken  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "corpora" / "recorded"
 SIZES = (0, 7, 1)

@@ -161,7 +161,9 @@ class BaseClient(Generic[GateT, TransportT]):
             except ConfigError as error:
                 raise type(error)(f"limits[{name!r}]: {error.message}") from None
             if found.setdefault(owned, value) != value:
-                raise ConfigError(f"limits[{name!r}]: other limits are given for the same account; give those of {owned!r}")
+                raise ConfigError(
+                    f"limits[{name!r}]: other limits are given for the same account; give those of {owned!r}"
+                )
         return found
 
     def _owned(self, name: str) -> str:
