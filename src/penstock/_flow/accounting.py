@@ -28,6 +28,13 @@ MAX_TOKENS_LEAST: Final = 256
 """What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
 
 
+KEPT_ELSEWHERE: Final = frozenset({"previous_response_id", "conversation", "prompt"})
+"""Parameters that make the server add text of which nothing is known here."""
+
+LARGEST_WINDOW: Final = 2_000_000
+"""Tokens that no known model's context window exceeds."""
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as the client ordered it.
 
@@ -83,7 +90,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     )
     if not order.capped:
         return request, Record(lane, past, ticket, None)
-    prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else tokens.bound(request)
+    prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else _most_prompt_tokens(request)
     worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
     elastic = None
     if chosen is not None and worst is not None:
@@ -91,6 +98,14 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         assert silent is not None  # as with output
         elastic = Elastic(silent, chosen, min(chosen, MAX_TOKENS_LEAST + _thinking_tokens(request)))
     return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
+
+
+def _most_prompt_tokens(request: Request) -> int:
+    """Return what the prompt cannot exceed; of a conversation that the server keeps, all that the model can read."""
+    bound = tokens.bound(request)
+    if request.extra.keys() & KEPT_ELSEWHERE:
+        bound += capabilities.context_window(request.model) or LARGEST_WINDOW
+    return bound
 
 
 def _about(request: Request) -> int:
