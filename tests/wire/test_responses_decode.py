@@ -79,7 +79,7 @@ CITED = text(
     annotations=[{"type": "url_citation", "url": "https://x"}],
     logprobs=[{"token": "a", "logprob": -1.0}],
 )
-EVERYTHING = [
+EVERYTHING: list[dict[str, Any]] = [
     THOUGHT,
     SEARCH,
     message(

@@ -151,7 +151,7 @@ def test_an_answer_goes_back_as_its_items() -> None:
     search = {"type": "web_search_call", "id": "ws_1"}
     found = answer(Opaque(kind="web_search_call", data=search), Text("a"), note, Text("b"), Refusal("no"))
     assert found[0] == search
-    texts = [{"type": "output_text", "text": text, "annotations": []} for text in ("a", "b")]
+    texts: list[dict[str, Any]] = [{"type": "output_text", "text": text, "annotations": []} for text in ("a", "b")]
     assert found[1] == {
         "type": "message",
         "role": "assistant",

@@ -20,7 +20,7 @@ from penstock.sim.response_store import Kept
 _encode = msgspec.json.encode
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     "instructions": None, "max_output_tokens": None, "max_tool_calls": None, "metadata": {},
     "parallel_tool_calls": True, "previous_response_id": None, "prompt_cache_key": None, "safety_identifier": None,
     "service_tier": "default", "store": True, "temperature": 1.0, "tool_choice": "auto", "tools": [], "top_logprobs": 0,

@@ -32,7 +32,7 @@ from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
 from penstock.sim.exchange import Plan
 from penstock.sim.limited import limited
-from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, open_lane
+from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, azure_headers, open_lane
 from penstock.sim.pause import told_s
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
 from penstock.sim.response_store import ResponseStore
@@ -523,9 +523,12 @@ class Simulator:
         plan.steps.append(End())
 
     def _headers(self, plan: Plan, lane: Lane | None, now: float, wait_s: float) -> list[tuple[str, str]]:
-        headers = HEADERS[plan.protocol](lane, now) if lane is not None and lane.limits.headers else []
+        write = azure_headers if plan.azure else HEADERS[plan.protocol]
+        headers = write(lane, now) if lane is not None and lane.limits.headers else []
         if plan.protocol == "anthropic":
             return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
+        if plan.azure:
+            headers = [("apim-request-id", plan.request_id), ("x-ms-region", "Penstock Sim"), *headers]
         spent_ms = str(int(wait_s * 1000) + 1)
         return [
             ("x-request-id", plan.request_id),
