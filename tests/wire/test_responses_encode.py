@@ -213,7 +213,7 @@ def test_reasoning_of_other_protocols_is_left_out() -> None:
         ("thinking", {"thinking": Thinking(mode="enabled", budget_tokens=2048)}),
         ("tools.cache", {"tools": (Tool(name="f", cache="5m"),)}),
         ("cache", {"messages": (Message("user", (Text("a", "5m"),)),)}),
-        ("messages (audio)", {"messages": (Message("user", (Audio(data="AA"),)),)}),
+        ("messages[0] (audio)", {"messages": (Message("user", (Audio(data="AA"),)),)}),
         ("messages.name", {"messages": (Message("user", "a", "bob"),)}),
         (
             "messages (thinking_tool_result)",

@@ -16,6 +16,7 @@ from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..embeddings import EmbedRequest
+from ..errors import ContextTooLong
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
@@ -33,6 +34,13 @@ KEPT_ELSEWHERE: Final = frozenset({"previous_response_id", "conversation", "prom
 
 LARGEST_WINDOW: Final = 2_000_000
 """Tokens that no known model's context window exceeds."""
+
+
+SMALLEST_WINDOW: Final = 4096
+"""Tokens that every model can read."""
+
+TOO_LONG: Final = 2
+"""A prompt this many times longer than the window by our count is too long by any tokenizer's."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -106,6 +114,28 @@ def _most_prompt_tokens(request: Request) -> int:
     if request.extra.keys() & KEPT_ELSEWHERE:
         bound += capabilities.context_window(request.model) or LARGEST_WINDOW
     return bound
+
+
+def check_window(order: Order, record: Record, request: Request) -> None:
+    """Look whether a prompt can fit at all, before it is sent: our count must be far off for it to be wrong about that.
+
+    Raises: ContextTooLong.
+    """
+    about = record.ticket.input_tokens
+    if about <= SMALLEST_WINDOW or isinstance(request, EmbedRequest):
+        return
+    provider, model = record.lane.provider, record.lane.model
+    if not provider.families:
+        return
+    window = max(capabilities.context_window(model) or 0, order.prices.window(provider.owner, model) or 0)
+    if window and about > TOO_LONG * window:
+        raise ContextTooLong(
+            f"the prompt has about {about:,} tokens, and {record.lane.name} reads at most {window:,}: it was not sent; "
+            "shorten it or choose a model with a larger context window",
+            provider=provider.name,
+            model=model,
+            param="messages",
+        )
 
 
 def _about(request: Request) -> int:
