@@ -201,3 +201,16 @@ def test_azure_is_spoken_to_in_both_styles_of_path(sim: SimServer, provider: str
             found = client.complete(ASK, model=model)
     assert "db" in found.text
     assert found.stop_reason == "stop"
+
+
+def test_both_versions_of_the_anthropic_api_are_spoken_on_one_lane(sim: SimServer) -> None:
+    """Each row sends its own version and credential; what only one takes is refused for the other."""
+    chat = [Message("system", "be brief"), Message("user", "Hi"), Message("assistant", "Hello"), Message("user", ASK)]
+    with Client(keys={"anthropic": "k"}, base_urls={"anthropic": sim.url}, config=False, env={}) as client:
+        for row, options in (("anthropic", {"temperature": 0.5}), ("anthropic-2026-10-21", {}), ("anthropic", {})):
+            assert "db" in client.complete(chat, model=f"{row}:claude-haiku-4-5", **options).text  # type: ignore[arg-type]
+        turn = [*chat[:3], Message("system", "now in one word"), chat[3]]
+        assert client.complete(turn, model="anthropic-2026-10-21:claude-haiku-4-5").text
+        with pytest.raises(UnsupportedParameter, match="2026-10-21 rejects it"):
+            client.complete(chat, model="anthropic-2026-10-21:claude-haiku-4-5", temperature=0.5)
+        assert len(client.lanes()) == 1

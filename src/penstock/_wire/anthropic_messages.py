@@ -22,6 +22,7 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
+from .anthropic_versions import version_of
 from .capabilities import refusal
 from .protocol import JSON, Provider
 
@@ -48,11 +49,15 @@ class Writer:
     def __init__(self, request: Request, provider: Provider) -> None:
         self.request = request
         self.provider = provider
+        self.version = version_of(provider)
+        first = next((at for at, one in enumerate(request.messages) if one.role != "system"), len(request.messages))
+        self._hoisted = request.messages[:first] if self.version.system_turns else request.messages
+        """Where the system prompt is looked for: everywhere, unless later system messages may stay in their place."""
 
     def system(self) -> str | list[JSON]:
-        """Return all system messages as one prompt: a string where one plain text is all."""
+        """Return the system messages as one prompt: a string where one plain text is all."""
         blocks: list[JSON] = []
-        for message in self.request.messages:
+        for message in self._hoisted:
             if message.role == "system":
                 for part in message.parts:
                     if not isinstance(part, Text):
@@ -66,10 +71,10 @@ class Writer:
     def messages(self) -> list[JSON]:
         """Return the turns; neighbours of the same role are merged, because roles must alternate."""
         turns: list[JSON] = []
-        for message in self.request.messages:
-            if message.role == "system":
+        for message in self.request.messages[len(self._hoisted) if self.version.system_turns else 0 :]:
+            if message.role == "system" and not self.version.system_turns:
                 continue
-            role = "assistant" if message.role == "assistant" else "user"
+            role = message.role if message.role in {"assistant", "system"} else "user"
             blocks = self._blocks(message)
             if not blocks:
                 continue
@@ -93,7 +98,13 @@ class Writer:
             raise self.refuse("messages.name", "Anthropic Messages has no names of speakers")
         blocks: list[JSON] = []
         for part in message.parts:
+            if isinstance(part, Document) and message.role == "assistant" and not self.version.assistant_documents:
+                why = f"anthropic-version {self.version.name} takes no documents in the assistant's turn"
+                raise self.refuse("messages (document)", why)
             if isinstance(part, Opaque) and part.kind == CITATIONS:
+                if message.role != "assistant" and not self.version.text_citations:
+                    why = f"anthropic-version {self.version.name} takes no citations on the user's text"
+                    raise self.refuse("messages (citations)", why)
                 if blocks and blocks[-1].get("type") == "text":
                     blocks[-1] |= part.data
             else:

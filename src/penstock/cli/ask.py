@@ -77,6 +77,8 @@ def command(
         elif not streamed:
             click.echo(response.text)
     if sys.stdout.isatty() and not as_json:
+        for said in response.notes:
+            note(said, dim=True)
         note(_footer(response), dim=True)
 
 
@@ -272,4 +274,5 @@ def _figures(response: Response) -> dict[str, Any]:
         ],
         "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in response.tool_calls],
         "request_id": response.request_id,
+        "notes": list(response.notes),
     }
