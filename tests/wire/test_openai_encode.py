@@ -141,6 +141,14 @@ def test_response_formats_are_written() -> None:
         body(Provider(name="deepseek", wire="openai_chat", json_schema=False), response_format=wanted)
 
 
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
+def test_system_messages_have_the_role_of_the_row(role: Any) -> None:
+    """Servers differ in what they call it, and some have none."""
+    row = Provider(name="plain", wire="openai_chat", system_role=role)
+    given = (Message("system", "a"), Message("system", (Text("b"), Text("c"))), Message("user", "d"))
+    assert [message["role"] for message in messages(*given, provider=row)] == [role, role, "user"]
+
+
 def test_parts_of_a_user_message_are_written() -> None:
     """Text, pictures, sound and files in the protocol's shapes."""
     anything = Provider(name="openai", wire="openai_chat", families=False)

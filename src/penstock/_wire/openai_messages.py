@@ -57,8 +57,9 @@ class Writer:
         return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
-        if isinstance(message.content, str) and message.role != "tool" and message.name is None:
-            return [{"role": message.role, "content": message.content}]
+        role = self.provider.system_role if message.role == "system" else message.role
+        if isinstance(message.content, str) and role != "tool" and message.name is None:
+            return [{"role": role, "content": message.content}]
         parts = message.parts
         written = [self._result(part) for part in parts if isinstance(part, ToolResult)]
         rest = tuple(part for part in parts if not isinstance(part, ToolResult))
@@ -67,11 +68,11 @@ class Writer:
         if message.role == "tool":
             raise self.refuse("messages", "a message of role 'tool' holds ToolResult parts and nothing else")
         if isinstance(message.content, str):
-            one: JSON = {"role": message.role, "content": message.content}
+            one: JSON = {"role": role, "content": message.content}
         elif message.role == "assistant":
             one = self._assistant(rest)
         else:
-            one = {"role": message.role, "content": self._content(rest)}
+            one = {"role": role, "content": self._content(rest)}
         if message.name is not None:
             one["name"] = message.name
         return [*written, one]

@@ -76,9 +76,9 @@ def command(
             write_json(_figures(response))
         elif not streamed:
             click.echo(response.text)
+    for said in () if as_json else response.notes:
+        note(said)
     if sys.stdout.isatty() and not as_json:
-        for said in response.notes:
-            note(said, dim=True)
         note(_footer(response), dim=True)
 
 
