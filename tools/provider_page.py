@@ -167,7 +167,7 @@ def taken(provider: Provider, **fields: Any) -> bool:
 
 def parameters() -> str:
     """One line per parameter and part, one column per protocol."""
-    rows = [Provider(name=wire, wire=wire) for wire in registry.WIRES]  # type: ignore[arg-type]
+    rows = [Provider(name=wire, wire=wire) for wire in registry.WIRES]
     questions: dict[str, Callable[[Provider], bool]] = {}
     for name, fields in PARAMETERS.items():
         questions[name] = lambda row, fields=fields: taken(row, **fields)  # type: ignore[misc]
