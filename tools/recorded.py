@@ -243,7 +243,7 @@ def by_client(provider: Provider, url: str, stream: bool, texts: int) -> Seen:
         client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
         if texts:
-            return embeddings_seen(client.embed(["x"] * texts, model=model))
+            return embeddings_seen(client.embed([f"text {number}" for number in range(texts)], model=model))
         if not stream:
             return response_seen(client.complete("x", model=model))
         with client.stream("x", model=model) as answer:
@@ -255,7 +255,7 @@ async def by_async_client(provider: Provider, url: str, stream: bool, texts: int
         client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
         if texts:
-            return embeddings_seen(await client.embed(["x"] * texts, model=model))
+            return embeddings_seen(await client.embed([f"text {number}" for number in range(texts)], model=model))
         if not stream:
             return response_seen(await client.complete("x", model=model))
         async with client.stream("x", model=model) as answer:
