@@ -24,6 +24,7 @@ from ..types import (
 )
 from .anthropic_versions import version_of
 from .capabilities import refusal
+from .openai_messages import is_of_responses
 from .protocol import JSON, Provider
 
 CITATIONS: Final = "citations"
@@ -128,7 +129,7 @@ class Writer:
             case Reasoning():
                 return _thought(part)
             case Opaque(kind=kind, data=data):
-                if kind.endswith(("_call", "_call_output")):
+                if is_of_responses(kind):
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [] if kind in _ELSEWHERE else [data]
             case Audio():

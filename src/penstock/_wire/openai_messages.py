@@ -25,10 +25,12 @@ from .protocol import JSON, Provider
 ANSWER_NOTES: Final = frozenset({"annotations", "message"})
 """Opaque parts that describe an answer and that no request can carry: they are left out when it is sent back."""
 
-_ELSEWHERE: Final = frozenset(
-    {"citations", "compaction", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"}
+_OF_ANTHROPIC: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
+_OF_RESPONSES: Final = frozenset(
+    {"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"}
+    | {"tool_search_output", "additional_tools", "item_reference"}
 )
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result. What ends in _call is of Responses."""
+_OF_BOTH: Final = frozenset({"compaction"})
 
 _EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace"})
 """What other protocols keep in `ToolCall.extra`."""
@@ -136,7 +138,7 @@ class Writer:
         return self._cached({"type": "file", "file": {"filename": name, "file_data": data}}, document.cache)
 
     def _opaque(self, part: Opaque) -> JSON:
-        if part.kind in _ELSEWHERE or part.kind.endswith(("_tool_result", "_call", "_call_output")):
+        if part.kind in _OF_BOTH or is_of_anthropic(part.kind) or is_of_responses(part.kind):
             raise self.refuse(f"messages ({part.kind})", "that content belongs to another protocol")
         return part.data
 
@@ -204,6 +206,16 @@ def _call(call: ToolCall) -> JSON:
     if extra:
         written["extra_content"] = extra
     return written
+
+
+def is_of_anthropic(kind: str) -> bool:
+    """Whether an opaque part is a content block of Anthropic Messages alone."""
+    return kind in _OF_ANTHROPIC or kind.endswith("_tool_result")
+
+
+def is_of_responses(kind: str) -> bool:
+    """Whether an opaque part is an item of OpenAI Responses alone."""
+    return kind in _OF_RESPONSES or kind.endswith(("_call", "_call_output"))
 
 
 def told_error(content: str) -> str:

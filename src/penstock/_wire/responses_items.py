@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from ..types import (
     Audio,
@@ -19,12 +19,9 @@ from ..types import (
     ToolResult,
 )
 from .capabilities import refusal
-from .openai_messages import ANSWER_NOTES, told_error
+from .openai_messages import ANSWER_NOTES, is_of_anthropic, told_error
 from .protocol import JSON, Provider
 from .responses_decode import ITEM_ID, MESSAGE
-
-_FOREIGN: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result."""
 
 
 class Writer:
@@ -111,7 +108,7 @@ class Writer:
             case Reasoning():
                 return self._thought(part)
             case Opaque(kind=kind, data=data):
-                if kind in _FOREIGN or kind.endswith("_tool_result"):
+                if is_of_anthropic(kind):
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [data]
             case Audio(transcript=str() as transcript):  # an answer of another model; what it said is all that remains
