@@ -244,6 +244,11 @@ def _openai_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
         return dict(tool["function"])
     if "input_schema" in tool:
         return {("parameters" if key == "input_schema" else key): value for key, value in tool.items() if key != "type"}
+    kind = tool.get("type", "function")
+    if kind != "function" and "parameters" not in tool:
+        inner = tool.get(kind) if isinstance(kind, str) else None
+        named = tool.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None) or kind
+        return {"name": named, "native": dict(tool)}
     return tool
 
 
@@ -324,6 +329,10 @@ def _plain(content: Any, at: int) -> str:
 
 def _tool_call(call: Any, at: int) -> ToolCall:
     try:
+        if call.get("type") == "custom":
+            custom = call.get("custom", call)
+            fields = {"id": call["id"], "name": custom["name"], "arguments": custom["input"], "kind": "custom"}
+            return msgspec.convert(fields, ToolCall)
         function = call["function"]
         arguments = function.get("arguments") or "{}"
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()

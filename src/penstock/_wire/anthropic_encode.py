@@ -7,13 +7,13 @@ from typing import Final
 from ..types import JSONSchema, Request
 from . import capabilities
 from .anthropic_messages import Writer, cache_control
+from .anthropic_versions import FIRST
 from .body import path_of, write
 from .protocol import JSON, Outbound, Provider
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent where the caller gave none, since the protocol demands one; less where the model's own limit is lower."""
 
-FIRST_VERSION: Final = "2023-06-01"
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _NOT_HERE: Final = (
     "seed",
@@ -34,7 +34,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
 
     Raises: UnsupportedParameter for what the protocol, the API version or the model is known not to take.
     """
-    neutral = capabilities.check(request, provider)
+    checked = capabilities.check(request, provider)
     writer = Writer(request, provider)
     _refuse_others(request, provider, writer)
     body: JSON = {
@@ -47,7 +47,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["system"] = system
     for name in (*_SAMPLING, "service_tier"):
         value = getattr(request, name)
-        if value is not None and name not in neutral:
+        if value is not None and name not in checked.left_out:
             body[name] = value
     if request.stop:
         body["stop_sequences"] = list(request.stop)
@@ -63,7 +63,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["stream"] = True
     body.update(request.extra)
     path = path_of(provider, "/v1/messages", request.model)
-    return Outbound(path=path, body=write(body, request, provider))
+    return Outbound(path=path, body=write(body, request, provider), notes=checked.notes)
 
 
 def default_max_tokens(request: Request) -> int:
@@ -72,11 +72,6 @@ def default_max_tokens(request: Request) -> int:
     known = capabilities.max_output(request.model)
     wanted = DEFAULT_MAX_TOKENS + budget
     return wanted if known is None else min(wanted, known)
-
-
-def version(provider: Provider) -> str:
-    """Return the API version that the provider's row asks for."""
-    return provider.headers.get("anthropic-version", FIRST_VERSION)
 
 
 def _refuse_others(request: Request, provider: Provider, writer: Writer) -> None:
@@ -93,15 +88,18 @@ def _refuse_others(request: Request, provider: Provider, writer: Writer) -> None
         raise writer.refuse("modalities", "Anthropic Messages answers in text only")
     if request.metadata is not None and request.metadata.keys() - {"user_id"}:
         raise writer.refuse("metadata", "Anthropic Messages takes only metadata.user_id")
-    if version(provider) > FIRST_VERSION:
+    if not writer.version.sampling:
         for name in _SAMPLING:
             if getattr(request, name) is not None:
-                raise writer.refuse(name, f"anthropic-version {version(provider)} rejects it; {FIRST_VERSION} takes it")
+                raise writer.refuse(name, f"anthropic-version {writer.version.name} rejects it; {FIRST} takes it")
 
 
 def _tools(body: JSON, request: Request) -> None:
     tools: list[JSON] = []
     for tool in request.tools:
+        if tool.native is not None:
+            tools.append(tool.native)
+            continue
         written: JSON = {"name": tool.name}
         if tool.description:
             written["description"] = tool.description

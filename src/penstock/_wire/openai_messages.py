@@ -22,13 +22,18 @@ from ..types import (
 from .capabilities import refusal
 from .protocol import JSON, Provider
 
-ANSWER_NOTES: Final = frozenset({"annotations"})
+ANSWER_NOTES: Final = frozenset({"annotations", "message"})
 """Opaque parts that describe an answer and that no request can carry: they are left out when it is sent back."""
 
-_ELSEWHERE: Final = frozenset(
-    {"citations", "compaction", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"}
+_OF_ANTHROPIC: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
+_OF_RESPONSES: Final = frozenset(
+    {"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"}
+    | {"tool_search_output", "additional_tools", "item_reference"}
 )
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result."""
+_OF_BOTH: Final = frozenset({"compaction"})
+
+_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace"})
+"""What other protocols keep in `ToolCall.extra`."""
 
 
 class Writer:
@@ -54,8 +59,9 @@ class Writer:
         return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
-        if isinstance(message.content, str) and message.role != "tool" and message.name is None:
-            return [{"role": message.role, "content": message.content}]
+        role = self.provider.system_role if message.role == "system" else message.role
+        if isinstance(message.content, str) and role != "tool" and message.name is None:
+            return [{"role": role, "content": message.content}]
         parts = message.parts
         written = [self._result(part) for part in parts if isinstance(part, ToolResult)]
         rest = tuple(part for part in parts if not isinstance(part, ToolResult))
@@ -64,11 +70,11 @@ class Writer:
         if message.role == "tool":
             raise self.refuse("messages", "a message of role 'tool' holds ToolResult parts and nothing else")
         if isinstance(message.content, str):
-            one: JSON = {"role": message.role, "content": message.content}
+            one: JSON = {"role": role, "content": message.content}
         elif message.role == "assistant":
             one = self._assistant(rest)
         else:
-            one = {"role": message.role, "content": self._content(rest)}
+            one = {"role": role, "content": self._content(rest)}
         if message.name is not None:
             one["name"] = message.name
         return [*written, one]
@@ -132,7 +138,7 @@ class Writer:
         return self._cached({"type": "file", "file": {"filename": name, "file_data": data}}, document.cache)
 
     def _opaque(self, part: Opaque) -> JSON:
-        if part.kind in _ELSEWHERE or part.kind.endswith("_tool_result"):
+        if part.kind in _OF_BOTH or is_of_anthropic(part.kind) or is_of_responses(part.kind):
             raise self.refuse(f"messages ({part.kind})", "that content belongs to another protocol")
         return part.data
 
@@ -144,8 +150,8 @@ class Writer:
             content = self._content(result.content)
         else:
             raise self.refuse("messages (tool result)", "Chat Completions takes only text as a tool's result")
-        if result.is_error and isinstance(content, str) and not content.lower().startswith("error"):
-            content = f"Error: {content}"  # the protocol has no flag for it
+        if result.is_error and isinstance(content, str):
+            content = told_error(content)
         written: JSON = {"role": "tool", "tool_call_id": result.tool_call_id, "content": content}
         return self._cached(written, result.cache)
 
@@ -182,8 +188,9 @@ class Writer:
 
     def _thought(self, part: Reasoning, written: JSON) -> None:
         """Send reasoning back where the server takes it; elsewhere it is left out, or no dialogue could go on."""
-        if part.details and self.takes("reasoning_details"):
-            written["reasoning_details"] = [*written.get("reasoning_details", ()), *part.details]
+        details = [detail for detail in part.details if detail.get("type") != "reasoning"]  # that one is of Responses
+        if details and self.takes("reasoning_details"):
+            written["reasoning_details"] = [*written.get("reasoning_details", ()), *details]
         elif part.text:
             for name in ("reasoning_content", "reasoning"):
                 if self.takes(name):
@@ -195,6 +202,22 @@ def _call(call: ToolCall) -> JSON:
     if call.kind == "custom":
         body = {"name": call.name, "input": call.arguments}
     written: JSON = {"id": call.id, "type": call.kind, call.kind: body}
-    if call.extra:
-        written["extra_content"] = call.extra
+    extra = {name: value for name, value in (call.extra or {}).items() if name not in _EXTRA_ELSEWHERE}
+    if extra:
+        written["extra_content"] = extra
     return written
+
+
+def is_of_anthropic(kind: str) -> bool:
+    """Whether an opaque part is a content block of Anthropic Messages alone."""
+    return kind in _OF_ANTHROPIC or kind.endswith("_tool_result")
+
+
+def is_of_responses(kind: str) -> bool:
+    """Whether an opaque part is an item of OpenAI Responses alone."""
+    return kind in _OF_RESPONSES or kind.endswith(("_call", "_call_output"))
+
+
+def told_error(content: str) -> str:
+    """Say in words that a tool failed, where the protocol has no flag for it."""
+    return content if content.lower().startswith("error") else f"Error: {content}"
