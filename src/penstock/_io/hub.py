@@ -159,7 +159,7 @@ class Hub:
         name: str | None = None,
         content: bool = False,
         inline: bool = False,
-        queue: int = QUEUE,
+        queue: object = QUEUE,
     ) -> Subscription:
         """Have a function called for every event of these kinds.
 
