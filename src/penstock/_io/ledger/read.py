@@ -13,6 +13,7 @@ import msgspec
 
 from ..._policy.figures import Figures, Where
 from ..._policy.period import Period
+from ..._policy.reconcile import Line
 from ..._policy.rollup import SUMS
 from ...errors import ConfigError
 from .parts import Part, parts
@@ -132,6 +133,21 @@ class LedgerReader:
         for group, outcome, start, row, _ in self._sums(period, where, by, HOUR if step == "hour" else DAY):
             found.setdefault((start, group or ""), Figures()).take(outcome, *row)
         return [Point(*key, found[key]) for key in sorted(found)]
+
+    def lines(self, period: Period, where: Where = EVERYTHING) -> list[Line]:
+        """Return what each UTC day and model came to, to be compared with a bill."""
+        return [
+            Line(
+                day=time.strftime("%Y-%m-%d", time.gmtime(point.start_s)),
+                model=point.group,
+                cost_nano=point.figures.cost_nano,
+                tokens=point.figures.tokens,
+                estimated_nano=point.figures.estimated_nano,
+                unpriced=point.figures.unpriced,
+            )
+            for point in self.series(period, where, by="model", step="day")
+            if point.figures.attempts
+        ]
 
     def _sums(
         self, period: Period, where: Where, by: By | None, step: int | None
@@ -299,6 +315,10 @@ class LedgerReader:
             f"WHERE at_ms >= ? AND at_ms < ? {filters}{batch} ORDER BY {column} DESC LIMIT ?",
             [*between, *values, limit],
         )
+
+    def last_id(self) -> int:
+        """Return the id of the call that was written last; 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM call")[0][0])
 
     def tail(self, after_id: int | None = None, limit: int = 20, where: Where = EVERYTHING) -> list[CallRow]:
         """Return the newest calls, oldest first; with `after_id` those that were written since."""
