@@ -76,10 +76,11 @@ def _calls(db: sqlite3.Connection, rows: int, start_s: int) -> None:
         f"""
         WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {rows}),
         h (i, x, y) AS (SELECT i, (i * 2654435761) % 4294967291, (i * 40503 + 12345) % 65521 FROM n)
-        INSERT INTO call (id, at_ms, call_id, operation, asked, provider, model, outcome, tags, status, stop, latency_us,
-            first_us, wait_us, input, output, estimated, cost_nano, prices, wire, lane, request_id, attempt_us)
-        SELECT i + 1, {start_s * 1000} + i * {DAYS * DAY * 1000} / {rows}, printf('bench-%x', i), {complete}, lane.asked,
-            lane.provider, lane.model, CASE WHEN x % 40 = 0 THEN {fault} ELSE {ok} END, team.tags,
+        INSERT INTO call (id, at_ms, call_id, operation, asked, provider, model, outcome, tags, status, stop,
+            latency_us, first_us, wait_us, input, output, estimated, cost_nano, prices, wire, lane, request_id,
+            attempt_us)
+        SELECT i + 1, {start_s * 1000} + i * {DAYS * DAY * 1000} / {rows}, printf('bench-%x', i), {complete},
+            lane.asked, lane.provider, lane.model, CASE WHEN x % 40 = 0 THEN {fault} ELSE {ok} END, team.tags,
             CASE WHEN x % 40 = 0 THEN 500 ELSE 200 END, {stop}, 200000 + x % 9973 * 211 + (x % 97 = 0) * 20000000,
             CASE WHEN y % 2 THEN 100000 + x % 4999 * 100 END, y % 7 * 1000, 200 + x % 3001, 10 + y % 500, 0,
             (200 + x % 3001) * 150 + (10 + y % 500) * 600, {prices}, {wire}, lane.asked, printf('req_%020x', x), 190000
@@ -92,7 +93,8 @@ def _sums(db: sqlite3.Connection, day: int) -> None:
     """Add the calls of a day up, as the writer does."""
     hours: dict[tuple[int, ...], Row] = {}
     for table, sums in (("call", RAW_CALLS), ("try", RAW_ATTEMPTS)):
-        query = f"SELECT at_ms / 3600000 * 3600, {KEY}, {sums} FROM {table} WHERE at_ms >= ? AND at_ms < ? GROUP BY 1, {KEY}"
+        what = f"at_ms / 3600000 * 3600, {KEY}, {sums}"
+        query = f"SELECT {what} FROM {table} WHERE at_ms >= ? AND at_ms < ? GROUP BY 1, {KEY}"
         for row in db.execute(query, (day * 1000, (day + DAY) * 1000)):
             _merge(hours.setdefault(row[:6], (row[:6], [0] * len(SUMS), {}, {})), row[6:])
     db.execute("BEGIN")

@@ -83,7 +83,11 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
 
 
 @click.group(
-    cls=StatsGroup, name="stats", invoke_without_command=True, context_settings={"allow_interspersed_args": True}
+    cls=StatsGroup,
+    name="stats",
+    invoke_without_command=True,
+    subcommand_metavar="",
+    context_settings={"allow_interspersed_args": True},
 )
 @click.argument("when_", metavar="[PERIOD]", required=False)
 @click.option("--since", metavar="TIME", help="From this instant: a date, a time (UTC), or how long ago, as 3h.")
