@@ -1,0 +1,111 @@
+"""The sums of the ledger: what a batch of records adds to them, and the calls that stand out."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from ..._policy.rollup import SUMS, Key, Sums
+from ..._policy.sketch import Counts, add, pack
+from ...events import CallEnded
+from .schema import DAY, PEAKS, SPANS, SPELL
+from .words import Words
+
+TAGSETS: Final = 500
+"""How many different sets of tags a spell of 16 days has sums for; further ones are added up as `OTHER`."""
+
+OTHER: Final = '{"…":"…"}'
+_KEY_COLUMNS: Final = ("span", "start", "provider", "model", "operation", "outcome", "tags")
+_ROLLUP_COLUMNS: Final = (*_KEY_COLUMNS, *SUMS, "latency", "first")
+_FIND: Final = f"SELECT {', '.join((*SUMS, 'latency', 'first'))} FROM rollup WHERE " + " AND ".join(
+    f"{name} = ?" for name in _KEY_COLUMNS
+)
+_PUT: Final = f"REPLACE INTO rollup ({', '.join(_ROLLUP_COLUMNS)}) VALUES ({', '.join('?' * len(_ROLLUP_COLUMNS))})"
+
+
+class SumsWriter:
+    """Adds to the sums in one open file."""
+
+    def __init__(self, db: sqlite3.Connection, words: Words) -> None:
+        self._db = db
+        self._words = words
+        self._rolled: dict[int, set[int]] = {}
+
+    def add(self, rows: dict[Key, Sums]) -> None:
+        """Add sums to those in the file, by hour, by day and by spell."""
+        number = self._words.__getitem__
+        merged: dict[tuple[int, ...], list[Sums]] = {}
+        for (hour, *names, told), sums in rows.items():
+            key = (*map(number, names), self._tagset(hour // SPELL, told))
+            for span in SPANS:
+                merged.setdefault((span, hour // span * span, *key), []).append(sums)
+        for at, parts in merged.items():
+            self._put(at, parts)
+
+    def _put(self, at: tuple[int, ...], parts: list[Sums]) -> None:
+        there = self._db.execute(_FIND, at).fetchone()
+        figures = [0] * len(SUMS)
+        latency: Counts = {}
+        first: Counts = {}
+        if there is not None:
+            figures = list(there[:-2])
+            add(latency, there[-2])
+            add(first, there[-1])
+        for part in parts:
+            figures = [left + right for left, right in zip(figures, part.figures, strict=True)]
+            for into, counts in ((latency, part.latency), (first, part.first)):
+                for index, count in counts.items():
+                    into[index] = into.get(index, 0) + count
+        self._db.execute(_PUT, (*at, *figures, pack(latency), pack(first)))
+
+    def _tagset(self, spell: int, tags: str) -> int:
+        """Return the number of tags in the sums of a spell: 0 for none, that of `OTHER` where it has too many."""
+        if not tags:
+            return 0
+        number, db = self._words[tags], self._db
+        known = self._rolled.get(spell)
+        if known is None:
+            rows = db.execute("SELECT tags FROM rolled WHERE spell = ?", (spell,))
+            known = self._rolled[spell] = {row[0] for row in rows}
+        if number in known:
+            return number
+        count = db.execute("SELECT count(*) FROM rolled WHERE spell = ?", (spell,)).fetchone()[0]
+        if count >= TAGSETS:
+            return self._words[OTHER]
+        db.execute("INSERT OR IGNORE INTO rolled VALUES (?, ?)", (spell, number))
+        known.add(number)
+        return number
+
+
+class Peaks:
+    """The slowest and dearest calls of what is written now.
+
+    `least` says what is too little to count, by day, provider and model, where that is known.
+    """
+
+    def __init__(self, least: dict[tuple[int, int, int], list[int]]) -> None:
+        self._least = least
+        self._found: dict[tuple[int, str, int, int], list[tuple[int, int]]] = {}
+
+    def look(self, row: tuple[Any, ...], event: CallEnded) -> None:
+        """Note a call that may be one of them."""
+        key = (int(event.at_s) // DAY * DAY, row[5], row[6])
+        least = self._least.get(key)
+        if least is None:
+            least = self._least[key] = [-1, 0]
+        us, cost = int(event.latency_s * 1e6), event.cost_nano or 0
+        if us > least[0] and not event.batch:
+            self._found.setdefault((key[0], "slowest", *key[1:]), []).append((us, row[0]))
+        if cost > least[1]:
+            self._found.setdefault((key[0], "dearest", *key[1:]), []).append((cost, row[0]))
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write those that count, and forget those that no longer do."""
+        for key, found in self._found.items():
+            found.sort(reverse=True)
+            db.executemany("INSERT INTO peak VALUES (?, ?, ?, ?, ?, ?)", [(*key, *one) for one in found[:PEAKS]])
+            of_key = "FROM peak WHERE day = ? AND kind = ? AND provider = ? AND model = ?"
+            rows = db.execute(f"SELECT value, call {of_key} ORDER BY value DESC, call DESC", key).fetchall()
+            db.executemany(f"DELETE {of_key} AND value = ? AND call = ?", [(*key, *one) for one in rows[PEAKS:]])
+            if len(rows) >= PEAKS:
+                self._least[key[0], key[2], key[3]][key[1] == "dearest"] = rows[PEAKS - 1][0]
