@@ -6,7 +6,6 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +36,7 @@ from ..errors import (
     ServerFault,
 )
 from ..types import Attempt, Response
+from .alerts import Alerts
 from .clock import Clock
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Gate:
     ) -> None:
         self.clock = clock
         self.budget = budget
+        self.alerts = Alerts(budget.budget)
         self.retry = retry
         self.closed = False
         self.answers: Answers | None = None
@@ -174,13 +175,7 @@ class Gate:
         """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""
         with self._lock:
             due, self.budget.due = self.budget.due, []
-        on_alert = self.budget.budget.on_alert
-        assert on_alert is not None  # or nothing would be due
-        for alert in due:
-            try:
-                on_alert(alert)
-            except Exception:
-                logging.getLogger("penstock").exception("on_alert of the budget failed")
+        self.alerts.tell(due, self.clock.wall())
 
     def close(self) -> None:
         """Refuse new calls; those under way can still settle."""
