@@ -59,7 +59,7 @@ def test_an_alert_arrives_as_json_that_chat_services_show(receiver: Receiver) ->
     alerts = Alerts(Budget(daily=5, webhook=f"{server.url}/services/x?key=1"))
     alerts.tell([ALERT], NOON)
     assert alerts._webhook is not None
-    assert alerts._webhook.wait(WAIT_S)
+    assert alerts._webhook.close(WAIT_S)
     head, _, body = seen[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /services/x?key=1 HTTP/1.1\r\n")
     assert b"Content-Type: application/json" in head
@@ -82,7 +82,7 @@ def test_a_fault_of_the_receiver_is_tried_again(receiver: Receiver, again: str) 
     pauses: list[float] = []
     sent = Webhook(Secret(f"{server.url}/x"), pause=pauses.append)
     sent.send(b"{}", "x")
-    assert sent.wait(WAIT_S)
+    assert sent.close(WAIT_S)
     assert (len(seen), pauses, sent.lost) == (3, [1.0, 2.0], 0)
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_delivered_is_said_once_and_never_where_to(
     with caplog.at_level(logging.DEBUG):
         sent = hook(server)
         sent.send(b"{}", str(ALERT))
-        assert sent.wait(WAIT_S)
+        assert sent.close(WAIT_S)
     assert (len(seen), sent.lost) == (tries, 1)
     assert [record.getMessage() for record in caplog.records if record.name == "penstock"] == [
         f"the webhook at 127.0.0.1 was not told ({why}): {ALERT}"
@@ -116,7 +116,7 @@ def test_nobody_there_is_said_without_the_address(caplog: pytest.LogCaptureFixtu
     with Loopback(Peer.stall) as server:
         sent = hook(server)
     sent.send(b"{}", "x")
-    assert sent.wait(WAIT_S)
+    assert sent.close(WAIT_S)
     assert "was not told (ConnectionRefusedError)" in caplog.text
     assert "CANARY" not in caplog.text
 
@@ -142,7 +142,7 @@ def test_a_receiver_that_hangs_holds_up_no_call(monkeypatch: pytest.MonkeyPatch)
         over.set()
         hooked = client._gate.alerts._webhook
         assert hooked is not None
-        assert hooked.wait(WAIT_S)
+        assert hooked.close(WAIT_S)
     assert took_s < webhook.TIMEOUT_S / 2
 
 
@@ -162,12 +162,11 @@ def test_what_waits_is_bounded_and_its_thread_ends(receiver: Receiver, caplog: p
         assert begun.wait(WAIT_S)
         for _ in range(webhook.WAITING_MOST + 2):
             sent.send(b"{}", "x")
-        assert sent.lost == 2
-        thread = sent._worker
         over.set()
-        assert thread is not None
-        thread.join(WAIT_S)
-    assert not [thread for thread in threading.enumerate() if thread.name == "penstock-webhook"]
+        assert sent.close(WAIT_S)
+    assert sent.lost == 2
+    assert "budget-webhook loses events" in caplog.text
+    assert not [thread for thread in threading.enumerate() if thread.name == "penstock-budget-webhook"]
 
 
 def test_an_alert_of_the_last_call_is_delivered_before_the_program_ends(receiver: Receiver) -> None:

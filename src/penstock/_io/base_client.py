@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
+    from .hub import Subscription  # loaded with the first subscriber
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
+EventT = TypeVar("EventT")
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
@@ -208,6 +211,9 @@ class BaseClient(Generic[GateT, TransportT]):
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
         order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
+        tier = options.get("tier")
+        if tier is not None and self._gate.hub is not None and options.get("model") is None:
+            order = self._with_route(order, tier)
         if self._hedge is not None or "hedge" in options or "continuations" in options:
             return self._with_extras(order, options)
         return order
@@ -289,6 +295,14 @@ class BaseClient(Generic[GateT, TransportT]):
         """How many requests of one call this client can have under way at once."""
         return wanted
 
+    def _with_route(self, order: Order, tier: Tier) -> Order:
+        """Write into an order how its route was chosen, for those who are told of it."""
+        route = self._router.route(None, tier)
+        strongest = None
+        with contextlib.suppress(ConfigError):  # it may have no key here, and nobody asked for it
+            strongest = self._lane(self._router.strongest())
+        return msgspec.structs.replace(order, tier=tier, reason=route.reason, strongest=strongest)
+
     def _with_extras(self, order: Order, options: Options) -> Order:
         hedge = options.get("hedge", self._hedge)
         return msgspec.structs.replace(
@@ -349,6 +363,28 @@ class BaseClient(Generic[GateT, TransportT]):
         """
         order = self._order(prompt, options, stream=False)
         return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+
+    def on(
+        self,
+        kinds: type[EventT] | tuple[type[Any], ...],
+        handler: Callable[[EventT], object],
+        *,
+        content: bool = False,
+        inline: bool = False,
+        queue: int = 10_000,
+        name: str | None = None,
+    ) -> Subscription:
+        """Call `handler` with every event of these kinds (see `penstock.events`; `Event` means all) until it is closed.
+
+        It is called by a thread of its own, or, where it is a coroutine function, in the event loop that runs now; one
+        event after the other, soon after it happened. It may be slow or fail: no call waits for it. At most `queue`
+        events wait for it, further ones are lost, which is counted, logged once and told by `RecordsLost`. `inline`
+        calls it at once, where it happens, and so it must be quick: for tracing. With `content`, events have prompts
+        and answers. `close()` of the client hands over what is left, and waits for at most 5 s.
+
+        Raises: ConfigError.
+        """
+        return self._gate.listen().on(kinds, handler, content=content, inline=inline, queue=queue, name=name)
 
     def carry_spent(self, nano: int) -> None:
         """Count nano-dollars that an earlier run spent against the total budget of this client.

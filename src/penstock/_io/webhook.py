@@ -1,25 +1,21 @@
 """Posts JSON to an address of the user's, from a thread of its own: nothing here can hold up or break a call.
 
-The thread lives while there is something to send. What cannot be delivered is said once by the log. The address may
-hold a secret in its path or query, so only its host is ever shown.
+What cannot be delivered is said by the log. The address may hold a secret in its path or query, so only its host is ever
+shown.
 """
 
 from __future__ import annotations
 
-import atexit
 import http.client
 import logging
-import os
-import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 from urllib.parse import urlsplit
 
 from ..types import Secret
+from .mailbox import Mailbox
 from .transports.proxies import proxy_for
 
 LOG: Final = logging.getLogger("penstock")
@@ -34,28 +30,28 @@ TIMEOUT_S: Final = 5.0
 WAITING_MOST: Final = 100
 """Messages that wait; what comes beyond them is lost, and said so."""
 
-EXIT_S: Final = 5.0
-"""How long the end of the program waits for messages under way."""
+INTERVAL_S: Final = 0.05
 
 
 class Webhook:
-    """One address, and what waits to be posted to it."""
+    """One address, and what waits to be posted to it. The end of the program waits some seconds for it, a client never.
+
+    `lost` counts what could not be delivered.
+    """
 
     def __init__(self, url: Secret, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._url = url
         self._pause = pause
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._waiting: deque[tuple[bytes, str]] = deque()
-        self._worker: threading.Thread | None = None
-        self._is_flushed = False
-        self.lost = 0
+        self._undelivered = 0
+        self._box = Mailbox("budget-webhook", self._read, most=WAITING_MOST, interval_s=INTERVAL_S)
 
     def __repr__(self) -> str:
-        return f"<Webhook of {self._host}, {len(self._waiting)} waiting, {self.lost} lost>"
+        return f"<Webhook of {self._host}, {len(self._box)} waiting, {self.lost} lost>"
+
+    @property
+    def lost(self) -> int:
+        """How many messages did not arrive."""
+        return self._undelivered + self._box.lost
 
     @property
     def _host(self) -> str:
@@ -63,47 +59,18 @@ class Webhook:
 
     def send(self, body: bytes, what: str) -> None:
         """Have a message posted; `what` says in the log what was lost. Never waits and never raises."""
-        if os.getpid() != self._pid:
-            self._begin()  # after a fork there is no thread here, and what waited is the parent's
-        with self._lock:
-            if len(self._waiting) >= WAITING_MOST:
-                self._lose(what, f"{WAITING_MOST} others wait")
-                return
-            self._waiting.append((body, what))
-            if self._worker is not None:
-                return
-            self._worker = threading.Thread(target=self._work, name="penstock-webhook", daemon=True)
-            try:
-                self._worker.start()
-            except RuntimeError as error:  # no thread can begin any more: the program ends
-                self._worker = None
-                self._waiting.clear()
-                self._lose(what, str(error))
-                return
-            if not self._is_flushed:
-                self._is_flushed = True
-                atexit.register(_flush, weakref.ref(self))
+        self._box.post((body, what))
 
-    def wait(self, seconds: float) -> bool:
+    def close(self, patience_s: float) -> bool:
         """Wait for what is under way, at most so long; whether all of it is done."""
-        worker = self._worker
-        if worker is not None:
-            worker.join(seconds)
-        return self._worker is None
+        return self._box.close(patience_s)
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._worker = None
-                    return
-                body, what = self._waiting.popleft()
-            try:
-                wrong = self._deliver(body)
-            except Exception as error:  # noqa: BLE001 - a bug here must not end the thread with messages waiting
-                wrong = type(error).__name__
+    def _read(self, letters: list[tuple[bytes, str]]) -> None:
+        for body, what in letters:
+            wrong = self._deliver(body)
             if wrong:
-                self._lose(what, wrong)
+                self._undelivered += 1
+                LOG.warning("the webhook at %s was not told (%s): %s", self._host, wrong, what, extra=_EXTRA)
 
     def _deliver(self, body: bytes) -> str:
         """Post a message, a few times where that may help; returns what was wrong, empty when it arrived."""
@@ -116,9 +83,8 @@ class Webhook:
                 break
         return wrong
 
-    def _lose(self, what: str, wrong: str) -> None:
-        self.lost += 1
-        LOG.warning("the webhook at %s was not told (%s): %s", self._host, wrong, what, extra={"event": "webhook_lost"})
+
+_EXTRA: Final = {"event": "webhook_lost"}
 
 
 def _post(url: str, body: bytes) -> tuple[str, bool]:
@@ -156,9 +122,3 @@ def _connection(url: str) -> http.client.HTTPConnection:
     login = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
     connection.set_tunnel(host, parts.port or 443, login)
     return connection
-
-
-def _flush(living: weakref.ref[Webhook]) -> None:
-    webhook = living()
-    if webhook is not None:
-        webhook.wait(EXIT_S)

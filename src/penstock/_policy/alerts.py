@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
-
 from ..errors import ConfigError
+from ..events import Event
 from ..types import Secret
 from .amounts import dollars
 
@@ -26,7 +25,7 @@ SCOPES: Final = {"total": "total", "day": "daily", "month": "monthly", "client":
 _SHARES: Final = "shares above 0 and at most 1, like (0.5, 0.8, 1.0)"
 
 
-class BudgetAlert(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetAlert(Event, frozen=True, kw_only=True):
     """A budget reached a share of its cap; `scope` is e.g. 'day 2026-11-20', amounts are nano-dollars.
 
     `spent_nano` is what calls cost so far, possible costs included, `held_nano` what calls under way may cost yet.
