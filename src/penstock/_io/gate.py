@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, State, health
+from .._policy.breaker import Breaker, BreakerSettings, BreakerState, Open, Pass, State, health
 from .._policy.budget import Book, BudgetState, Hold
 from .._policy.cache import Cache
 from .._policy.hedge import Latencies
-from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
+from .._policy.limiter import GRANT, Limiter, LimiterState, Limits, Refuse, Ticket
 from .._policy.prices import Prices
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
@@ -128,6 +128,15 @@ class Gate:
         """Return the lanes used so far."""
         return tuple(self._lanes.values())
 
+    def look(self) -> list[tuple[str, LimiterState, BreakerState, BreakerState]]:
+        """Return the lanes used so far as they are now: name, limiter, breaker, and that of the account."""
+        with self._lock:
+            now = self.clock.now()
+            return [
+                (each.lane.name, each.limiter.snapshot(now), each.breaker.snapshot(now), each.account.snapshot(now))
+                for each in self._lanes.values()
+            ]
+
     def reserve(self, effect: Reserve) -> Hold | None:
         """Hold an attempt's worst case; None when another process keeps the file of the budget busy.
 
@@ -179,9 +188,9 @@ class Gate:
         """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""
         with self._lock:
             due, self.budget.due = self.budget.due, []
-        hub = self.hub
-        for alert in due if hub is not None else ():
-            hub.emit(alert)
+        if self.hub is not None:
+            for alert in due:
+                self.hub.emit(alert)
         self.alerts.tell(due, self.clock.wall())
 
     def close(self) -> None:

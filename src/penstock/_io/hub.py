@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._flow.effects import Record, Settled
 from .._flow.trail import Trail, outcome_of
+from .._policy.alerts import BudgetAlert
 from .._policy.breaker import Breaker, State
-from .._policy.budget import BudgetAlert
 from ..embeddings import EmbedRequest
 from ..errors import ConfigError, PenstockError
 from ..events import AttemptEnded, CallEnded, CallStarted, Event, LaneChanged, Operation, RecordsLost, ToolCalled
@@ -35,6 +35,20 @@ KINDS: Final[tuple[type, ...]] = (
     RecordsLost,
     BudgetAlert,
 )
+
+PARAMETERS: Final = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+    "dimensions",
+)
+"""Of a request, what tells nothing of its content."""
 
 States = tuple[State, State]
 
@@ -234,15 +248,20 @@ class Hub:
     def started(self, order: Order, call_id: str, operation: Operation) -> None:
         """Tell that a call begins."""
         if CallStarted in self._of:
+            lane, request = order.lanes[0], order.request
             self.emit(
                 CallStarted(
                     call_id=call_id,
                     operation=operation,
-                    model=order.lanes[0].name,
+                    model=lane.name,
                     tags=order.tags,
                     at_s=order.wall_s,
+                    base_url=lane.base_url,
                     stream=order.stream,
                     tier=order.tier,
+                    parameters={
+                        name: value for name in PARAMETERS if (value := getattr(request, name, None)) is not None
+                    },
                     request=order.request if self.content else None,
                 )
             )
@@ -349,6 +368,8 @@ class Hub:
             wait_s=sum(attempt.wait_s for attempt in attempts),
             status=None if last is None else last.status,
             stop_reason=None if response is None or not response.choices else response.choices[0].stop_reason,
+            response_id=None if response is None else response.id,
+            served_model=None if response is None else response.served_model,
             message=None if error is None else getattr(error, "message", type(error).__name__),
             cached=cached,
             saved_nano=response.saved_nano if response is not None and cached else None,

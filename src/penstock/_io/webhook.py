@@ -1,7 +1,7 @@
 """Posts JSON to an address of the user's, from a thread of its own: nothing here can hold up or break a call.
 
-What cannot be delivered is said by the log. The address may hold a secret in its path or query, so only its host is ever
-shown.
+What cannot be delivered is said by the log. The address may hold a secret in its path or query, so only its host is
+ever shown.
 """
 
 from __future__ import annotations

@@ -36,8 +36,10 @@ class Cap(click.ParamType["int | str"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """Read it, or say what is wrong with it."""
-        if isinstance(value, int) or value == "none":
+        if isinstance(value, int):
             return value
+        if value == "none":
+            return "none"
         text = str(value).strip().removeprefix("$")
         if not PLAIN.fullmatch(text) or text.startswith("-") or float(text) > DOLLARS_MAX:
             self.fail(f"{value!r} is neither an amount of dollars, like 5.00, nor 'none'", param, ctx)
@@ -89,7 +91,9 @@ def in_file(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tag", "tags", type=TagCap(), multiple=True, metavar="KEY=VALUE=DOLLARS",
               help="For all calls that carry a tag; repeat it for more.")  # fmt: skip
 @in_file
-def set_command(file: str | None, as_json: bool, tags: tuple[tuple[str, int | str], ...], **caps: int | str) -> None:
+def set_command(
+    file: str | None, as_json: bool, tags: tuple[tuple[str, int | str], ...], **caps: int | str | None
+) -> None:
     """Set caps; programs that run obey them from their next call on. What is not named stays as it is.
 
     \b

@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 
-from .lanes import STATES, Clients
-from .tallies import SAVINGS, TOKENS, Histogram, Tallies
+from .lanes import Clients
+from .tallies import SAVINGS, STATES, TOKENS, Histogram, Tallies
 
 LANE = ["provider", "model"]
 
@@ -29,7 +29,9 @@ def families(tallies: Tallies, clients: Clients, version: str) -> Iterator[Any]:
 
 def _calls(tallies: Tallies) -> Iterator[Any]:
     calls = CounterMetricFamily(
-        "penstock_calls", "Calls that ended, by outcome: ok or the code of an error.", labels=[*LANE, "operation", "outcome"]
+        "penstock_calls",
+        "Calls that ended, by outcome: ok or the code of an error.",
+        labels=[*LANE, "operation", "outcome"],
     )
     seconds = HistogramMetricFamily(
         "penstock_call_duration_seconds", "From a call's start to its end.", labels=[*LANE, "operation", "result"]
@@ -52,7 +54,9 @@ def _attempts(tallies: Tallies) -> Iterator[Any]:
         "penstock_refused_attempts", "Attempts that Penstock refused before they were sent.", labels=[*LANE, "outcome"]
     )
     retries = CounterMetricFamily("penstock_retries", "HTTP exchanges that repeat one.", labels=LANE)
-    wait = HistogramMetricFamily("penstock_limiter_wait_seconds", "How long attempts waited for their turn.", labels=LANE)
+    wait = HistogramMetricFamily(
+        "penstock_limiter_wait_seconds", "How long attempts waited for their turn.", labels=LANE
+    )
     for labels, lane in tallies.lanes.items():
         for outcome, number in lane.attempts.items():
             attempts.add_metric([*labels, outcome], number)
@@ -103,7 +107,9 @@ def _lanes(tallies: Tallies, clients: Clients) -> Iterator[Any]:
     waiting = GaugeMetricFamily("penstock_attempts_waiting", "Attempts that wait for their turn.", labels=LANE)
     flying = GaugeMetricFamily("penstock_attempts_in_flight", "Attempts that are at the provider.", labels=LANE)
     limit = GaugeMetricFamily(
-        "penstock_limiter_limit", "The limit that is obeyed, per minute unless named otherwise.", labels=[*LANE, "limit"]
+        "penstock_limiter_limit",
+        "The limit that is obeyed, per minute unless named otherwise.",
+        labels=[*LANE, "limit"],
     )
     used = GaugeMetricFamily("penstock_limiter_used", "What was used of it in its window.", labels=[*LANE, "limit"])
     share = GaugeMetricFamily("penstock_limiter_utilization_ratio", "The used share of it.", labels=[*LANE, "limit"])

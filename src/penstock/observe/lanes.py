@@ -5,20 +5,15 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from .._io.base_client import BaseClient
 from .._policy.budget import BudgetState
 from ..errors import PenstockError
 from ..types import to_usd
+from .tallies import BREAKERS, STATES
 
 AnyClient = BaseClient[Any, Any]
-
-STATES: Final = ("closed", "half_open", "open")
-"""Of a breaker, better before worse."""
-
-SCOPES: Final = ("total", "day", "month", "client")
-"""The kinds of a budget's accounts; tags are no labels."""
 
 
 class LaneGauges:
@@ -30,7 +25,7 @@ class LaneGauges:
         self.used: dict[str, float] = {}
         self.limit: dict[str, float] = {}
         self.utilization: dict[str, float] = {}
-        self.breakers = {"lane": 0, "account": 0}
+        self.breakers = dict.fromkeys(BREAKERS, 0)
 
     def add(self, lane: Any) -> None:
         """Take in a lane."""
@@ -92,7 +87,7 @@ def _summed(states: Iterable[BudgetState]) -> dict[str, dict[str, float]]:
     for state in states:
         for scope in state.scopes:
             kind = scope.name.partition(" ")[0]
-            if scope.cap_nano is None or kind not in SCOPES:
+            if scope.cap_nano is None or kind == "tag":  # tags are no labels
                 continue
             sums = found.setdefault(kind, {"cap": 0.0, "spent": 0.0, "held": 0.0, "remaining": 0.0})
             sums["cap"] += float(to_usd(scope.cap_nano))

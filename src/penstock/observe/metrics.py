@@ -32,7 +32,7 @@ class Metrics:
 
     def __init__(self, *clients: AnyClient, registry: Any = None, models: int = MODELS) -> None:
         prometheus = extra("prometheus_client", "metrics")
-        if isinstance(models, bool) or not isinstance(models, int) or models < 1:
+        if models < 1:
             raise ConfigError(f"metrics: models is {models!r}; expected how many may have labels, at least 1")
         self.registry = prometheus.CollectorRegistry() if registry is None else registry
         self._prometheus = prometheus
@@ -50,14 +50,11 @@ class Metrics:
     def watch(self, client: AnyClient) -> None:
         """Count what happens in another client, too."""
         tallies = self._tallies
-        for kind, count in (
-            (CallEnded, tallies.call),
-            (AttemptEnded, tallies.attempt),
-            (LaneChanged, tallies.changed),
-            (BudgetAlert, tallies.alert),
-            (RecordsLost, tallies.records_lost),
-        ):
-            client.on(kind, count, name="metrics", inline=True)
+        client.on(CallEnded, tallies.call, name="metrics", inline=True)
+        client.on(AttemptEnded, tallies.attempt, name="metrics", inline=True)
+        client.on(LaneChanged, tallies.changed, name="metrics", inline=True)
+        client.on(BudgetAlert, tallies.alert, name="metrics", inline=True)
+        client.on(RecordsLost, tallies.records_lost, name="metrics", inline=True)
         self._clients.add(client)
 
     def collect(self) -> Iterator[Any]:

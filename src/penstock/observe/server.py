@@ -19,7 +19,7 @@ class Silent(WSGIRequestHandler):
 
     timeout = 30
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the standard library
+    def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
 
@@ -45,7 +45,7 @@ class MetricsServer:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ConfigError(
-                f"metrics cannot be served at {host or '*'}:{port}: {why}. Choose another port, or 0 for any that is free."
+                f"metrics cannot be served at {host or '*'}:{port}: {why}; choose another port, or 0 for any free one"
             ) from error
         self.host = host
         self.port: int = self._server.server_address[1]

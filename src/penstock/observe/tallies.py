@@ -1,7 +1,7 @@
 """What happened so far, as counts under a closed set of labels; an event costs about a microsecond.
 
-Labels are bounded by construction: providers are rows of the settings, models beyond `most` are 'other', outcomes are the
-codes of the error tree, operations are those of `events`. Tags and ids are never labels.
+Labels are bounded by construction: providers are rows of the settings, models beyond `most` are 'other', outcomes are
+the codes of the error tree, operations are those of `events`. Tags and ids are never labels.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ OTHER: Final = "other"
 OUTCOMES: Final = frozenset({"ok", "cancelled", "bug", OTHER} | {error.code for error in all_errors()})
 OPERATIONS: Final = frozenset(get_args(Operation)) | {OTHER}
 TOKENS: Final = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_in", "audio_out")
+BREAKERS: Final = ("lane", "account")
+STATES: Final = ("closed", "half_open", "open")
+"""Of a breaker, better before worse."""
+
+SCOPES: Final = ("total", "day", "month", "client", "tag")
+"""The kinds of a budget's accounts."""
+
 SAVINGS: Final = ("cache", "batch", "routing")
 
 CALL_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -74,7 +81,7 @@ class Lane:
         self.unpriced = 0
         self.cache_hits = 0
         self.saved_nano = dict.fromkeys(SAVINGS, 0)
-        self.changes: dict[tuple[str, str], int] = {}
+        self.changes = {(breaker, state): 0 for breaker in BREAKERS for state in STATES}
 
     def use(self, usage: Usage) -> None:
         """Count tokens."""
@@ -94,24 +101,22 @@ class Tallies:
     def __init__(self, most: int) -> None:
         self.lock = threading.Lock()
         self.lanes: dict[tuple[str, str], Lane] = {}
-        self.alerts: dict[str, int] = {}
+        self.alerts = dict.fromkeys(SCOPES, 0)
         self.lost = 0
         self._most = most
 
     def labels(self, provider: str, model: str) -> tuple[str, str]:
         """Return the labels of a model: its own while there is room, else 'other'; the caller holds the lock."""
         key = (provider, model)
-        if key in self.lanes:
-            return key
-        return key if len(self.lanes) < self._most else (provider, OTHER)
+        if key not in self.lanes:
+            if len(self.lanes) >= self._most:
+                key = (provider, OTHER)
+            self.lanes.setdefault(key, Lane())
+        return key
 
     def lane(self, provider: str, model: str) -> Lane:
         """Find or begin the counts of a model; the caller holds the lock."""
-        key = self.labels(provider, model)
-        found = self.lanes.get(key)
-        if found is None:
-            found = self.lanes[key] = Lane()
-        return found
+        return self.lanes[self.labels(provider, model)]
 
     def call(self, event: CallEnded) -> None:
         """Count a call that ended."""
@@ -158,16 +163,15 @@ class Tallies:
     def changed(self, event: LaneChanged) -> None:
         """Count a breaker that went into another state."""
         provider, _, model = event.lane.partition(":")
-        key = ("account" if event.account else "lane", event.state)
+        key: tuple[str, str] = ("account" if event.account else "lane", event.state)
         with self.lock:
-            changes = self.lane(provider, model).changes
-            changes[key] = changes.get(key, 0) + 1
+            self.lane(provider, model).changes[key] += 1
 
     def alert(self, event: BudgetAlert) -> None:
         """Count an alert by the kind of its scope."""
         kind = event.scope.partition(" ")[0]
         with self.lock:
-            self.alerts[kind] = self.alerts.get(kind, 0) + 1
+            self.alerts[kind] += 1
 
     def records_lost(self, event: RecordsLost) -> None:
         """Count events that a subscriber did not get."""

@@ -32,10 +32,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ..._policy.alerts import BudgetAlert
 from ..._policy.budget import (
     Account,
     Budget,
-    BudgetAlert,
     BudgetState,
     Caps,
     Elastic,
