@@ -187,7 +187,7 @@ def test_the_log_has_each_alert_with_its_figures(caplog: pytest.LogCaptureFixtur
         Alerts(Budget(daily=5, alerts=(0.8,))).tell([ALERT], NOON)
     record = caplog.records[0]
     assert record.getMessage() == str(ALERT)
-    assert (record.__dict__["event"], record.__dict__["share"], record.__dict__["spent_usd"]) == (
+    assert (record.__dict__["kind"], record.__dict__["share"], record.__dict__["spent_usd"]) == (
         "budget_alert",
         0.8,
         4.0,

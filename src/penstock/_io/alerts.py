@@ -49,7 +49,7 @@ class Alerts:
 
 def _fields(alert: BudgetAlert) -> dict[str, object]:
     return {
-        "event": "budget_alert",
+        "kind": "budget_alert",
         "scope": alert.scope,
         "share": alert.share,
         "cap_usd": float(to_usd(alert.cap_nano)),

@@ -18,6 +18,7 @@ from ..embeddings import EmbedRequest
 from ..errors import ConfigError, PenstockError
 from ..events import AttemptEnded, CallEnded, CallStarted, Event, LaneChanged, Operation, RecordsLost, ToolCalled
 from ..types import Attempt, Response, Usage
+from .loglines import is_logged, write
 from .mailbox import CLOSE_S, Mailbox
 
 if TYPE_CHECKING:
@@ -228,8 +229,15 @@ class Hub:
 
     def emit(self, event: Any) -> None:
         """Tell those who listen for events of its kind. Never waits and never raises."""
-        for post in self._of.get(type(event), ()):
+        kind = type(event)
+        for post in self._of.get(kind, ()):
             post(event)
+        if is_logged(kind):
+            write(event)
+
+    def _wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens for events of a kind, the log included."""
+        return kind in self._of or is_logged(kind)
 
     def lost(self, name: str, count: int, why: str) -> None:
         """Say that a subscriber lost events."""
@@ -295,7 +303,7 @@ class Hub:
 
     def attempt(self, order: Order, call_id: str, operation: Operation, record: Record, settled: Settled) -> None:
         """Tell how an attempt ended."""
-        if AttemptEnded not in self._of:
+        if not self._wants(AttemptEnded):
             return
         lane, admission, error, first, hold = (
             record.lane,
@@ -328,8 +336,7 @@ class Hub:
             cost_nano=record.cost_nano,
             scopes=() if hold is None else tuple([account.name for account in hold.accounts]),
         )
-        for post in self._of[AttemptEnded]:
-            post(event)
+        self.emit(event)
 
     def ended(
         self,
@@ -341,7 +348,7 @@ class Hub:
         error: BaseException | None,
     ) -> None:
         """Tell how a call ended."""
-        if CallEnded not in self._of:
+        if not self._wants(CallEnded):
             return
         attempts = trail.attempts
         last = attempts[-1] if attempts else None
@@ -381,8 +388,7 @@ class Hub:
             request=order.request if self.content and not isinstance(order.request, EmbedRequest) else None,
             response=told if self.content else None,
         )
-        for post in self._of[CallEnded]:
-            post(event)
+        self.emit(event)
 
     def row(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
         """Tell how a row of a provider's batch ended, which is a call as any other."""
@@ -394,7 +400,7 @@ class Hub:
         full = None
         if usage is not None:
             full = prices.cost(lane.provider.name, lane.model, usage, wall_s=at_s)
-        if attempt is not None and AttemptEnded in self._of:
+        if attempt is not None and self._wants(AttemptEnded):
             self.emit(
                 AttemptEnded(
                     call_id=call_id,
@@ -417,7 +423,7 @@ class Hub:
                     batch=True,
                 )
             )
-        if CallEnded in self._of:
+        if self._wants(CallEnded):
             self.emit(
                 CallEnded(
                     call_id=call_id,

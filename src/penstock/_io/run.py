@@ -13,10 +13,11 @@ from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, 
 from .._flow.trail import Trail
 from ..embeddings import EmbedRequest
 from ..errors import ClientClosed
-from ..events import Operation
+from ..events import CallEnded, Operation
 from ..types import Chunk, Response
 from .gate import CLOSED, Gate
 from .http import Target
+from .loglines import is_logged
 
 if TYPE_CHECKING:
     from .._flow.extract import Extraction  # loaded with the first extraction
@@ -69,8 +70,8 @@ class Run(Generic[GateT, TransportT]):
         self._targets = targets
         self._open: Closable | None = None
         self._answer: Any = None
-        if gate.hub is not None:
-            self._introduce(gate.hub)
+        if gate.hub is not None or is_logged(CallEnded):
+            self._introduce(gate.listen())
 
     @property
     def partial(self) -> Response | None:

@@ -84,7 +84,7 @@ class Webhook:
         return wrong
 
 
-_EXTRA: Final = {"event": "webhook_lost"}
+_EXTRA: Final = {"kind": "webhook_lost"}
 
 
 def _post(url: str, body: bytes) -> tuple[str, bool]:
