@@ -85,9 +85,8 @@ def _fields(kind: str, event: CallEnded | AttemptEnded) -> dict[str, Any]:
 
 
 def _line(level: int, event: CallEnded | AttemptEnded, extra: dict[str, Any], more: str) -> None:
-    LOG.log(
-        level,
-        "%s %s:%s %s in %.3f s, %s + %s tokens, %s%s",
+    # What Logger.log() does, without looking through the stack for a caller, which is always this file.
+    args = (
         event.operation,
         event.provider,
         event.model,
@@ -97,5 +96,10 @@ def _line(level: int, event: CallEnded | AttemptEnded, extra: dict[str, Any], mo
         extra["tokens_out"] or 0,
         "unknown cost" if event.cost_nano is None else dollars(event.cost_nano),
         more,
-        extra=extra,
     )
+    record = logging.getLogRecordFactory()(LOG.name, level, __file__, 0, _WORDS, args, None)
+    record.__dict__.update(extra)
+    LOG.handle(record)
+
+
+_WORDS: Final = "%s %s:%s %s in %.3f s, %s + %s tokens, %s%s"
