@@ -63,6 +63,12 @@ class Metrics:
 
         return families(self._tallies, self._clients, __version__)
 
+    def describe(self) -> Iterator[Any]:
+        """Yield empty families, so that a registry knows the names before there is a value."""
+        from .families import families
+
+        return families(Tallies(1), Clients(), __version__)
+
     def text(self) -> bytes:
         """Return the metrics as Prometheus reads them, for an endpoint of your own."""
         text: bytes = self._prometheus.generate_latest(self.registry)
