@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
@@ -28,7 +28,7 @@ from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
 from .._wire import registry
 from ..embeddings import EmbedRequest
-from ..errors import ConfigError
+from ..errors import BudgetUnavailable, ConfigError
 from ..types import Request, Response, Tier
 from . import settings as _settings
 from .clock import Clock, SystemClock, unique
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
     from .hub import Subscription  # loaded with the first subscriber
+    from .ledger.settings import Ledger
+    from .ledger.writer import LedgerWriter
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -70,6 +72,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
+    ledger: LedgerWriter | None = None
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class BaseClient(Generic[GateT, TransportT]):
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
         cache: Cache | None = None,
+        ledger: Ledger | str | os.PathLike[str] | bool | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -97,7 +101,8 @@ class BaseClient(Generic[GateT, TransportT]):
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
         are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
-        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
+        sends a second attempt beside a late one. `cache` keeps answers. `ledger` keeps a record of every call: True for
+        the user's own, or its file, or a `Ledger`. `keys` and `base_urls` are by provider name.
         `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
@@ -143,11 +148,28 @@ class BaseClient(Generic[GateT, TransportT]):
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
+        self._keep_ledger(self.settings.ledger if ledger is None else ledger)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
+
+    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool) -> None:
+        if wanted is False:
+            return
+        from .ledger.keep import keep  # loaded with the first ledger
+
+        self.ledger = keep(wanted, self._gate, self.settings.env, self._shown)
+
+    def _shown(self) -> Iterator[tuple[str, str, str]]:
+        """Tell lanes and budgets to those who watch through the ledger."""
+        for lane in self.lanes():
+            yield "lane", lane.name, msgspec.json.encode(lane).decode()
+        if self._capped:
+            with contextlib.suppress(BudgetUnavailable):
+                for scope in self.budget().scopes:
+                    yield "budget", scope.name, msgspec.json.encode(scope).decode()
 
     def _open(self, name: str | None) -> TransportT:
         raise NotImplementedError

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._flow.effects import Record, Settled
 from .._flow.trail import Trail, outcome_of
@@ -58,6 +58,33 @@ QUEUE: Final = 10_000
 
 INTERVAL_S: Final = 0.05
 """How often a subscriber is handed what gathered."""
+
+
+class Subscriber(Protocol):
+    """Who is told of events of some kinds, with prompts and answers in them if it wants `content`."""
+
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """Of which kinds it is told."""
+        ...
+
+    @property
+    def content(self) -> bool:
+        """Whether it wants prompts and answers."""
+        ...
+
+    @property
+    def post(self) -> Callable[[Any], None]:
+        """Take an event; never waits and never raises."""
+        ...
+
+    def flush(self) -> bool:
+        """Take in what was told so far."""
+        ...
+
+    def settle(self) -> None:
+        """Take in what is left; more may come."""
+        ...
 
 
 class Subscription:
@@ -132,7 +159,7 @@ class Subscription:
         self._hub.leave(self)
         self.settle(patience_s)
 
-    def settle(self, patience_s: float) -> None:
+    def settle(self, patience_s: float = CLOSE_S) -> None:
         """Hand over what is left and end the thread, but stay: an event that comes later is handed over as well."""
         if self._box is not None:
             self._box.close(patience_s)
@@ -151,7 +178,7 @@ class Hub:
         self.clock = clock
         self.content = False
         self.due: list[LaneChanged] = []
-        self._subscribers: tuple[Subscription, ...] = ()
+        self._subscribers: tuple[Subscriber, ...] = ()
         self._of: dict[type, tuple[Callable[[Any], None], ...]] = {}
         self._renew()
 
@@ -201,7 +228,7 @@ class Hub:
             inline=inline,
             queue=queue,
         )
-        self._enlist((*self._subscribers, found))
+        self.enlist(found)
         return found
 
     @staticmethod
@@ -216,11 +243,15 @@ class Hub:
                 "on() inside of it, or give a plain function"
             ) from None
 
-    def leave(self, subscriber: Subscription) -> None:
+    def enlist(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber from now on."""
+        self._enlist((*self._subscribers, subscriber))
+
+    def leave(self, subscriber: Subscriber) -> None:
         """Tell a subscriber nothing more."""
         self._enlist(tuple(each for each in self._subscribers if each is not subscriber))
 
-    def _enlist(self, subscribers: tuple[Subscription, ...]) -> None:
+    def _enlist(self, subscribers: tuple[Subscriber, ...]) -> None:
         self._subscribers = subscribers
         self.content = any(each.content for each in subscribers)
         self._of = {
@@ -243,15 +274,15 @@ class Hub:
         """Say that a subscriber lost events."""
         self.emit(RecordsLost(subscriber=name, count=count, why=why, at_s=self.clock.wall()))
 
-    def flush(self, patience_s: float = CLOSE_S) -> None:
+    def flush(self) -> None:
         """Wait until all were handed what happened so far."""
         for each in self._subscribers:
-            each.flush(patience_s)
+            each.flush()
 
     def close(self) -> None:
         """Hand over what is left. Calls that settle after this are still told."""
         for each in self._subscribers:
-            each.settle(CLOSE_S)
+            each.settle()
 
     def started(self, order: Order, call_id: str, operation: Operation) -> None:
         """Tell that a call begins."""

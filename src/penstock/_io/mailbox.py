@@ -28,7 +28,7 @@ class Mailbox:
     """Letters for one reader, at most `most` of them waiting; more are counted as lost, and that is logged once.
 
     `read` is called with a list of letters, never by two threads at once. What it raises is logged once. `lost` is
-    called with how many letters were lost and why, before they are forgotten.
+    called with how many letters were lost and why, before they are forgotten; `closed` when all of them were read.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Mailbox:
         most: int,
         interval_s: float,
         lost: Callable[[int, str], None] | None = None,
+        closed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.lost = 0
@@ -46,6 +47,7 @@ class Mailbox:
         self._most = most
         self._interval_s = interval_s
         self._on_lost = lost
+        self._on_close = closed
         self._told: set[str] = set()
         self._start()
 
@@ -166,7 +168,11 @@ class Mailbox:
             thread = self._thread
             self._stopping = True
             self._bell.set()
-        if thread is None or thread is threading.current_thread():
-            return self.flush(patience_s)
-        thread.join(patience_s)
-        return not thread.is_alive() and self.flush(patience_s)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(patience_s)
+            if thread.is_alive():
+                return False
+        done = self.flush(patience_s)
+        if done and self._on_close is not None:
+            self._on_close()
+        return done
