@@ -182,9 +182,9 @@ def check_parents(spans: Spans, count: int) -> None:
 def test_content_and_keys_are_in_no_span_unless_asked_for(colour: str, spans: Spans) -> None:
     """Not in names, attributes, events or descriptions; also when the provider quotes the prompt in its error."""
     quoting = Scripted(status=400, body=json.dumps({"error": {"message": "CANARY is bad", "code": "x"}}).encode())
-    keys = {"client": {"keys": {"openai": "sk-CANARY"}}}
-    watched(colour, [openai_reply("CANARY")], spans.watch, system="CANARY", stop=["CANARY"], **keys)
-    watched(colour, [quoting], spans.watch, user="CANARY", **keys)
+    keys = {"keys": {"openai": "sk-CANARY"}}
+    watched(colour, [openai_reply("CANARY")], spans.watch, client=keys, system="CANARY", stop=["CANARY"])
+    watched(colour, [quoting], spans.watch, client=keys, user="CANARY")
     assert len(spans.named("chat")) == 2
     assert "CANARY" not in "".join(span.to_json() for span in spans.ended)
 

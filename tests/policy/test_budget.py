@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._policy.budget import Budget, BudgetAlert, BudgetBook, BudgetState, Caps, Elastic, ScopeState
+from penstock._policy.alerts import BudgetAlert
+from penstock._policy.budget import Budget, BudgetBook, BudgetState, Caps, Elastic, ScopeState
 from penstock.errors import BudgetExceeded, ConfigError
 
 DAY = 86_400.0
