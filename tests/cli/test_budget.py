@@ -70,6 +70,18 @@ def test_a_file_of_the_settings_is_meant_before_the_usual_one(home: Path) -> Non
     assert figures("set", "--file", "other.db", "--total", "1")["file"] == str(home / "other.db")
 
 
+@pytest.mark.prove(25)
+def test_doctor_shows_which_file_is_shared_and_no_webhook(home: Path) -> None:
+    """The address may hold a secret."""
+    (home / "penstock.toml").write_text('[budget]\ndaily = "3"\nwebhook = "https://h.example.com/CANARY"\n')
+    budget("set", "--daily", "5")
+    for options in ([], ["--json"]):
+        said = CliRunner().invoke(cli.root, ["doctor", *options]).output
+        assert str(home / "state" / "budget.db") in said
+        assert "***" in said
+        assert "CANARY" not in said
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

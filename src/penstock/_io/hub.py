@@ -17,7 +17,7 @@ from .._policy.breaker import Breaker, State
 from ..embeddings import EmbedRequest
 from ..errors import ConfigError, PenstockError
 from ..events import AttemptEnded, CallEnded, CallStarted, Event, LaneChanged, Operation, RecordsLost, ToolCalled
-from ..types import Attempt, Response, Usage
+from ..types import Attempt, Request, Response, Usage
 from .loglines import is_logged, write
 from .mailbox import CLOSE_S, Mailbox
 
@@ -298,9 +298,7 @@ class Hub:
                     base_url=lane.base_url,
                     stream=order.stream,
                     tier=order.tier,
-                    parameters={
-                        name: value for name in PARAMETERS if (value := getattr(request, name, None)) is not None
-                    },
+                    parameters=_parameters(request),
                     request=order.request if self.content else None,
                 )
             )
@@ -492,6 +490,15 @@ class Hub:
             service_tier=order.request.service_tier,
             wall_s=order.wall_s,
         )
+
+
+def _parameters(request: Request) -> dict[str, object]:
+    found: dict[str, object] = {
+        name: value for name in PARAMETERS if (value := getattr(request, name, None)) is not None
+    }
+    if request.response_format not in (None, "text"):
+        found["output"] = "json"
+    return found
 
 
 def _sum(attempts: list[Attempt]) -> Usage | None:

@@ -61,6 +61,7 @@ PARAMETERS: Final = {
     "presence_penalty": "gen_ai.request.presence_penalty",
     "reasoning_effort": "gen_ai.request.reasoning.level",
     "dimensions": "gen_ai.embeddings.dimension.count",
+    "output": OUTPUT_TYPE,
 }
 
 CALL_ID: Final = "penstock.call.id"
