@@ -20,6 +20,8 @@ COMMANDS = {
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
     "budget": "Set, show or reset the budget that programs share.",
+    "stats": "Show what calls cost and how they went, from the ledger.",
+    "log": "Show single calls of the ledger, and follow it.",
     "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",
     "doctor": "Show settings, keys and versions, and where each came from.",

@@ -235,8 +235,19 @@ def open_to_read(path: str) -> sqlite3.Connection:
             "name another with --ledger or PENSTOCK_HOME"
         )
     try:
+        return _open_to_read(path, "mode=ro")
+    except LedgerUnavailable as error:
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        # In a folder that nobody may write to, nobody writes now, and SQLite must be told so.
+        return _open_to_read(path, "immutable=1")
+
+
+def _open_to_read(path: str, how: str) -> sqlite3.Connection:
+    try:
         db = sqlite3.connect(
-            f"file:{quote(path)}?mode=ro", uri=True, timeout=OPEN_S, isolation_level=None, check_same_thread=False
+            f"file:{quote(path)}?{how}", uri=True, timeout=OPEN_S, isolation_level=None, check_same_thread=False
         )
     except sqlite3.Error as error:
         raise meant(path, error) from error
@@ -252,7 +263,7 @@ def open_to_read(path: str) -> sqlite3.Connection:
         db.close()
         if found:
             open_to_write(path).close()
-            return open_to_read(path)
+            return _open_to_read(path, how)
         raise ConfigError(f"the ledger at {path} is empty; no call was written to it yet")
     return db
 
