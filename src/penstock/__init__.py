@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._flow.extracted import Extracted
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
+    from ._policy.alerts import BudgetAlert
     from ._policy.breaker import BreakerSettings
-    from ._policy.budget import Budget, BudgetAlert
+    from ._policy.budget import Budget
     from ._policy.cache import Cache
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
@@ -62,7 +63,7 @@ _HOMES = {
     "Hedge": "_policy.hedge",
     "Limits": "_policy.limiter",
     "Budget": "_policy.budget",
-    "BudgetAlert": "_policy.budget",
+    "BudgetAlert": "_policy.alerts",
     "Cache": "_policy.cache",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",

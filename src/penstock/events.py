@@ -26,15 +26,20 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallStarted(Event, frozen=True, kw_only=True):
-    """A call begins. `model` is the first of its route, 'provider:model'; `tier` is set where the router chose it."""
+    """A call begins. `model` is the first of its route, 'provider:model'; `tier` is set where the router chose it.
+
+    `base_url` is where that model is. `parameters` are those of the request that tell nothing of its content.
+    """
 
     call_id: str
     operation: Operation
     model: str
     tags: dict[str, str]
     at_s: float
+    base_url: str = ""
     stream: bool = False
     tier: Tier | None = None
+    parameters: dict[str, object] = {}
     request: Request | None = None
 
 
@@ -81,7 +86,8 @@ class CallEnded(Event, frozen=True):
     `batch`: it went through a provider's batch interface, and `full_nano` is what it would have cost outside of it.
     `tier`, `reason` say how its route was chosen, and `strongest_nano` is what the same tokens cost at the model of the
     highest tier; None where no tier was asked for or the price is unknown. `prices` is the date of the price table.
-    `first_token_s` counts from the start of the call (streams only). `request`, `response` are content.
+    `first_token_s` counts from the start of the call (streams only). `response_id` and `served_model` are what the
+    provider calls the answer and the model that gave it. `request`, `response` are content.
     """
 
     call_id: str
@@ -110,6 +116,8 @@ class CallEnded(Event, frozen=True):
     reason: str | None = None
     strongest_nano: int | None = None
     prices: str = ""
+    response_id: str | None = None
+    served_model: str | None = None
     request: Request | None = None
     response: Response | None = None
 

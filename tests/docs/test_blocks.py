@@ -82,6 +82,7 @@ def test_a_block_runs(block: Block, simulator_url: str, tmp_path: Path) -> None:
         "OPENAI_BASE_URL": f"{simulator_url}/v1",
         "ANTHROPIC_API_KEY": "sim-docs",
         "ANTHROPIC_BASE_URL": simulator_url,
+        "PENSTOCK_HOME": str(tmp_path / "state"),
     }
     command = ["sh", "-ec", commands_of(block.code)] if block.language in SHELL else [sys.executable, "-c", block.code]
     done = subprocess.run(

@@ -300,7 +300,7 @@ def test_an_alert_is_told_once_to_all_who_share_the_file(share: Open, file: Path
     ("spoil", "words"),
     [
         ("CREATE TABLE notes (text)", "is a database of something else; name another file"),
-        ("PRAGMA user_version = 2", r"was written by a newer Penstock \(layout 2, this one reads 1\)"),
+        ("PRAGMA user_version = 3", r"was written by a newer Penstock \(layout 3, this one reads 2\)"),
         ("PRAGMA user_version = 0", "was written by an older Penstock"),
     ],
 )

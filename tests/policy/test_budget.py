@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._policy.budget import Budget, BudgetAlert, BudgetBook, BudgetState, Caps, Elastic, ScopeState
+from penstock._policy.alerts import BudgetAlert
+from penstock._policy.budget import Budget, BudgetBook, BudgetState, Caps, Elastic, ScopeState
 from penstock.errors import BudgetExceeded, ConfigError
 
 DAY = 86_400.0
@@ -65,7 +67,15 @@ def test_settings_of_a_wrong_kind_are_named() -> None:
         ({"file": "a\0b"}, "is no path"),
         ({"file": 7}, "file = 7 is no path of a file, like 'spend.db'"),
         ({"on_alert": "print"}, "on_alert = 'print' must be a function, which only Python can give"),
-        ({"alerts": (0.5,)}, "alerts would tell nobody; give on_alert as well"),
+        ({"alerts": {"hourly": (0.5,)}}, "alerts has no scope 'hourly'; expected total, daily, monthly, per_client or"),
+        ({"alerts": {"team=search": (0.5,)}}, "no scope 'team=search'.* or one of the tags"),
+        ({"alerts": {"daily": (5,)}}, r"alerts.'daily'. = .5,. must be shares above 0"),
+        ({"webhook": 7}, "webhook is no string; expected an https address"),
+        ({"webhook": "hooks.example.com/x"}, "webhook is no http.s. address"),
+        ({"webhook": "http://hooks.example.com/x"}, "webhook is plain http, which anybody on the way can read"),
+        ({"webhook": "https://me:word@hooks.example.com"}, "webhook holds a user name or password"),
+        ({"webhook": "https://hooks.example.com:99999"}, "webhook has no valid host or port"),
+        ({"webhook": "https://hooks.example.com/\n"}, "webhook has characters that no URL has"),
         ({"alerts": (0,), "on_alert": print}, "must be shares above 0 and at most 1"),
         ({"alerts": (80,), "on_alert": print}, "alerts = .80,. must be shares above 0 and at most 1"),
         ({"alerts": (math.nan,), "on_alert": print}, "must be shares"),
@@ -437,6 +447,42 @@ def test_alerts_come_in_the_shares_that_were_asked_for() -> None:
         ("tag team=search", 1),
         ("total", 0.25),
     ]
+
+
+def test_thresholds_may_differ_from_scope_to_scope() -> None:
+    """A scope that is not named is told of nothing; alerts alone are for the log and for events."""
+    alerts = {"daily": (0.5,), "team=search": (1.0, 0.9)}
+    caps: dict[str, Any] = {"total": "0.0000001", "daily": "0.0000001", "tags": {"team=search": "0.0000001"}}
+    book = BudgetBook(Budget(**caps, alerts=alerts))
+    book.settle(NOON, book.reserve(NOON, 100, {"team": "search"}), 95)
+    assert [(alert.scope, alert.share) for alert in told(book)] == [("day 2026-11-20", 0.5), ("tag team=search", 0.9)]
+
+
+def test_where_a_file_has_caps_any_tag_may_have_thresholds() -> None:
+    """Its caps are not known before it is opened."""
+    assert Budget(file="spend.db", alerts={"team=search": (0.5,)}).alerts == {"team=search": (0.5,)}
+    with pytest.raises(ConfigError, match="no scope 'hourly'"):
+        Budget(file="spend.db", alerts={"hourly": (0.5,)})
+
+
+def test_an_alert_says_itself_in_a_sentence() -> None:
+    """With exact amounts, and what is held only where something is."""
+    alert = BudgetAlert(scope="day 2026-11-20", share=0.8, cap_nano=5 * NANO, spent_nano=4_000_500_000, held_nano=0)
+    assert str(alert) == "budget 'day 2026-11-20' reached 80%: $4.0005 of $5.00 spent"
+    assert str(msgspec.structs.replace(alert, held_nano=NANO)).endswith("spent, $1.00 held by calls under way")
+
+
+@pytest.mark.prove(25)
+def test_the_address_of_a_webhook_is_a_secret() -> None:
+    """It is in no repr of the budget and in no message about it, and the budget can still be changed."""
+    budget = Budget(daily=1, webhook="https://hooks.example.com/CANARY?key=CANARY")
+    assert "CANARY" not in repr(msgspec.structs.replace(budget, daily=2))
+    for wrong in ("http://h.example.com/CANARY", "https://CANARY@h.example.com", "ftp://CANARY", "https://h:0/CANARY"):
+        with pytest.raises(ConfigError) as caught:
+            Budget(daily=1, webhook=wrong)
+        assert "CANARY" not in str(caught.value)
+    for right in ("http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8080/x"):
+        Budget(daily=1, webhook=right)
 
 
 def test_without_a_listener_nothing_is_due() -> None:

@@ -434,10 +434,7 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return the state of the lanes used so far."""
-        return tuple(
-            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot(), state.account.snapshot())
-            for state in self._gate.lanes()
-        )
+        return tuple([LaneStatus(*each) for each in self._gate.look()])
 
     def budget(self) -> BudgetState:
         """Return what is spent, held and left in every budget; in a file, by all who share it.

@@ -6,18 +6,17 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, State, health
+from .._policy.breaker import Breaker, BreakerSettings, BreakerState, Open, Pass, State, health
 from .._policy.budget import Book, BudgetState, Hold
 from .._policy.cache import Cache
 from .._policy.hedge import Latencies
-from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
+from .._policy.limiter import GRANT, Limiter, LimiterState, Limits, Refuse, Ticket
 from .._policy.prices import Prices
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
@@ -38,6 +37,7 @@ from ..errors import (
     ServerFault,
 )
 from ..types import Attempt, Response
+from .alerts import Alerts
 from .clock import Clock
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Gate:
     ) -> None:
         self.clock = clock
         self.budget = budget
+        self.alerts = Alerts(budget.budget)
         self.retry = retry
         self.closed = False
         self.answers: Answers | None = None
@@ -126,6 +127,15 @@ class Gate:
     def lanes(self) -> tuple[LaneState, ...]:
         """Return the lanes used so far."""
         return tuple(self._lanes.values())
+
+    def look(self) -> list[tuple[str, LimiterState, BreakerState, BreakerState]]:
+        """Return the lanes used so far as they are now: name, limiter, breaker, and that of the account."""
+        with self._lock:
+            now = self.clock.now()
+            return [
+                (each.lane.name, each.limiter.snapshot(now), each.breaker.snapshot(now), each.account.snapshot(now))
+                for each in self._lanes.values()
+            ]
 
     def reserve(self, effect: Reserve) -> Hold | None:
         """Hold an attempt's worst case; None when another process keeps the file of the budget busy.
@@ -178,15 +188,10 @@ class Gate:
         """Tell the owner of the budget what it reached, outside the lock; what goes wrong there breaks no call."""
         with self._lock:
             due, self.budget.due = self.budget.due, []
-        on_alert = self.budget.budget.on_alert
-        for alert in due:
-            if self.hub is not None:
+        if self.hub is not None:
+            for alert in due:
                 self.hub.emit(alert)
-            try:
-                if on_alert is not None:
-                    on_alert(alert)
-            except Exception:
-                logging.getLogger("penstock").exception("on_alert of the budget failed")
+        self.alerts.tell(due, self.clock.wall())
 
     def close(self) -> None:
         """Refuse new calls; those under way can still settle."""

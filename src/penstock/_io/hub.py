@@ -14,12 +14,13 @@ import msgspec
 
 from .._flow.effects import Record, Settled
 from .._flow.trail import Trail, outcome_of
+from .._policy.alerts import BudgetAlert
 from .._policy.breaker import Breaker, State
-from .._policy.budget import BudgetAlert
 from ..embeddings import EmbedRequest
 from ..errors import ConfigError, PenstockError
 from ..events import AttemptEnded, CallEnded, CallStarted, Event, LaneChanged, Operation, RecordsLost, ToolCalled
-from ..types import Attempt, Response, Usage
+from ..types import Attempt, Request, Response, Usage
+from .loglines import is_logged, write
 from .mailbox import CLOSE_S, Mailbox
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ KINDS: Final[tuple[type, ...]] = (
     RecordsLost,
     BudgetAlert,
 )
+
+PARAMETERS: Final = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+    "reasoning_effort",
+    "dimensions",
+)
+"""Of a request, what tells nothing of its content."""
 
 States = tuple[State, State]
 
@@ -249,8 +264,11 @@ class Hub:
 
     def emit(self, event: Any) -> None:
         """Tell those who listen for events of its kind. Never waits and never raises."""
-        for post in self._of.get(type(event), ()):
+        kind = type(event)
+        for post in self._of.get(kind, ()):
             post(event)
+        if is_logged(kind):
+            write(event)
 
     def lost(self, name: str, count: int, why: str) -> None:
         """Say that a subscriber lost events."""
@@ -268,15 +286,18 @@ class Hub:
 
     def started(self, order: Order, call_id: str, operation: Operation) -> None:
         """Tell that a call begins."""
+        lane = order.lanes[0]
         self.emit(
             CallStarted(
                 call_id=call_id,
                 operation=operation,
-                model=order.lanes[0].name,
+                model=lane.name,
                 tags=order.tags,
                 at_s=order.wall_s,
+                base_url=lane.base_url,
                 stream=order.stream,
                 tier=order.tier,
+                parameters=_parameters(order.request),
                 request=order.request if self.content else None,
             )
         )
@@ -342,6 +363,8 @@ class Hub:
         )
         for post in self._attempts:
             post(event)
+        if is_logged(AttemptEnded):
+            write(event)
 
     def ended(
         self,
@@ -390,12 +413,16 @@ class Hub:
             order.reason,
             None if order.strongest is None else self._strongest(order, order.strongest, usage),
             order.prices.date,
+            None if response is None else response.id,
+            None if response is None else response.served_model,
         )
         if self.content:
             asked = None if isinstance(order.request, EmbedRequest) else order.request
             event = msgspec.structs.replace(event, request=asked, response=told)
         for post in self._ends:
             post(event)
+        if is_logged(CallEnded):
+            write(event)
 
     def row(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
         """Tell how a row of a provider's batch ended, which is a call as any other."""
@@ -407,7 +434,7 @@ class Hub:
         full = None
         if usage is not None:
             full = prices.cost(lane.provider.name, lane.model, usage, wall_s=at_s)
-        if attempt is not None and AttemptEnded in self._of:
+        if attempt is not None and (self.hears_attempts or is_logged(AttemptEnded)):
             self.emit(
                 AttemptEnded(
                     call_id=call_id,
@@ -430,7 +457,7 @@ class Hub:
                     batch=True,
                 )
             )
-        if CallEnded in self._of:
+        if self.hears_ends or is_logged(CallEnded):
             self.emit(
                 CallEnded(
                     call_id=call_id,
@@ -462,6 +489,15 @@ class Hub:
             return None
         tier, at_s = order.request.service_tier, order.wall_s
         return order.prices.cost(strongest.provider.name, strongest.model, usage, service_tier=tier, wall_s=at_s)
+
+
+def _parameters(request: Request) -> dict[str, object]:
+    found: dict[str, object] = {
+        name: value for name in PARAMETERS if (value := getattr(request, name, None)) is not None
+    }
+    if request.response_format not in (None, "text"):
+        found["output"] = "json"
+    return found
 
 
 def _tried(attempts: list[Attempt]) -> tuple[int, int, Usage | None, float]:

@@ -13,10 +13,11 @@ from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, 
 from .._flow.trail import Trail
 from ..embeddings import EmbedRequest
 from ..errors import ClientClosed
-from ..events import Operation
+from ..events import AttemptEnded, CallEnded, Operation
 from ..types import Chunk, Response
 from .gate import CLOSED, Gate
 from .http import Target
+from .loglines import is_logged
 
 if TYPE_CHECKING:
     from .._flow.extract import Extraction  # loaded with the first extraction
@@ -69,8 +70,8 @@ class Run(Generic[GateT, TransportT]):
         self._targets = targets
         self._open: Closable | None = None
         self._answer: Any = None
-        if gate.hub is not None:
-            self._introduce(gate.hub)
+        if gate.hub is not None or is_logged(CallEnded):
+            self._introduce(gate.listen())
 
     @property
     def partial(self) -> Response | None:
@@ -147,7 +148,7 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            if hub.hears_attempts:
+            if hub.hears_attempts or is_logged(AttemptEnded):
                 hub.attempt(self._order, self.call_id, self.operation, effect.record, settled)
         return settled
 
@@ -182,7 +183,7 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            if hub.hears_ends:
+            if hub.hears_ends or is_logged(CallEnded):
                 hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from .._policy.alerts import webhook_of
 from .._policy.budget import Budget
 from .._policy.cache import Cache
 from .._policy.limiter import Limits
@@ -26,11 +27,14 @@ from .._wire import registry
 from .._wire.protocol import Provider
 from ..errors import ConfigError, MissingKey
 from ..types import Secret, Tier
+from .home import state_dir
+from .stores import default_file
 
 if TYPE_CHECKING:
     from .ledger.settings import Ledger
 
 PROJECT_FILE: Final = "penstock.toml"
+BUDGET_WEBHOOK: Final = "PENSTOCK_BUDGET_WEBHOOK"
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -70,6 +74,7 @@ class Settings:
         dotenv: Mapping[str, str | None],
         keys: Mapping[str, str],
         base_urls: Mapping[str, str],
+        budget_file: Path | None = None,
     ) -> None:
         self.file = file
         self.files = files
@@ -82,7 +87,23 @@ class Settings:
             _check_names(name, given, self.providers)
         with _place(files):
             self.prices = _price_table(tuple(self.providers.values())).with_overrides(file.prices)
-        self.budget = Budget(**file.budget) if file.budget else None
+        self.budget = self._budget(budget_file)
+
+    def _budget(self, usual: Path | None) -> Budget | None:
+        """Put the budget together: the files' table, the file of `penstock budget`, the webhook of the environment.
+
+        Raises: ConfigError.
+        """
+        said = dict(self.file.budget)
+        if usual is not None and "file" not in said:
+            said["file"] = usual
+        webhook = self._variable(BUDGET_WEBHOOK)
+        if said and webhook is not None:
+            try:
+                said["webhook"] = webhook_of(webhook.value)
+            except ConfigError as error:
+                raise ConfigError(f"{webhook.origin}: {error.message}") from None
+        return Budget(**said) if said else None
 
     def _variable(self, name: str) -> Source | None:
         if self.env.get(name):
@@ -238,6 +259,7 @@ def load(
     for path in paths:
         merged = _merge(merged, _read(path))
     file = _checked(merged, str(paths[-1])) if paths else FileSettings()
+    usual = default_file(state_dir(environ)) if config is None or config is True else None
     return Settings(
         file=file,
         files=tuple(str(path) for path in paths),
@@ -245,6 +267,7 @@ def load(
         dotenv={} if config is False else _dotenv(),
         keys=keys or {},
         base_urls=base_urls or {},
+        budget_file=usual if usual is not None and _is_file(usual) else None,
     )
 
 
@@ -311,6 +334,8 @@ def _checked(tree: dict[str, Any], where: str) -> FileSettings:
         if unknown:
             raise ConfigError(_no_field("budget", sorted(unknown)[0], list(Budget.__struct_fields__)))
         Budget(**file.budget)
+    if "webhook" in file.budget:
+        file.budget["webhook"] = Secret(file.budget["webhook"])
     return file
 
 

@@ -18,7 +18,6 @@ A book is no lock: its owner calls it from one thread at a time.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,26 +28,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ..errors import BudgetExceeded, ConfigError
-from ..events import Event
-from ..types import to_nano, to_usd
+from ..types import Secret
+from .alerts import PPM, USUAL, BudgetAlert, Thresholds, check_alerts, webhook_of
+from .amounts import cap_nano, dollars
 
 _DAY_S: Final = 86_400
 _PERIODS_KEPT: Final = 4  # days (months) whose account is kept, so that a clock set back finds what it had spent
-_PPM: Final = 1_000_000  # shares of a cap are compared as whole millionths
-_ALERTS: Final = (0.5, 0.8, 1.0)
-
-
-class BudgetAlert(Event, frozen=True, kw_only=True):
-    """A budget reached a share of its cap; `scope` is e.g. 'day 2026-11-20', amounts are nano-dollars.
-
-    `spent_nano` is what calls cost so far, possible costs included, `held_nano` what calls under way may cost yet.
-    """
-
-    scope: str
-    share: float
-    cap_nano: int
-    spent_nano: int
-    held_nano: int
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +46,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     With `file`, what was spent is kept in that file: it outlives the process, all clients of one machine that name the
     file share it, and `total` is for its life. `per_client` then caps what this client alone may spend.
 
-    `on_alert` is called with a `BudgetAlert` when the spending of a scope reaches one of the shares `alerts` of its cap
-    (above 0, at most 1; half, 80 % and all of it unless told), at most once for each share of a scope and period.
+    When the spending of a scope reaches one of the shares `alerts` of its cap (above 0, at most 1), at most once for
+    each share of a scope and period, the logger 'penstock' warns, `on_alert` is called with a `BudgetAlert`, and it is
+    posted as JSON to `webhook` (https, or http to this machine). `alerts` are shares for every scope, or by scope:
+    {"daily": (0.5, 0.9), "team=search": (1.0,)}; half, 80 % and all unless told. Nobody is told where none of the three
+    is set.
 
     Raises: ConfigError when an amount is negative, not finite or not a number, or another field is of the wrong kind.
     """
@@ -75,12 +63,13 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str | Decimal | int | float] = {}
     allow_unpriced: bool = False
     file: str | PurePath | None = None
-    alerts: Sequence[float] | None = None
+    alerts: Sequence[float] | Mapping[str, Sequence[float]] | None = None
     on_alert: Callable[[BudgetAlert], object] | None = None
+    webhook: str | Secret | None = None
 
     def __post_init__(self) -> None:
         for name in ("total", "daily", "monthly", "per_call", "per_client"):
-            _cap(name, getattr(self, name))
+            cap_nano(name, getattr(self, name))
         tags: object = self.tags
         if not isinstance(tags, Mapping):
             raise ConfigError(
@@ -89,25 +78,25 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         for tag, amount in tags.items():
             if not re.fullmatch("[^=]+=.+", str(tag)):
                 raise ConfigError(f"budget: tag {tag!r} must be written 'key=value', like 'team=search'")
-            if _cap(f"tag {tag!r}", amount) is None:
+            if cap_nano(f"tag {tag!r}", amount) is None:
                 raise ConfigError(f"budget: tag {tag!r} has no amount; give dollars like '5.00', or leave the tag out")
         if not isinstance(self.allow_unpriced, bool):
             raise ConfigError(f"budget: allow_unpriced = {self.allow_unpriced!r} must be true or false")
         file: object = self.file
         if file is not None and (not isinstance(file, str | PurePath) or not str(file) or "\0" in str(file)):
             raise ConfigError(f"budget: file = {file!r} is no path of a file, like 'spend.db'")
-        self._check_alerts()
-
-    def _check_alerts(self) -> None:
-        alerts: object = self.alerts
         if self.on_alert is not None and not callable(self.on_alert):
             raise ConfigError(f"budget: on_alert = {self.on_alert!r} must be a function, which only Python can give")
-        if alerts is None:
-            return
-        if self.on_alert is None:
-            raise ConfigError("budget: alerts would tell nobody; give on_alert as well, a function, in Python")
-        if isinstance(alerts, str) or not isinstance(alerts, Sequence) or not all(map(_is_share, alerts)):
-            raise ConfigError(f"budget: alerts = {alerts!r} must be shares above 0 and at most 1, like (0.5, 0.8, 1.0)")
+        if self.alerts is not None:
+            check_alerts(self.alerts, tags if file is None else None)
+        if self.webhook is not None:
+            msgspec.structs.force_setattr(self, "webhook", webhook_of(self.webhook))  # so that no repr shows it
+
+    def thresholds(self) -> Thresholds:
+        """Return when whom is told: never, where nobody would be."""
+        if self.alerts is not None:
+            return Thresholds(self.alerts)
+        return Thresholds(() if self.on_alert is None and self.webhook is None else USUAL)
 
 
 class ScopeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,14 +274,13 @@ class Caps:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.total = _cap("total", budget.total)
-        self.daily = _cap("daily", budget.daily)
-        self.monthly = _cap("monthly", budget.monthly)
-        self.per_call = _cap("per_call", budget.per_call)
-        self.per_client = _cap("per_client", budget.per_client)
-        self.tags = {tag: _cap(f"tag {tag!r}", cap) for tag, cap in budget.tags.items()}
-        shares = () if budget.on_alert is None else _ALERTS if budget.alerts is None else budget.alerts
-        self._shares = tuple(sorted({(round(share * _PPM) or 1, share) for share in shares}))
+        self.total = cap_nano("total", budget.total)
+        self.daily = cap_nano("daily", budget.daily)
+        self.monthly = cap_nano("monthly", budget.monthly)
+        self.per_call = cap_nano("per_call", budget.per_call)
+        self.per_client = cap_nano("per_client", budget.per_client)
+        self.tags = {tag: cap_nano(f"tag {tag!r}", cap) for tag, cap in budget.tags.items()}
+        self._thresholds = budget.thresholds()
 
     def client(self) -> tuple[Account, ...]:
         """Open the account of this client's life, where it has a cap of its own."""
@@ -325,10 +313,10 @@ class Caps:
     def alerts(self, accounts: Iterable[Account]) -> list[BudgetAlert]:
         """Return the shares that were reached and not told yet, and note them as told."""
         found = []
-        for account in accounts if self._shares else ():
-            for ppm, share in self._shares:
+        for account in accounts if self._thresholds else ():
+            for ppm, share in self._thresholds.of(account.name):
                 cap = account.cap
-                if cap and ppm > account.told_ppm and account.spent * _PPM >= ppm * cap:
+                if cap and ppm > account.told_ppm and account.spent * PPM >= ppm * cap:
                     account.told_ppm = ppm
                     found.append(
                         BudgetAlert(
@@ -349,7 +337,7 @@ class Caps:
     def _check_room(self, accounts: Iterable[Account], needed: int, tokens: int | None) -> None:
         if self.per_call is not None and needed > self.per_call:
             raise BudgetExceeded(
-                f"This call may cost up to {_worst(needed, tokens)}, and the budget allows {_dollars(self.per_call)}"
+                f"This call may cost up to {_worst(needed, tokens)}, and the budget allows {dollars(self.per_call)}"
                 " per call. Lower max_tokens, use a cheaper model, or raise per_call.",
                 scope="per_call",
                 cap_nano=self.per_call,
@@ -372,7 +360,7 @@ class Caps:
             return
         name, cap, spent, held = capped[0]
         raise BudgetExceeded(
-            f"The price of this call is unknown, and the budget {name!r} of {_dollars(cap)} is a hard cap."
+            f"The price of this call is unknown, and the budget {name!r} of {dollars(cap)} is a hard cap."
             " Give the model a price in the settings (prices), or set allow_unpriced = true.",
             scope=name,
             cap_nano=cap,
@@ -509,7 +497,7 @@ def check_carried(nano: int) -> None:
 
 def _refusal(account: Account, cap: int, needed: int, tokens: int | None) -> BudgetExceeded:
     left = max(0, cap - account.spent - account.held)
-    held = f", {_dollars(account.held)} held by calls under way" if account.held else ""
+    held = f", {dollars(account.held)} held by calls under way" if account.held else ""
     if needed > cap:
         remedy = "The call alone is larger than the whole budget: lower max_tokens, use a cheaper model, or raise it."
     elif needed <= cap - account.spent:
@@ -519,8 +507,8 @@ def _refusal(account: Account, cap: int, needed: int, tokens: int | None) -> Bud
     else:
         remedy = "Lower max_tokens, use a cheaper model, or raise the budget."
     return BudgetExceeded(
-        f"This call may cost up to {_worst(needed, tokens)}, and {_dollars(left)} of the budget {account.name!r}"
-        f" is left ({_dollars(cap)}: {_dollars(account.spent)} spent{held}). {remedy}",
+        f"This call may cost up to {_worst(needed, tokens)}, and {dollars(left)} of the budget {account.name!r}"
+        f" is left ({dollars(cap)}: {dollars(account.spent)} spent{held}). {remedy}",
         scope=account.name,
         cap_nano=cap,
         spent_nano=account.spent,
@@ -530,31 +518,7 @@ def _refusal(account: Account, cap: int, needed: int, tokens: int | None) -> Bud
 
 
 def _worst(needed: int, tokens: int | None) -> str:
-    return _dollars(needed) if tokens is None else f"{_dollars(needed)} even with max_tokens={tokens}"
-
-
-def _cap(name: str, amount: object) -> int | None:
-    """Turn a setting into nano-dollars."""
-    if amount is None:
-        return None
-    if isinstance(amount, str | Decimal | int | float) and not isinstance(amount, bool):
-        try:
-            nano = to_nano(amount)
-        except ValueError:
-            nano = -1
-        if nano >= 0:
-            return nano
-    raise ConfigError(f"budget: {name} = {amount!r} is not an amount of dollars; write zero or more, like '5.00'")
-
-
-def _is_share(share: object) -> bool:
-    return isinstance(share, int | float) and not isinstance(share, bool) and math.isfinite(share) and 0 < share <= 1
-
-
-def _dollars(nano: int) -> str:
-    """Write an amount for people, with at least two and as many decimals as it has."""
-    whole, _, cents = f"{to_usd(nano):.9f}".partition(".")
-    return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
+    return dollars(needed) if tokens is None else f"{dollars(needed)} even with max_tokens={tokens}"
 
 
 def _keep_newest(periods: dict[Any, Any], current: Any) -> None:

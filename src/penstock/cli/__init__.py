@@ -19,6 +19,7 @@ COMMANDS = {
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
+    "budget": "Set, show or reset the budget that programs share.",
     "stats": "Show what calls cost and how they went, from the ledger.",
     "log": "Show single calls of the ledger, and follow it.",
     "providers": "Show the providers, their keys and addresses.",
@@ -86,7 +87,10 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="penstock", message="penstock %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def root(debug: bool) -> None:
+@click.option("-v", "--verbose", count=True, help="Log a line for each call to stderr; -vv: for each attempt too.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged, by name.")
+@click.option("--log-json", is_flag=True, help="Log lines of JSON.")
+def root(debug: bool, verbose: int, log_level: str | None, log_json: bool) -> None:
     """Send prompts to LLM providers: at the limit, inside the budget, nothing lost.
 
     \b
@@ -94,6 +98,10 @@ def root(debug: bool) -> None:
     penstock batch run rows.jsonl -o answers.jsonl --prompt "Classify: {log}" -m openai:gpt-4o-mini
     penstock sim          a provider on your own machine, to try everything without a key
     """  # noqa: D301 - click wants the backspace itself
+    if verbose or log_level or log_json:
+        from .logs import set_up
+
+        set_up(verbose, log_level, as_json=log_json)
 
 
 def main(args: Sequence[str] | None = None) -> None:

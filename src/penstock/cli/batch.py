@@ -42,6 +42,7 @@ from .progress import Form, usd_cap
 from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
 from .shown import count, note, span, usd, write_json
 from .via import check_via, made, via_options
+from .watched import metrics_option, watched
 
 HEDGED_PERCENT: Final = 95.0
 LABELS_FROM: Final = 4
@@ -105,6 +106,7 @@ class _Recorded(click.Command):
 @click.option("--sample", type=click.IntRange(min=1), metavar="N",
               help="Ask N rows from all over IN, and say what the rest costs and how long it takes.")  # fmt: skip
 @via_options
+@metrics_option
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option("--json", "as_json", is_flag=True, help="Print progress and summary as lines of JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -189,7 +191,8 @@ async def _run(
 ) -> BatchReport:
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
     only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
-    async with KeepingClient(limits=limits, budget=budget_of(told.cap)) as client:
+    made_client = KeepingClient(limits=limits, budget=budget_of(told.cap))
+    async with watched(made_client, options["metrics"], quiet=told.quiet) as client:
         more: BatchOptions = {
             "models": weighed(models) or (default_model(client.settings),),
             "concurrency": options["concurrency"],

@@ -61,7 +61,7 @@ def weighed(models: Sequence[str]) -> dict[str, float]:
         name, mark, weight = model.rpartition("=")
         if not mark:
             name, weight = model, "1"
-        if not (_PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
+        if not (PLAIN.fullmatch(weight) and 0 < float(weight) < DOLLARS_MAX):
             raise ConfigError(f"-m {model} has the weight {weight!r}; expected a number above 0, as in -m {name}=3")
         if name in found:
             raise ConfigError(f"-m {name} is named twice; give it a weight instead, as in -m {name}=2")
@@ -81,7 +81,7 @@ def has_key(settings: Settings, name: str) -> bool:
 NEAR: Final = 0.8
 """How alike two names of models are when one is likely a misspelling of the other."""
 
-_PLAIN: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+PLAIN: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 """A decimal number as people write it: no exponent, no digits of other scripts, no underscores."""
 
 DOLLARS_MAX: Final = 10**12
@@ -111,7 +111,7 @@ class Dollars(click.ParamType[Decimal]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
         """Read it, or say what is wrong with it."""
         text = str(value).strip().removeprefix("$")
-        amount = Decimal(text) if _PLAIN.fullmatch(text) else Decimal(0)
+        amount = Decimal(text) if PLAIN.fullmatch(text) else Decimal(0)
         if not 0 < amount <= DOLLARS_MAX or to_nano(amount) == 0:
             self.fail(f"{value!r} is no amount of dollars above 0; write it like 0.50", param, ctx)
         return amount
@@ -130,7 +130,7 @@ class Number(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it, or say what is wrong with it."""
         text = str(value).strip()
-        number = float(text) if _PLAIN.fullmatch(text) else float("nan")
+        number = float(text) if PLAIN.fullmatch(text) else float("nan")
         fits = self._least <= number <= self._most and abs(number) < float("inf")
         if not fits or (self._positive and number <= 0):
             self.fail(f"{value!r} is no finite number{self._range()}", param, ctx)

@@ -23,6 +23,8 @@ PARTS: Final = {
     "httpx2": "transport 'httpx2' (extra: httpx2)",
     "uvloop": "faster event loop for bulk runs (extra: fast)",
     "rich": "progress pictures",
+    "prometheus-client": "metrics (extra: metrics)",
+    "opentelemetry-api": "spans (extra: otel)",
 }
 
 
@@ -43,6 +45,8 @@ def command(as_json: bool) -> None:
     click.echo(f"settings files: {', '.join(found['files']) or 'none (penstock.toml would be read here)'}")
     for name, value in found["settings"].items():
         click.echo(f"  {name} = {value}")
+    if found["budget_file"]:
+        click.echo(f"budget shared in {found['budget_file']} (penstock budget show)")
     click.echo(f"prices of {found['prices']['date']} ({found['prices']['source']})\n")
     keys = [(name, key["from"], key["base_url"], key["base_url_from"]) for name, key in found["keys"].items()]
     if keys:
@@ -55,7 +59,7 @@ def command(as_json: bool) -> None:
 
 
 def _look(settings: Settings) -> dict[str, Any]:
-    said = msgspec.to_builtins(settings.file)
+    said = msgspec.to_builtins(settings.file, enc_hook=lambda secret: "***")
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -66,6 +70,7 @@ def _look(settings: Settings) -> dict[str, Any]:
         "providers": len(settings.providers),
         "own_providers": sorted(settings.file.providers),
         "own_prices": sorted(settings.file.prices),
+        "budget_file": None if settings.budget is None or not settings.budget.file else str(settings.budget.file),
         "prices": {"date": settings.prices.date, "source": settings.prices.source},
         "keys": {name: found for name in settings.providers if (found := _key(settings, name)) is not None},
         "parts": {name: _version(name) for name in PARTS},
@@ -88,9 +93,7 @@ def _key(settings: Settings, name: str) -> dict[str, str] | None:
 
 
 def _version(name: str) -> str | None:
-    if find_spec(name) is None:
-        return None
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return None if find_spec(name) is None else "unknown"

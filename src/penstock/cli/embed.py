@@ -29,6 +29,7 @@ from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
 from .streams import check_stdout, printing
+from .watched import metrics_option, watched
 
 FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
 
@@ -49,6 +50,7 @@ FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
 @click.option("--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True,
               help="Requests at once; each holds as many texts as the provider takes.")  # fmt: skip
 @bounded
+@metrics_option
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than ${CONFIRM_USD} may be spent.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object; with -o progress and summary, a line each."
@@ -165,7 +167,7 @@ def _print(rows: TextFile, as_json: bool, options: dict[str, Any]) -> None:
 
 
 async def _embed(texts: list[str], options: dict[str, Any]) -> Embeddings:
-    async with _client(options) as client:
+    async with watched(_client(options), options["metrics"], quiet=options["quiet"]) as client:
         return await client.embed(
             texts,
             model=options["model"],
@@ -216,7 +218,7 @@ def _save(rows: TextFile, output: str, as_json: bool, options: dict[str, Any]) -
 
 
 async def _job(rows: TextFile, output: str, options: dict[str, Any], told: _Told, form: Form) -> BatchReport:
-    async with _client(options) as client:
+    async with watched(_client(options), options["metrics"], quiet=options["quiet"]) as client:
         job = EmbedJob(
             rows,
             output,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ...errors import ConfigError
+from ..home import state_dir as home
 
 FILE: Final = "ledger.db"
 KEEP_DAYS: Final = 90
@@ -49,18 +49,6 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ConfigError(f"ledger: redact is {self.redact!r}; expected a function, which only Python can give")
         if not isinstance(self.content, bool):
             raise ConfigError(f"ledger: content is {self.content!r}; expected True or False")
-
-
-def home(env: Mapping[str, str] | None = None) -> Path:
-    """Return the folder of what Penstock keeps for this user."""
-    env = os.environ if env is None else env
-    if env.get("PENSTOCK_HOME"):
-        return Path(env["PENSTOCK_HOME"]).expanduser()
-    if sys.platform == "win32":
-        return Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "penstock"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "penstock"
-    return Path(env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "penstock"
 
 
 def file_of(path: str | os.PathLike[str] | None = None, env: Mapping[str, str] | None = None) -> str:

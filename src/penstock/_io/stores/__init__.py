@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 from ..._policy.budget import Book, Budget, BudgetBook
+
+BUDGET_FILE: Final = "budget.db"
+
+
+def default_file(state: Path) -> Path:
+    """Return where the budget is kept that `penstock budget set` makes when no other file is named."""
+    return state / BUDGET_FILE
 
 
 def book_of(budget: Budget | None) -> Book:

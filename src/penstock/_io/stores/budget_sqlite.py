@@ -3,6 +3,7 @@
     account   what each scope spent and holds, in nano-dollars
     hold      a row for each attempt under way, committed before it is sent; settling removes it
     owner     the processes that made them
+    cap       what `penstock budget set` allows each scope, for all who share the file; a client's own caps hold as well
 
 `_policy/budget.py` decides; here its accounts are loaded, and saved in the same transaction (`BEGIN IMMEDIATE`), so
 that no two processes decide on the same figures. `reserve` never waits: it gives None while another process is inside.
@@ -31,10 +32,10 @@ from typing import Any, Final
 
 import msgspec
 
+from ..._policy.alerts import BudgetAlert
 from ..._policy.budget import (
     Account,
     Budget,
-    BudgetAlert,
     BudgetState,
     Caps,
     Elastic,
@@ -47,7 +48,7 @@ from ...errors import BudgetExceeded, BudgetUnavailable, ConfigError
 from .owner import Owner, is_dead, myself
 
 APPLICATION: Final = 0x50656E73
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 OPEN_S: Final = 2.0
 """How long opening waits for another process; a running client waits by the rules of its driver."""
 
@@ -65,6 +66,7 @@ LOST_KEPT_S: Final = 7 * 86_400.0
 """A hold of a dead process can be settled after all for this long; its worst case is counted for ever."""
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_CAP: Final = "CREATE TABLE cap (name TEXT PRIMARY KEY, nano INTEGER NOT NULL CHECK (nano >= 0)) WITHOUT ROWID"
 _TABLES: Final = (
     """CREATE TABLE account (
         name TEXT PRIMARY KEY,
@@ -81,6 +83,7 @@ _TABLES: Final = (
     "CREATE TABLE owner (id INTEGER PRIMARY KEY, pid INTEGER, started TEXT, boot TEXT, container TEXT)",
     "CREATE TABLE sums (unpriced INTEGER NOT NULL, overshoot INTEGER NOT NULL)",
     "INSERT INTO sums VALUES (0, 0)",
+    _CAP,
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {SCHEMA}",
 )
@@ -163,9 +166,8 @@ class SharedBook:
     def _reserve(
         self, wall_s: float, worst_nano: int | None, tags: Mapping[str, str] | None, elastic: Elastic | None, hold: Hold
     ) -> Hold:
-        scopes = self._scopes(wall_s, [f"{key}={value}" for key, value in tags.items()] if tags else ())
         with self._transaction() as db:
-            shared = self._load(db, scopes)
+            shared = self._load(db, self._scopes(db, wall_s, tags))
             hold.worst_nano, hold.max_tokens = self._caps.fit(self._client + shared, worst_nano, elastic)
             worst = hold.worst_nano or 0
             for account in shared:
@@ -224,7 +226,7 @@ class SharedBook:
         """
         self._write_late()
         with self._connection(OPEN_S) as db:
-            total, *others = self._load(db, self._scopes(wall_s, self._caps.tags))
+            total, *others = self._load(db, self._scopes(db, wall_s, None))
             under_way = db.execute("SELECT count(*) FROM hold WHERE lost = 0").fetchone()[0]
             unpriced, overshoot = db.execute("SELECT unpriced, overshoot FROM sums").fetchone()
         return BudgetState(
@@ -305,14 +307,26 @@ class SharedBook:
         db.execute("DELETE FROM hold WHERE lost = 1 AND made_s < ?", (time.time() - LOST_KEPT_S,))
         return found
 
-    def _scopes(self, wall_s: float, tags: Iterable[str]) -> _Scopes:
-        """Name the accounts that count a call with these tags, and their caps."""
+    def _scopes(self, db: sqlite3.Connection, wall_s: float, tags: Mapping[str, str] | None) -> _Scopes:
+        """Name the accounts that count a call with these tags, or all that have a cap (None), with their caps."""
         caps, day = self._caps, int(wall_s // 86_400)
         if self._period[0] != day:
             self._period = (day, period_names(wall_s))
         names = self._period[1]
-        tagged = [(f"tag {tag}", caps.tags[tag]) for tag in tags if tag in caps.tags]
-        return [("total", caps.total), (names[0], caps.daily), (names[1], caps.monthly), *tagged]
+        of_file = dict(db.execute("SELECT name, nano FROM cap"))
+        scopes = [
+            ("total", _lower(caps.total, of_file.get("total"))),
+            (names[0], _lower(caps.daily, of_file.get("daily"))),
+            (names[1], _lower(caps.monthly, of_file.get("monthly"))),
+        ]
+        of_tags = {name.removeprefix("tag "): nano for name, nano in of_file.items() if name.startswith("tag ")}
+        if tags is None:
+            known = [*caps.tags, *[tag for tag in of_tags if tag not in caps.tags]]
+        elif tags and (caps.tags or of_tags):
+            known = [tag for key, value in tags.items() if (tag := f"{key}={value}") in caps.tags or tag in of_tags]
+        else:
+            return scopes
+        return scopes + [(f"tag {tag}", _lower(caps.tags.get(tag), of_tags.get(tag))) for tag in known]
 
     def _load(self, db: sqlite3.Connection, scopes: _Scopes) -> tuple[Account, ...]:
         marks = ",".join("?" * len(scopes))
@@ -383,7 +397,7 @@ class SharedBook:
             version = _one(db, "PRAGMA user_version")
             if _one(db, "PRAGMA application_id") != APPLICATION:
                 raise ConfigError(f"budget: {self.path} is a database of something else; name another file")
-            if version != SCHEMA:
+            if not 1 <= version <= SCHEMA:
                 age = "a newer" if version > SCHEMA else "an older"
                 raise ConfigError(
                     f"budget: {self.path} was written by {age} Penstock (layout {version}, this one reads {SCHEMA});"
@@ -394,8 +408,12 @@ class SharedBook:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("BEGIN IMMEDIATE")
         try:
-            for table in () if _one(db, "SELECT count(*) FROM sqlite_master") else _TABLES:
-                db.execute(table)
+            if not _one(db, "SELECT count(*) FROM sqlite_master"):
+                for table in _TABLES:
+                    db.execute(table)
+            elif _one(db, "PRAGMA user_version") < SCHEMA:  # layout 1 had no caps of its own
+                db.execute(_CAP)
+                db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("REPLACE INTO owner VALUES (?, ?, ?, ?, ?)", (self._owner, *self._process()))
             self._bury(db)
             db.execute("COMMIT")
@@ -470,6 +488,11 @@ def _patiently(patience_s: float, visit: Callable[[], object]) -> None:
             time.sleep(STEP_S)
         else:
             return
+
+
+def _lower(own: int | None, of_file: int | None) -> int | None:
+    """Return the cap that counts: the lower one, None where there is none."""
+    return of_file if own is None else own if of_file is None else min(own, of_file)
 
 
 def _one(db: sqlite3.Connection, query: str) -> Any:

@@ -1,0 +1,7 @@
+"""Penstock with all observers on."""
+
+from bench.contestants import observed, penstock_
+
+PACKAGE = penstock_.PACKAGE
+Sync = observed.sync(*observed.OBSERVERS)
+Async = observed.asyncio(*observed.OBSERVERS)

@@ -1,0 +1,1 @@
+"""What stands in contrib/, against the programs that it is for."""
