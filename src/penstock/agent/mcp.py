@@ -12,6 +12,7 @@ import shlex
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -61,6 +62,7 @@ class McpServer:
     ) -> None:
         self.address = address
         self._target = _address(address, env, headers)
+        self._headers = dict(headers or {})
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._max_chars = max_chars
@@ -97,9 +99,7 @@ class McpServer:
             raise ConfigError(f"the MCP server {self._shown()} is in use; make another McpServer for a second block")
         ready: Future[tuple[AgentTool, ...]] = Future()
         self._lost = None
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(ready)), name="penstock-mcp", daemon=True
-        )
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), name="penstock-mcp", daemon=True)
         self._thread.start()
         try:
             self._tools = ready.result(self._connect_s)
@@ -116,10 +116,8 @@ class McpServer:
         self._tools = None
         loop, leave, thread = self._loop, self._leave, self._thread
         if loop is not None and leave is not None and not loop.is_closed():
-            try:
+            with suppress(RuntimeError):  # it may have ended in between
                 loop.call_soon_threadsafe(leave.set)
-            except RuntimeError:  # it ended in between
-                pass
         if thread is not None:
             thread.join(self._connect_s)
         self._thread = None
@@ -154,36 +152,34 @@ class McpServer:
     async def _live(self, ready: Future[tuple[AgentTool, ...]]) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         try:
-            async with self._transport() as client:
-                self._client = client
-                ready.set_result(await self._listed(client))
+            async with AsyncExitStack() as stack:
+                self._client = await self._connected(stack)
+                ready.set_result(await self._listed(self._client))
                 await self._leave.wait()
         except BaseException as error:  # noqa: BLE001 - told to who waits for it, or to who uses a tool next
             said = _said(error)
             self._lost = f"the MCP server {self._shown()} is gone: {said}"
             if not ready.done():
-                ready.set_exception(
-                    error if isinstance(error, PenstockError)
-                    else ConfigError(f"cannot use the MCP server {self._shown()}: {said}")
-                )  # fmt: skip
+                known = isinstance(error, PenstockError)
+                ready.set_exception(error if known else ConfigError(f"cannot use the MCP server {self._shown()}: {said}"))
 
-    def _transport(self) -> Any:
+    async def _connected(self, stack: AsyncExitStack) -> Any:
         import mcp
-        from mcp.client.stdio import stdio_client
-        from mcp.client.streamable_http import streamable_http_client
 
+        source: Any = self._target
         if isinstance(self._target, tuple):
-            command, env = self._target
-            parameters = mcp.StdioServerParameters(command=command[0], args=command[1:], env=env)
-            source: Any = stdio_client(parameters) if self._errors is None else stdio_client(parameters, self._errors)
-            return mcp.Client(source, read_timeout_seconds=self._timeout_s)
-        if not self._headers_of:
-            return mcp.Client(self._target, read_timeout_seconds=self._timeout_s)
-        return _WithHeaders(self._target, self._headers_of, streamable_http_client, mcp.Client, self._timeout_s)
+            (command, *arguments), env = self._target
+            source = mcp.StdioServerParameters(command=command, args=arguments, env=env)
+            if self._errors is not None:
+                source = mcp.stdio_client(source, self._errors)
+        elif self._headers:
+            import httpx2
+            from mcp.client.streamable_http import streamable_http_client
 
-    @property
-    def _headers_of(self) -> dict[str, str]:
-        return {}
+            timeout = httpx2.Timeout(self._connect_s, read=self._timeout_s)
+            http = httpx2.AsyncClient(headers=self._headers, timeout=timeout, follow_redirects=False)
+            source = streamable_http_client(self._target, http_client=await stack.enter_async_context(http))
+        return await stack.enter_async_context(mcp.Client(source, read_timeout_seconds=self._timeout_s))
 
     async def _listed(self, client: Any) -> tuple[AgentTool, ...]:
         found: list[AgentTool] = []
