@@ -11,8 +11,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from .._text.candidates import after_thinking
+from .._text.coerce import Fitter, Misfit
+from .._text.lines import pairs
 from .._text.parse import parse
-from .._text.result import Repair
+from .._text.result import Parsed, Repair
 from .._text.target import Target
 from ..errors import ParseError
 from ..types import ToolCall
@@ -48,6 +51,8 @@ _SCHEMA: Final[dict[str, Any]] = {
     },
     "additionalProperties": False,
 }
+
+_MEANT: Final = {"action", "actions", "answer"}
 
 _EXAMPLES: Final[dict[Format, tuple[str, str]]] = {
     "json": (
@@ -113,7 +118,13 @@ def read_turn(text: str, step: int) -> Turn:
     try:
         parsed = parse(text, _target())
     except ParseError as error:
-        raise BadAction(error.message[:400]) from None
+        parsed, why = None, error.message[:400]
+    else:
+        why = "there is neither an action nor an answer in it"
+    if parsed is None or not (parsed.value.keys() & _MEANT):
+        parsed = _lines(text)
+    if parsed is None:
+        raise BadAction(why)
     value: Mapping[str, Any] = parsed.value
     asked = list(value.get("actions") or ())
     if value.get("action"):
@@ -123,10 +134,21 @@ def read_turn(text: str, step: int) -> Turn:
         calls = tuple(_call(each, f"step{step}_{at}") for at, each in enumerate(asked))
         return Turn(thought, calls, repairs=parsed.repairs)
     if value.get("answer") is None or value["answer"] == "":
-        raise BadAction("there is neither an action nor an answer in it")
+        raise BadAction(why)
     if not parsed.complete:
         raise BadAction("the answer ends before it is whole")
     return Turn(thought, (), value["answer"], True, parsed.repairs)
+
+
+def _lines(text: str) -> Parsed[Any] | None:
+    """Read lines of `action: …` with arguments in JSON, which alone would look like all that was meant."""
+    shape = _target().shape
+    fitter = Fitter(shape)
+    try:
+        value = fitter.fit(pairs(text[after_thinking(text) :], shape))
+    except Misfit:
+        return None
+    return Parsed(value, tuple(fitter.repairs)) if value.keys() & _MEANT else None
 
 
 def _call(asked: Mapping[str, Any], call_id: str) -> ToolCall:

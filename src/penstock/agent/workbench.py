@@ -108,7 +108,8 @@ class TaskBench:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: deque[Use] = deque()
-        self._tasks: dict[asyncio.Task[Ended], int] = {}
+        self._tasks: set[asyncio.Task[Ended]] = set()
+        self._over: asyncio.Queue[asyncio.Task[Ended]] = asyncio.Queue()
 
     def begin(self, effect: Begin) -> None:
         """Begin to use tools."""
@@ -120,13 +121,16 @@ class TaskBench:
     def _one_more(self) -> None:
         if self._waiting:
             use = self._waiting.popleft()
-            self._tasks[asyncio.create_task(self._use(use), name=f"penstock-{use.tool.name}")] = use.place
+            task = asyncio.create_task(self._use(use), name=f"penstock-{use.tool.name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._over.put_nowait)
 
     async def next(self) -> Ended:
         """Wait for the next tool that ends, or whose time is over."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        task = min(done, key=self._tasks.__getitem__)
-        del self._tasks[task]
+        task = await self._over.get()
+        while task not in self._tasks:  # of an earlier turn
+            task = await self._over.get()
+        self._tasks.discard(task)
         self._one_more()
         return task.result()
 
