@@ -53,6 +53,13 @@ def play(sim: SimServer, *turns: dict[str, Any]) -> None:
     sim.play(msgspec.json.encode({"rule": rules}).decode())
 
 
+def billed(sim: SimServer) -> int:
+    """What the provider has charged, in nano-dollars, once it knows how its streams ended."""
+    assert sim.settle()
+    total: int = sim.bill()["total_nano"]
+    return total
+
+
 class Outcome(msgspec.Struct):
     """What a run came to: its result or error, its events, and what the client counted."""
 

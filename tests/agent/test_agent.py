@@ -25,7 +25,7 @@ from penstock.sim.config import Limits as SimLimits
 from penstock.sim.config import Model
 from penstock.types import Message, Reasoning, ToolCall, ToolResult
 
-from .scripts import COLOURS, MODELS, calls, disk_usage, play, run, says, settings
+from .scripts import COLOURS, MODELS, billed, calls, disk_usage, play, run, says, settings
 
 pytestmark = pytest.mark.usefixtures("sim")
 ANSWER = "The disk of db1 is 95 % full."
@@ -57,7 +57,7 @@ def test_an_agent_uses_a_tool_and_answers(sim: SimServer, protocol: Any, model: 
         assert [(use.name, use.arguments, use.content) for use in result.uses] == [
             ("disk_usage", {"host": "db1"}, "db1: 95 %")
         ]
-        assert result.cost_nano == sim.bill()["total_nano"]
+        assert result.cost_nano == billed(sim)
         assert outcome.totals.by_tag[f"task={result.task}"].calls == 2
         kinds = [kind for kind in outcome.kinds() if kind != "reasoning"]
         expected = ["step", "tool_call", "tool_result", "step", "text", "answer"]
@@ -89,7 +89,7 @@ def test_an_answer_of_a_type_is_read_or_extracted(sim: SimServer, protocol: Any,
     ended = run(sim, colour, protocol=protocol, answer=Disk).ended
     assert isinstance(ended.answer, Disk)
     assert sim.bill()["attempts"] == 2
-    assert ended.cost_nano == sim.bill()["total_nano"]
+    assert ended.cost_nano == billed(sim)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -137,7 +137,7 @@ def test_a_mistake_is_told_once_and_then_fails_cleanly(sim: SimServer, mistake: 
         assert isinstance(outcome.error, AgentFailed)
         assert (outcome.ended.stopped, outcome.ended.steps) == ("failed", 2)
         assert sim.bill()["attempts"] == 2
-        assert outcome.ended.cost_nano == sim.bill()["total_nano"]
+        assert outcome.ended.cost_nano == billed(sim)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -262,7 +262,7 @@ def test_a_limit_is_a_clear_end_that_can_be_gone_on_from(sim: SimServer, limit: 
     second = run(sim, colour, None, resume=kept).ended
     assert second.answer == ANSWER
     assert second.task == first.task
-    assert second.transcript.cost_nano == sim.bill()["total_nano"]
+    assert second.transcript.cost_nano == billed(sim)
     assert second.transcript.steps == first.steps + second.steps
 
 
@@ -271,7 +271,7 @@ def test_a_budget_is_never_exceeded(sim: SimServer) -> None:
     for budget in ("0.00001", "0.0001", "0.001"):
         play(sim, *[calls(("disk_usage", {"host": f"db{number}"})) for number in range(30)])
         ended = run(sim, "sync", budget=budget, max_steps=30).ended
-        assert sim.bill()["total_nano"] <= float(budget) * 1e9
+        assert billed(sim) <= float(budget) * 1e9
         assert ended.stopped == ("steps" if ended.steps == 30 else "money")
 
 
