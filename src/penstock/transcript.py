@@ -1,9 +1,9 @@
-"""What an agent tells while it works and leaves behind: events, the tools it used, a transcript to go on from, a result.
+"""What an agent tells while it works and leaves behind: events, uses of tools, a transcript to go on from, a result.
 
-    AgentEvent ── one thing that happened, as it happens
-    ToolUse    ── one use of a tool, with what it gave
-    Transcript ── the whole conversation; as JSON it can be kept, and another process goes on with it
-    AgentResult ─ the answer, why the run ended, and what it took
+AgentEvent ── one thing that happened, as it happens
+ToolUse    ── one use of a tool, with what it gave
+Transcript ── the whole conversation; as JSON it can be kept, and another process goes on with it
+AgentResult ─ the answer, why the run ended, and what it took
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Image
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 server = MCPServer("operations")
@@ -26,13 +29,26 @@ def restart(host: str, delay_s: int = 0) -> dict[str, object]:
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))
 def broken() -> str:
     """Fail."""
-    raise ValueError("no route to the database")
+    raise ToolError("no route to the database")
 
 
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))
 def die() -> str:
     """End the whole server."""
     os._exit(3)
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+async def hang() -> str:
+    """Never answer."""
+    await asyncio.Event().wait()
+    return ""
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def picture() -> Image:
+    """Draw a dot."""
+    return Image(data=b"\x89PNG", format="png")
 
 
 if __name__ == "__main__":

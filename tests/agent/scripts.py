@@ -87,7 +87,7 @@ class Outcome(msgspec.Struct):
 
 
 def run(
-    sim: SimServer, colour: str, task: Any = "How full is the disk of db1?", *, client: Any = None, stream: bool = False,
+    sim: SimServer, colour: str, task: Any = "How full is the disk?", *, stream: bool = False, client: Any = None,
     tools: Iterable[Any] = (disk_usage,), resume: Any = None, **options: Any,
 ) -> Outcome:  # fmt: skip
     """Run an agent once; `client` are settings of its client."""

@@ -23,7 +23,7 @@ from penstock.errors import (
 from penstock.sim import SimConfig, SimServer
 from penstock.sim.config import Limits as SimLimits
 from penstock.sim.config import Model
-from penstock.types import Message, Reasoning, ToolCall, ToolResult
+from penstock.types import Message, Reasoning, ToolCall
 
 from .scripts import COLOURS, MODELS, billed, calls, disk_usage, play, run, says, settings
 
@@ -177,7 +177,7 @@ def leaves() -> str:
     raise SystemExit(3)
 
 
-BAD_TOOLS = {
+BAD_TOOLS: dict[Any, str] = {
     raises: "ValueError: no route to the database",
     long: "99,999,700 characters are left out here",
     strange: "cannot be written as JSON",
@@ -185,7 +185,7 @@ BAD_TOOLS = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_TOOLS, ids=lambda bad: bad.name)
+@pytest.mark.parametrize("bad", BAD_TOOLS, ids=[bad.name for bad in BAD_TOOLS])
 def test_whatever_a_tool_does_the_model_is_told_in_bounded_words(sim: SimServer, bad: Any) -> None:
     """An exception, 100 MB, no JSON, an exit: the run goes on."""
     for colour in COLOURS:

@@ -201,6 +201,4 @@ def affordable(order: Order, left_nano: int) -> int | None:
 
 
 def _unaffordable(words: str, left_nano: int, needed_nano: int | None) -> BudgetExceeded:
-    return BudgetExceeded(
-        words, scope="agent", cap_nano=left_nano, spent_nano=0, held_nano=0, needed_nano=needed_nano
-    )
+    return BudgetExceeded(words, scope="agent", cap_nano=left_nano, spent_nano=0, held_nano=0, needed_nano=needed_nano)

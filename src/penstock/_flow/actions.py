@@ -99,8 +99,8 @@ def instructions(tools: Iterable[AgentTool], form: Format, answer: str) -> str:
     )
     return (
         "You solve a task step by step. In each turn you either use one tool or give the answer, and you write nothing "
-        f"else.\n\nTools:\n{known or 'none'}\n\nTo use a tool, write exactly this:\n{act}\n\nYou are then told its result. "
-        f"When you know the answer, write exactly this:\n{end}{answer}"
+        f"else.\n\nTools:\n{known or 'none'}\n\nTo use a tool, write exactly this:\n{act}\n\nYou are then told its "
+        f"result. When you know the answer, write exactly this:\n{end}{answer}"
     )
 
 

@@ -53,12 +53,12 @@ REPEATS: Final = 3
 
 SAYS_NOTHING: Final = "You said nothing and used no tool. Use a tool, or give the answer."
 INTERRUPTED: Final = (
-    "the run was interrupted before the result of this call was known; it may have taken effect, so find out before you "
-    "repeat it"
+    "the run was interrupted before the result of this call was known; it may have taken effect, so find out before "
+    "you repeat it"
 )
 SUMMARISE: Final = (
-    "These are results of tools from a longer task. Write down, in as few words as you can, every fact, number, name and "
-    "error in them that may still matter:\n\n"
+    "These are results of tools from a longer task. Write down, in as few words as you can, every fact, number, name "
+    "and error in them that may still matter:\n\n"
 )
 
 
@@ -190,8 +190,7 @@ class AgentRun:
         if plan.max_total_tokens is not None and self._usage.total >= plan.max_total_tokens:
             raise _Stop(
                 "tokens",
-                f"it used {self._usage.total:,} tokens of the {plan.max_total_tokens:,} that it may "
-                "(max_total_tokens)",
+                f"it used {self._usage.total:,} tokens of the {plan.max_total_tokens:,} that it may (max_total_tokens)",
             )
         if plan.budget_nano is not None and self._cost_nano is None:
             raise _Stop("money", "what a step cost is unknown, so its budget cannot be kept")
@@ -221,11 +220,13 @@ class AgentRun:
         made_room = False
         while True:
             try:
-                return (yield from self._call())
+                response: Response = yield from self._call()
             except ContextTooLong:
                 if made_room or self._plan.reduce is None or not (yield from self._make_room()):
                     raise
                 made_room = True
+            else:
+                return response
 
     def _call(self) -> AgentFlow[Response]:
         show = Showing(self._plan.protocol, self._steps) if self._plan.stream else None
@@ -236,7 +237,7 @@ class AgentRun:
             deadline_s=self._left_s(),
             left_nano=self._left_nano(),
         )
-        response = yield from self._made(ask)
+        response: Response = yield from self._made(ask)
         if show is None:
             yield Show(Showing(self._plan.protocol, self._steps).whole(response))
         return response
@@ -341,9 +342,7 @@ class AgentRun:
             names = ", ".join(sorted({call.name for call in calls}))
             raise _Stop("loop", f"it used {names} {self._repeated} times with the same arguments and the same result")
 
-    def _use(
-        self, calls: Sequence[ToolCall], done: dict[int, tuple[ToolUse, Any]], *, resumed: bool
-    ) -> AgentFlow[str]:
+    def _use(self, calls: Sequence[ToolCall], done: dict[int, tuple[ToolUse, Any]], *, resumed: bool) -> AgentFlow[str]:
         """Put what came of each call into `done`, and return what was wrong with one of them."""
         wrong = ""
         self._now = yield Clock()
@@ -484,7 +483,7 @@ def _told(plan: Plan) -> tuple[Message, ...]:
 
 
 def _sendable(part: Any) -> Any:
-    """Return a part of a turn as every provider takes it back: arguments that are no JSON object were never performed."""
+    """Return a part of a turn as every provider takes it back: with arguments that are a JSON object."""
     if not isinstance(part, ToolCall) or part.kind != "function":
         return part
     try:

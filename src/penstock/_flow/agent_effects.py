@@ -22,8 +22,8 @@ import msgspec
 
 from ..transcript import AgentEvent
 from ..types import Chunk, Message, ToolCall
-from .tools import AgentTool
 from .toolresult import Content
+from .tools import AgentTool
 
 T = TypeVar("T")
 

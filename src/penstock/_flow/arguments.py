@@ -15,7 +15,7 @@ from .._text.result import MISSING, Repair
 from .._text.target import Target, target_of
 from ..errors import ConfigError, ParseError
 
-_REFUSED: Final = {
+_REFUSED: Final[dict[Any, str]] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
 }
@@ -32,6 +32,7 @@ class Arguments(Target):
 
     def __init__(self, members: Mapping[str, Target], required: tuple[str, ...], schema: dict[str, Any]) -> None:
         super().__init__(schema, closed=True)
+        self.parameters = schema
         self._members = members
         self._required = required
 
@@ -78,7 +79,9 @@ def read_arguments(text: str, target: Target) -> tuple[dict[str, Any], tuple[Rep
         raise BadArguments((largest.outcome if largest else error.message)[:REASONS_CHARS]) from None
     unknown = [repair.note for repair in parsed.repairs if repair.kind == "dropped"]
     if unknown:
-        raise BadArguments("; ".join(unknown)[:REASONS_CHARS].replace("left out the unknown key", "there is no parameter"))
+        raise BadArguments(
+            "; ".join(unknown)[:REASONS_CHARS].replace("left out the unknown key", "there is no parameter")
+        )
     if not parsed.complete:
         raise BadArguments("the arguments end before they are whole")
     if not isinstance(parsed.value, dict):
@@ -93,7 +96,9 @@ def arguments_of(function: Callable[..., Any], name: str) -> tuple[Arguments, st
     """
     try:
         signature = inspect.signature(function)
-        hints = typing.get_type_hints(function if inspect.isroutine(function) else function.__call__, include_extras=True)
+        hints = typing.get_type_hints(
+            function if inspect.isroutine(function) else type(function).__call__, include_extras=True
+        )
     except (TypeError, ValueError, NameError) as error:
         raise ConfigError(f"the signature of the tool {name!r} cannot be read: {error}") from error
     described, notes = _documented(inspect.getdoc(function) or "")
@@ -133,7 +138,9 @@ def _check_kind(parameter: inspect.Parameter, name: str) -> None:
             f"the tool {name!r} takes {mark}{parameter.name}, which no schema can describe; name its parameters"
         )
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-        raise ConfigError(f"the tool {name!r} takes {parameter.name!r} by position only; a model gives arguments by name")
+        raise ConfigError(
+            f"the tool {name!r} takes {parameter.name!r} by position only; a model gives arguments by name"
+        )
 
 
 def _documented(text: str) -> tuple[str, dict[str, str]]:

@@ -1,6 +1,4 @@
-"""Making room in a conversation that became too long: the oldest results of tools go first, and are never lost in
-silence.
-"""
+"""Making room in a conversation that became too long: the oldest results of tools go first, and it is said."""
 
 from __future__ import annotations
 
@@ -64,7 +62,9 @@ def with_summary(made: Reduction, summary: str) -> Reduction:
     """Put a summary where the oldest of the dropped results was."""
     at, part = made.first
     messages = list(made.messages)
-    messages[at] = _with(messages[at], part, f"[a summary of {len(made.dropped)} results that were left out:]\n{summary}")
+    messages[at] = _with(
+        messages[at], part, f"[a summary of {len(made.dropped)} results that were left out:]\n{summary}"
+    )
     return msgspec.structs.replace(made, messages=tuple(messages), note=f"{made.note}, a summary in their place")
 
 

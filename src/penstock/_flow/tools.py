@@ -105,13 +105,13 @@ def tool(
 def _made(
     function: Callable[..., Any], name: str | None, description: str | None, options: dict[str, Any]
 ) -> FunctionTool[..., Any]:
-    if not callable(function) or inspect.isclass(function):
+    if inspect.isclass(function) or not _is_function(function):
         raise ConfigError(f"{function!r:.80} is no function; @tool is for functions")
     name = name or getattr(function, "__name__", None) or type(function).__name__
     check_options(name, options)
     target, described = arguments_of(function, name)
-    spec = Tool(name=name, description=description or described, parameters=dict(target.schema))
-    awaits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    spec = Tool(name=name, description=description or described, parameters=target.parameters)
+    awaits = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigError(f"the tool {name!r} is a generator; a model gets one result, so return a list or a text")
 
@@ -120,6 +120,10 @@ def _made(
 
     how: dict[str, Any] = {"arun" if awaits else "run": perform}
     return FunctionTool(spec=spec, target=target, function=function, **how, **options)
+
+
+def _is_function(given: object) -> bool:
+    return callable(given)
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -1,12 +1,12 @@
 """Agents: a model that uses tools until it has an answer.
 
-    from penstock import Agent, Client, tool
+from penstock import Agent, Client, tool
 
-    @tool
-    def disk_usage(host: str) -> str: ...
+@tool
+def disk_usage(host: str) -> str: ...
 
-    with Client(model="openai:gpt-4o-mini") as client:
-        print(Agent(client, tools=[disk_usage]).run("How full is the disk of db1?").answer)
+with Client(model="openai:gpt-4o-mini") as client:
+    print(Agent(client, tools=[disk_usage]).run("How full is the disk of db1?").answer)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The drivers of agents: perform what the flow of a run asks, in either colour. Each question is a call of the client."""
+"""The drivers of agents: perform what the flow of a run asks, in either colour. A question is a call of the client."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -25,6 +26,8 @@ ClientT = TypeVar("ClientT", Client, AsyncClient)
 RunT = TypeVar("RunT", SyncRun, AsyncRun)
 Approver = Callable[[Approve], Any]
 
+Heard = tuple[list[AgentEvent] | None, Any, BaseException | None]
+
 _PLACEHOLDER = (Message("user", "-"),)
 """Stands for a conversation that is known to be sound, so that it is not read again at every step."""
 
@@ -47,7 +50,7 @@ class Driving(Generic[ClientT, RunT]):
         self.run = AgentRun(settings.plan, begun)
         self.ended = False
         self._flow = self.run.flow()
-        self._client = client
+        self._client: ClientT = client
         self._settings = settings
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
         self._options: dict[str, Any] = {**settings.options, "tags": tags}
@@ -66,10 +69,8 @@ class Driving(Generic[ClientT, RunT]):
         self.ended = True
         if self._asked is not None:
             self._asked.abandon()
-        try:
+        with contextlib.suppress(Abandoned, StopIteration):
             self._flow.throw(Abandoned())
-        except (Abandoned, StopIteration):
-            pass
         if self.run.result is None:
             self.run.result = self.run.ended("interrupted", "the run was left before it began to work")
 
@@ -82,7 +83,7 @@ class Driving(Generic[ClientT, RunT]):
         if effect.with_tools and self._settings.tools:
             options["tools"] = self._settings.tools
         streamed = effect.show is not None
-        order = self._client._order(_PLACEHOLDER, cast(Options, options), stream=streamed)
+        order: Order = self._client._order(_PLACEHOLDER, cast(Options, options), stream=streamed)
         asked = msgspec.structs.replace(order.request, messages=effect.messages)
         order = msgspec.structs.replace(order, request=asked)
         if effect.left_nano is None:
@@ -123,7 +124,8 @@ class Driving(Generic[ClientT, RunT]):
                     logging.getLogger("penstock").exception("on_event of an agent failed")
         return events
 
-    def _answer_of(self, run: SyncRun | AsyncRun) -> Any:
+    def _ended_well(self, run: SyncRun | AsyncRun) -> Any:
+        self._asked = None
         if run.extraction is not None:
             return run.extracted
         assert run.response is not None
@@ -161,13 +163,9 @@ class SyncDriving(Driving[Client, SyncRun]):
         try:
             while True:
                 if self._asked is not None:
-                    try:
-                        events = self._more(self._asked)
-                        if events is not None:
-                            return self._tell(events)
-                        answer, self._asked = self._answer_of(self._asked), None
-                    except BaseException as error:  # noqa: BLE001 - the flow decides
-                        answer, raised, self._asked = None, error, None
+                    events, answer, raised = self._heard(self._asked)
+                    if events is not None:
+                        return self._tell(events)
                 effect = self._flow.send(answer) if raised is None else self._flow.throw(raised)
                 answer = raised = None
                 if isinstance(effect, Show):
@@ -185,12 +183,17 @@ class SyncDriving(Driving[Client, SyncRun]):
             self.abandon()
             raise
 
-    def _more(self, asked: SyncRun) -> list[AgentEvent] | None:
-        while (chunks := asked.step()) is not None:
-            events = [] if self._show is None else self._show(chunks)
-            if events:
-                return events
-        return None
+    def _heard(self, asked: SyncRun) -> Heard:
+        """Return events of the call under way, or how it ended: its answer, or its error."""
+        try:
+            while (chunks := asked.step()) is not None:
+                events = [] if self._show is None else self._show(chunks)
+                if events:
+                    return events, None, None
+            return None, self._ended_well(asked), None
+        except BaseException as error:  # noqa: BLE001 - the flow decides
+            self._asked = None
+            return None, None, error
 
     def _perform(self, effect: AgentEffect) -> Any:
         match effect:
@@ -238,13 +241,9 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
         try:
             while True:
                 if self._asked is not None:
-                    try:
-                        events = await self._more(self._asked)
-                        if events is not None:
-                            return self._tell(events)
-                        answer, self._asked = self._answer_of(self._asked), None
-                    except BaseException as error:  # noqa: BLE001 - the flow decides
-                        answer, raised, self._asked = None, error, None
+                    events, answer, raised = await self._heard(self._asked)
+                    if events is not None:
+                        return self._tell(events)
                 effect = self._flow.send(answer) if raised is None else self._flow.throw(raised)
                 answer = raised = None
                 if isinstance(effect, Show):
@@ -267,12 +266,17 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
         self._bench.stop()
         super().abandon()
 
-    async def _more(self, asked: AsyncRun) -> list[AgentEvent] | None:
-        while (chunks := await asked.step()) is not None:
-            events = [] if self._show is None else self._show(chunks)
-            if events:
-                return events
-        return None
+    async def _heard(self, asked: AsyncRun) -> Heard:
+        """Return events of the call under way, or how it ended: its answer, or its error."""
+        try:
+            while (chunks := await asked.step()) is not None:
+                events = [] if self._show is None else self._show(chunks)
+                if events:
+                    return events, None, None
+            return None, self._ended_well(asked), None
+        except BaseException as error:  # noqa: BLE001 - the flow decides
+            self._asked = None
+            return None, None, error
 
     async def _perform(self, effect: AgentEffect) -> Any:
         match effect:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypeVar, Unpack, get_args
+from typing import Any, Final, Generic, Literal, Self, TypeVar, cast, get_args
 
 import msgspec
 
@@ -18,7 +18,7 @@ from .._wire.capabilities import family, no_tool
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, InputError
 from ..transcript import AgentEvent, AgentResult, Transcript
-from ..types import to_nano
+from ..types import Message, to_nano
 from .driving import AsyncDriving, Settings, SyncDriving
 from .workbench import is_async
 
@@ -52,7 +52,7 @@ class _BaseAgent(Generic[ClientT]):
         on_event: Callable[[AgentEvent], object] | None = None,
         reduce: Literal["drop", "summarise"] | None = "drop",
         corrections: int = 1,
-        **options: Unpack[Options],
+        **options: Any,
     ) -> None:
         """Check what is given; nothing is sent.
 
@@ -61,8 +61,8 @@ class _BaseAgent(Generic[ClientT]):
         'lines'; 'auto' takes the best that the model can. Limits hold for one run: `max_steps` questions to the model,
         `max_total_tokens` in all, `budget` in dollars, `max_seconds`. `approve(name, arguments)` is asked before a tool
         with side effects is used; it returns True, or False, or words of why not. `on_event` is called with every
-        event. `reduce` is how room is made once in a conversation that is too long, None for never. `corrections` is how
-        often in a row the model is told of a mistake. All other options are those of `complete`, for every step.
+        event. `reduce` is how room is made once in a conversation that is too long, None for never. `corrections` is
+        how often in a row the model is told of a mistake. All other options are those of `complete`, for every step.
 
         Raises: ConfigError.
         """
@@ -81,7 +81,7 @@ class _BaseAgent(Generic[ClientT]):
                 raise ConfigError(f"{name} is {hook!r}; expected a function")
         if on_event is not None and is_async(on_event):
             raise ConfigError("on_event is async; it is called while events pass and must be a plain function")
-        self._client = client
+        self._client: ClientT = client
         self._toolbox = Toolbox(tools)
         self._wanted = answer
         self._target: Target | None = None if answer is None else target_of(answer)
@@ -112,7 +112,7 @@ class _BaseAgent(Generic[ClientT]):
         options = self._options if tags is None else {
             **self._options, "tags": {**(self._options.get("tags") or {}), **tags}
         }  # fmt: skip
-        lanes = self._client._order("-", options, stream=False).lanes  # type: ignore[arg-type]
+        lanes = self._client._order("-", cast(Options, options), stream=False).lanes
         why = next(filter(None, (_toolless(lane) for lane in lanes)), None) if len(self._toolbox) else None
         protocol: Any = self._protocol
         if protocol == "auto":
@@ -139,15 +139,15 @@ class _BaseAgent(Generic[ClientT]):
         )
         return settings, begun
 
-    def _transcript(
-        self, task: Prompt | None, resume: Transcript | None, tags: Mapping[str, str] | None
-    ) -> Transcript:
+    def _transcript(self, task: Prompt | None, resume: Transcript | None, tags: Mapping[str, str] | None) -> Transcript:
         if resume is not None and not isinstance(resume, Transcript):
-            raise ConfigError(f"resume is a {type(resume).__name__}; expected a Transcript, as result.transcript is one")
+            raise ConfigError(
+                f"resume is a {type(resume).__name__}; expected a Transcript, as result.transcript is one"
+            )
         if resume is None and task is None:
             raise InputError("there is no task; give one, or a transcript to resume")
-        messages = () if task is None else request(task, {}).messages
-        if resume is not None:
+        messages: tuple[Message, ...] = () if task is None else request(task, {}).messages
+        if isinstance(resume, Transcript):
             if messages and resume.unanswered():
                 raise InputError("the transcript ends with tool calls without results; resume it without a new task")
             return msgspec.structs.replace(resume, messages=(*resume.messages, *messages))
@@ -214,7 +214,9 @@ class Agent(_BaseAgent[Client]):
     ) -> SyncDriving:
         awaited = self._toolbox.blocking("sync")
         if awaited:
-            raise ConfigError(f"the tools {', '.join(awaited)} are async; use an AsyncAgent, or make them plain functions")
+            raise ConfigError(
+                f"the tools {', '.join(awaited)} are async; use an AsyncAgent, or make them plain functions"
+            )
         if self._approve is not None and is_async(self._approve):
             raise ConfigError("approve is async; use an AsyncAgent, or make it a plain function")
         return SyncDriving(self._client, *self._begin(task, resume, tags, stream=stream))

@@ -82,7 +82,9 @@ class McpServer:
         Raises: ConfigError outside of the `with` block.
         """
         if self._tools is None:
-            raise ConfigError(f"the MCP server {self._shown()} is not connected; use it as `with McpServer(…) as server`")
+            raise ConfigError(
+                f"the MCP server {self._shown()} is not connected; use it as `with McpServer(…) as server`"
+            )
         return self._tools
 
     def _shown(self) -> str:
@@ -161,7 +163,9 @@ class McpServer:
             self._lost = f"the MCP server {self._shown()} is gone: {said}"
             if not ready.done():
                 known = isinstance(error, PenstockError)
-                ready.set_exception(error if known else ConfigError(f"cannot use the MCP server {self._shown()}: {said}"))
+                ready.set_exception(
+                    error if known else ConfigError(f"cannot use the MCP server {self._shown()}: {said}")
+                )
 
     async def _connected(self, stack: AsyncExitStack) -> Any:
         import mcp
@@ -208,7 +212,9 @@ class McpServer:
 
         return AgentTool(
             spec=Tool(
-                name=_UNFIT.sub("_", f"{self._prefix}{name}")[:64], description=told.description or "", parameters=schema
+                name=_UNFIT.sub("_", f"{self._prefix}{name}")[:64],
+                description=told.description or "",
+                parameters=schema,
             ),
             target=_lenient(schema),
             run=run,
@@ -228,9 +234,8 @@ class McpServer:
             raise ToolFailed("".join(part.text for part in parts if isinstance(part, Text)) or "the tool failed")
         if not parts:
             return result.structured_content
-        if all(isinstance(part, Text) for part in parts):
-            return "\n".join(part.text for part in parts)
-        return tuple(parts)
+        texts = [part.text for part in parts if isinstance(part, Text)]
+        return "\n".join(texts) if len(texts) == len(parts) else tuple(parts)
 
 
 def _caught(function: Any) -> BaseException | None:

@@ -163,7 +163,8 @@ def _heard(work: asyncio.Future[Outcome]) -> None:
 
 async def _performed(use: Use) -> Outcome:
     if use.tool.arun is None:
-        return await thread_of(lambda: perform(use), use.tool.name)
+        outcome: Outcome = await thread_of(lambda: perform(use), use.tool.name)
+        return outcome
     try:
         return told(await use.tool.arun(use.arguments), use.tool.max_chars)
     except asyncio.CancelledError as error:
@@ -199,5 +200,4 @@ async def thread_of(function: Callable[[], Any], name: str) -> Any:
 
 def is_async(function: object) -> bool:
     """Whether a hook of the user has to be awaited."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__ is one too
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

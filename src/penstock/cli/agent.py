@@ -7,10 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TextIO, get_args
 
 import click
 import msgspec
@@ -58,7 +57,9 @@ BEGINS: Final = (b'{"task"',)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before tools with side effects are used.")
 @click.option("--transcript", metavar="FILE", help="Keep the conversation here, after every step.")
 @click.option("--resume", metavar="FILE", help="Go on with a conversation that was kept.")
-@click.option("--mcp-log", metavar="FILE", help="Where what the started servers say on stderr goes; nowhere unless told.")
+@click.option(
+    "--mcp-log", metavar="FILE", help="Where what the started servers say on stderr goes; nowhere unless told."
+)
 @click.option("--stdin/--no-stdin", default=True, help="Add what is piped in (default), or leave stdin alone.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: answer, uses of tools, usage, cost.")
@@ -75,8 +76,9 @@ def command(
 ) -> None:
     """Let a model use tools until it has done a task, and print its answer.
 
-    Before a tool that is marked as having side effects is used, you are asked; without a terminal it is not used unless
-    you say --yes. A run that met a limit or was stopped leaves its conversation in a file, and --resume goes on with it.
+    Before a tool that is marked as having side effects is used, you are asked; without a terminal it is not used
+    unless you say --yes. A run that met a limit or was stopped leaves its conversation in a file, and --resume goes on
+    with it.
 
     \b
     penstock agent "Why is checkout slow?" --tool ops.py:query_logs --tool ops.py:restart
@@ -137,9 +139,7 @@ class _Job:
         self._shows = shows
         self._budget: Decimal | None = options.pop("budget")
         self._options = {name: value for name, value in options.items() if value is not None}
-        self._showing = Showing(
-            streamed=shows.streamed and wanted is None, quiet=shows.quiet or shows.as_json
-        )
+        self._showing = Showing(streamed=shows.streamed and wanted is None, quiet=shows.quiet or shows.as_json)
         self.kept: str | None = None
 
     async def run(self) -> AgentResult:
@@ -147,9 +147,7 @@ class _Job:
         async with AsyncClient(budget=budget_of(self._budget)) as client, contextlib.AsyncExitStack() as stack:
             if "model" not in self._options and "tier" not in self._options:
                 self._options["model"] = default_model(client.settings)
-            tools: list[Any] = [*self._tools]
-            async for server in self._connected(stack):
-                tools.append(server)
+            tools = [*self._tools, *await self._connect(stack)]
             agent = AsyncAgent(
                 client,
                 tools=tools,
@@ -191,16 +189,12 @@ class _Job:
             self._leave(stream.transcript)
         return stream.result
 
-    async def _connected(self, stack: contextlib.AsyncExitStack) -> AsyncIterator[McpServer]:
-        log: Any = None
-        if self._servers:
-            try:
-                log = stack.enter_context(open(self._log or os.devnull, "a", encoding="utf-8"))
-            except OSError as error:
-                raise ConfigError(f"cannot write --mcp-log {self._log}: {error.strerror or error}") from error
-        for number, address in enumerate(self._servers):
-            stdio = address.startswith("stdio:")
-            yield await stack.enter_async_context(McpServer(address, errors=log if stdio else None))
+    async def _connect(self, stack: contextlib.AsyncExitStack) -> list[McpServer]:
+        if not self._servers:
+            return []
+        log = stack.enter_context(_log(self._log))
+        servers = [McpServer(each, errors=log if each.startswith("stdio:") else None) for each in self._servers]
+        return [await stack.enter_async_context(server) for server in servers]
 
     async def _approve(self, name: str, arguments: dict[str, Any]) -> bool | str:
         """Ask whether a tool may be used; the loop waits meanwhile, as nothing else is under way."""
@@ -242,7 +236,10 @@ class _Job:
                 click.echo(result.text)
         if sys.stdout.isatty() and not self._shows.as_json and not self._shows.quiet:
             words = [count(result.steps, "step"), count(len(result.uses), "use") + " of tools"]
-            note(" · ".join([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]), dim=True)
+            note(
+                " · ".join([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]),
+                dim=True,
+            )
 
     def _figures(self, result: AgentResult) -> dict[str, Any]:
         return {
@@ -266,6 +263,14 @@ def _tool(given: str) -> AgentTool:
         raise ConfigError(f"--tool {given} names no function; write MODULE:FUNCTION or FILE.py:FUNCTION")
     found = load_name(place, name, what="the tool's", option="--tool", noun="Function")
     return found if isinstance(found, AgentTool) else tool(found)
+
+
+def _log(path: str | None) -> TextIO:
+    """Open what servers write their errors to, which must be a file of the system: they are programs of their own."""
+    try:
+        return open(path or os.devnull, "a", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write --mcp-log {path}: {error.strerror or error}") from error
 
 
 def _kept(path: str) -> Transcript:

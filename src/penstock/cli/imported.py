@@ -28,7 +28,9 @@ def load_name(place: str, name: str, *, what: str, option: str, noun: str) -> An
         for step in name.split("."):
             found = getattr(found, step)
     except AttributeError:
-        raise ConfigError(f"{place} has no {name}; {option} {place}:{noun.upper()} names a {noun.lower()} in it") from None
+        raise ConfigError(
+            f"{place} has no {name}; {option} {place}:{noun.upper()} names a {noun.lower()} in it"
+        ) from None
     return found
 
 
