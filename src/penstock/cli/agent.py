@@ -140,6 +140,7 @@ class _Job:
         self._budget: Decimal | None = options.pop("budget")
         self._options = {name: value for name, value in options.items() if value is not None}
         self._showing = Showing(streamed=shows.streamed and wanted is None, quiet=shows.quiet or shows.as_json)
+        self._declined = False  # Ctrl-C was pressed at a question
         self.kept: str | None = None
 
     async def run(self) -> AgentResult:
@@ -168,6 +169,8 @@ class _Job:
                 await stream.close()
                 note(f"stopped; {settled(client.usage())}", dim=True)
                 self._leave(stream.transcript)
+                if self._declined:
+                    raise KeyboardInterrupt from None
                 raise
 
     async def _read(self, stream: AsyncAgentStream) -> AgentResult:
@@ -206,6 +209,7 @@ class _Job:
         try:
             return click.confirm(f"{call_of(name, arguments)} changes something. Use it?", err=True)
         except click.Abort:
+            self._declined = True
             raise asyncio.CancelledError from None
         finally:
             signal.signal(signal.SIGINT, heard)
