@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +19,7 @@ import pytest
 from penstock import Agent, AgentFailed, AgentResult, AsyncAgent, AsyncClient, Client, Limits, Transcript, tool
 from penstock.errors import (
     AuthenticationFailed,
+    ClientClosed,
     ConfigError,
     ContextTooLong,
     InputError,
@@ -25,6 +30,7 @@ from penstock.sim.config import Limits as SimLimits
 from penstock.sim.config import Model
 from penstock.types import Message, Reasoning, ToolCall
 
+from ..cli.terminal import environment
 from .scripts import COLOURS, MODELS, billed, calls, disk_usage, play, run, says, settings
 
 pytestmark = pytest.mark.usefixtures("sim")
@@ -405,6 +411,21 @@ def test_an_interrupted_run_is_resumed_where_it_was(sim: SimServer) -> None:
         Agent(client, tools=[look], model=MODELS[0]).run("and db2?", resume=left)
 
 
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_written_action_without_a_result_is_taken_up(sim: SimServer, colour: str) -> None:
+    """As a tool call is; what is no action is corrected, and an answer has nothing to go on with."""
+    for left, steps in ((JSON_ACTS, 1), ("I would", 1)):
+        kept = Transcript(task="t1", messages=(Message("user", "How full?"), Message("assistant", left)))
+        play(sim, says(f'{{"answer": "{ANSWER}"}}'))
+        ended = run(sim, colour, None, resume=kept, protocol="json").ended
+        assert (ended.answer, ended.steps, len(ended.uses)) == (ANSWER, steps, int(left == JSON_ACTS))
+    for protocol, left in (("json", '{"answer": "yes"}'), ("native", "yes")):
+        kept = Transcript(task="t1", messages=(Message("user", "How full?"), Message("assistant", left)))
+        outcome = run(sim, colour, None, resume=kept, protocol=protocol)
+        assert isinstance(outcome.error, InputError)
+        assert "ended with an answer" in str(outcome.error)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_that_is_left_is_settled_and_leaves_its_transcript(sim: SimServer, model: str) -> None:
     """In both colours, while the model speaks; nothing stays open and what was used is counted."""
@@ -460,6 +481,79 @@ def test_an_error_of_a_call_surfaces_as_itself_with_what_was_done(sim: SimServer
     sim.play("")
     outcome = run(sim, "sync", "Write down a runbook for the outage.", tools=[], max_tokens=10)
     assert isinstance(outcome.error, TruncatedOutput)
+
+
+def test_one_agent_serves_many_threads(sim: SimServer) -> None:
+    """Each run has its own conversation and its own task."""
+    sim.play("")
+    found: list[AgentResult] = []
+    with Client(**settings(sim)) as client:
+        agent = Agent(client, tools=[disk_usage], model=MODELS[0])
+
+        def work(number: int) -> None:
+            found.append(agent.run(f"Use disk_usage: how full is the disk of db{number}?"))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(result.answered for result in found)
+    assert len({result.task for result in found}) == 8
+    assert {result.transcript.messages[0].content for result in found} == {
+        f"Use disk_usage: how full is the disk of db{number}?" for number in range(8)
+    }
+
+
+def test_a_client_that_is_closed_under_a_run_ends_it_cleanly(sim: SimServer) -> None:
+    """The error says so, and the transcript is there to go on from."""
+    play(sim, calls(("close", {})), says("never"))
+    client = Client(**settings(sim))
+
+    @tool
+    def close() -> str:
+        client.close()
+        return "closed"
+
+    with pytest.raises(ClientClosed) as caught:
+        Agent(client, tools=[close], model=MODELS[0]).run("Close it.")
+    assert isinstance(caught.value.agent, AgentResult)
+    assert caught.value.agent.transcript.messages[-1].role == "tool"
+
+
+INTERRUPTED = """
+import sys, threading
+from penstock import Agent, Client, tool
+
+@tool(timeout_s=None)
+def hang() -> str:
+    print("hanging", flush=True)
+    threading.Event().wait()
+
+with Client() as client:
+    try:
+        Agent(client, tools=[hang], model="openai:gpt-4o-mini").run("Hang.")
+    except KeyboardInterrupt:
+        print("stopped", client.usage().attempts, client.budget().calls_under_way)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_sync_run_whose_tool_hangs(sim: SimServer, tmp_path: Path) -> None:
+    """At once, with its call settled, and the program ends although the tool's thread does not."""
+    play(sim, calls(("hang", {})))
+    running = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=tmp_path,
+        env=environment(sim, tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "hanging\n"
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=20)
+    assert (said, running.returncode) == ("stopped 1 0\n", 0)
 
 
 def test_a_model_without_tools_gets_the_text_protocol(sim: SimServer) -> None:

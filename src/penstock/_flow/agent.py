@@ -23,6 +23,7 @@ from ..errors import (
     ContentFiltered,
     ContextTooLong,
     DeadlineExceeded,
+    InputError,
     ModelRefused,
     ParseError,
     PenstockError,
@@ -163,9 +164,7 @@ class AgentRun:
         )
 
     def _work(self) -> AgentFlow[AgentResult]:
-        open_calls = self._before.unanswered()
-        if open_calls:
-            yield from self._perform(open_calls, resumed=True)
+        yield from self._take_up()
         while True:
             yield from self._check_limits()
             self._steps += 1
@@ -179,6 +178,24 @@ class AgentRun:
                 return (yield from self._answer(turn))
             if turn.calls:  # a paused turn has none, and goes on when it is sent back
                 yield from self._perform(turn.calls)
+
+    def _take_up(self) -> AgentFlow[None]:
+        """Go on where a conversation was left: with what its last turn wanted.
+
+        Raises: InputError when that was an answer.
+        """
+        last = self._messages[-1]
+        open_calls = self._before.unanswered()
+        if last.role == "assistant" and not open_calls and self._plan.protocol != "native":
+            try:
+                open_calls = read_turn(said(last), self._before.steps).calls
+            except BadAction as bad:
+                self._messages.append(Message("user", asks_again(str(bad), self._plan.protocol)))
+                return
+        if open_calls:
+            yield from self._perform(open_calls, resumed=True)
+        elif last.role == "assistant":
+            raise InputError("the conversation ended with an answer; resume it with a new task")
 
     # the limits
 

@@ -28,9 +28,6 @@ Approver = Callable[[Approve], Any]
 
 Heard = tuple[list[AgentEvent] | None, Any, BaseException | None]
 
-_PLACEHOLDER = (Message("user", "-"),)
-"""Stands for a conversation that is known to be sound, so that it is not read again at every step."""
-
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run needs beside its plan: the options of its calls and what the user wants to hear and to decide."""
@@ -50,6 +47,8 @@ class Driving(Generic[ClientT, RunT]):
         self.run = AgentRun(settings.plan, begun)
         self.ended = False
         self._flow = self.run.flow()
+        # Every step is routed by the task. The rest of the conversation is known to be sound, and not read again.
+        self._task = [next((each for each in begun.messages if each.role == "user"), begun.messages[0])]
         self._client: ClientT = client
         self._settings = settings
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
@@ -83,7 +82,7 @@ class Driving(Generic[ClientT, RunT]):
         if effect.with_tools and self._settings.tools:
             options["tools"] = self._settings.tools
         streamed = effect.show is not None
-        order: Order = self._client._order(_PLACEHOLDER, cast(Options, options), stream=streamed)
+        order: Order = self._client._order(self._task, cast(Options, options), stream=streamed)
         asked = msgspec.structs.replace(order.request, messages=effect.messages)
         order = msgspec.structs.replace(order, request=asked)
         if effect.left_nano is None:
