@@ -219,7 +219,7 @@ def test_a_tool_that_hangs_is_left_after_its_time(sim: SimServer, colour: str) -
         await asyncio.Event().wait()  # it does not even let itself be cancelled the first time
         return ""
 
-    tools = [hangs, hangs_too] if colour == "async" else [hangs]
+    tools: list[Any] = [hangs, hangs_too] if colour == "async" else [hangs]
     play(sim, calls(*[(each.name, {}) for each in tools]), says("noted"))
     try:
         uses = run(sim, colour, tools=tools).ended.uses

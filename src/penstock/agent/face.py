@@ -150,7 +150,8 @@ class _BaseAgent(Generic[ClientT]):
         if isinstance(resume, Transcript):
             if messages and resume.unanswered():
                 raise InputError("the transcript ends with tool calls without results; resume it without a new task")
-            return msgspec.structs.replace(resume, messages=(*resume.messages, *messages))
+            whole = (*resume.messages, *messages)
+            return msgspec.structs.replace(resume, messages=whole)
         if self._system:
             messages = request(messages, {"system": self._system}).messages
         named = (tags or {}).get("task") or (self._options.get("tags") or {}).get("task")
