@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing bench-bulk docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench bench-agent bench-parsing bench-bulk docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ recorded: .venv/.dev ## recorded real traffic through both drivers, to build/rec
 
 bench: .venv/.dev .venv-bench/.bench ## cost and conduct against peers, to build/bench.json (ARGS=--quick, ARGS=--peers)
 	@$(RUN) -m bench.run $(ARGS)
+
+bench-agent: .venv/.dev ## what a step of an agent costs beside its call, to build/bench-agent.json
+	@$(RUN) -m bench.agent
 
 bench-parsing: .venv/.dev .venv-bench-parsing/.bench ## the parser beside its peers, to build/bench-parsing.json
 	@$(RUN) -m bench.parsing.run $(ARGS)

@@ -9,6 +9,14 @@ import pytest
 import penstock
 
 PROMISE = [
+    "Agent",
+    "AgentEvent",
+    "AgentFailed",
+    "AgentResult",
+    "AgentStream",
+    "AgentTool",
+    "AsyncAgent",
+    "AsyncAgentStream",
     "AsyncClient",
     "AsyncExtractStream",
     "AsyncStream",
@@ -30,6 +38,7 @@ PROMISE = [
     "Image",
     "JSONSchema",
     "Limits",
+    "McpServer",
     "Message",
     "Opaque",
     "ParseError",
@@ -49,10 +58,14 @@ PROMISE = [
     "Tool",
     "ToolCall",
     "ToolResult",
+    "ToolUse",
+    "Toolbox",
     "Totals",
+    "Transcript",
     "Usage",
     "__version__",
     "parse",
+    "tool",
 ]
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._flow.extracted import Extracted
+    from ._flow.tools import AgentTool, Toolbox, tool
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
     from ._policy.alerts import BudgetAlert
     from ._policy.breaker import BreakerSettings
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from ._policy.timeouts import Timeouts
     from ._text.parse import parse
     from ._text.result import Parsed, Repair
+    from .agent.face import Agent, AgentStream, AsyncAgent, AsyncAgentStream
+    from .agent.mcp import McpServer
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
-    from .errors import ExtractionFailed, ParseError, PenstockError
+    from .errors import AgentFailed, ExtractionFailed, ParseError, PenstockError
+    from .transcript import AgentEvent, AgentResult, ToolUse, Transcript
     from .types import (
         Attempt,
         Audio,
@@ -77,6 +81,19 @@ _HOMES = {
     "Parsed": "_text.result",
     "Repair": "_text.result",
     "Embeddings": "embeddings",
+    "Agent": "agent.face",
+    "AsyncAgent": "agent.face",
+    "AgentStream": "agent.face",
+    "AsyncAgentStream": "agent.face",
+    "AgentEvent": "transcript",
+    "AgentResult": "transcript",
+    "AgentFailed": "errors",
+    "Transcript": "transcript",
+    "tool": "_flow.tools",
+    "AgentTool": "_flow.tools",
+    "Toolbox": "_flow.tools",
+    "ToolUse": "transcript",
+    "McpServer": "agent.mcp",
     "ParseError": "errors",
     "PenstockError": "errors",
     "Attempt": "types",
@@ -123,6 +140,19 @@ __all__ = [  # noqa: RUF022
     "Parsed",
     "Repair",
     "Embeddings",
+    "Agent",
+    "AsyncAgent",
+    "AgentStream",
+    "AsyncAgentStream",
+    "AgentEvent",
+    "AgentResult",
+    "AgentFailed",
+    "Transcript",
+    "tool",
+    "AgentTool",
+    "Toolbox",
+    "ToolUse",
+    "McpServer",
     "ParseError",
     "PenstockError",
     "Attempt",

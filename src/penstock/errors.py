@@ -7,6 +7,7 @@
     ├─ ClientClosed           the client was closed under the call: make a new one
     ├─ ParseError             no value of the wanted type is in the text: ask again, or loosen the type (ValueError)
     │  └─ ExtractionFailed    no answer of an extraction fits: it has all answers, their reasons and their cost
+    ├─ AgentFailed            the model of an agent did not mend a mistake that it was told: `agent` has the transcript
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ LedgerUnavailable      the file of the ledger cannot be used: mend it; calls go on
@@ -64,7 +65,7 @@ class PenstockError(Exception):
 
     `code` is stable and names the class in outputs, metrics and docs. `fault` is whose it is. `attempts` is the log of
     what was tried before the error surfaced, `cost_nano` what that cost, `gave_up` why there was no further attempt.
-    `embedded` has what `embed` had answered before it.
+    `embedded` has what `embed` had answered before it, `agent` the `AgentResult` of an agent that it ended.
     """
 
     code: ClassVar[str] = "penstock_error"
@@ -80,6 +81,7 @@ class PenstockError(Exception):
         self.cost_nano: int | None = None
         self.gave_up: str | None = None
         self.embedded: Embeddings | None = None
+        self.agent: Any = None
 
     def __str__(self) -> str:
         tried = ""
@@ -180,6 +182,14 @@ class ExtractionFailed(ParseError):
         self.text = text
         self.reasons = reasons
         self.responses = responses
+
+
+class AgentFailed(PenstockError):
+    """The model made a mistake, was told of it, and made one again; `agent` has the transcript to go on from."""
+
+    code = "agent_failed"
+    fault = "provider"
+    exit_code = EXIT_DATA
 
 
 class OutputError(PenstockError):

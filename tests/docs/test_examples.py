@@ -48,6 +48,27 @@ def test_the_bulk_example_says_what_is_missing(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_the_agent_example_uses_its_tool_and_answers(tmp_path: Path) -> None:
+    """The answer on stdout, the steps on stderr, inside its budget."""
+    with SimServer() as sim:
+        ended = subprocess.run(
+            [sys.executable, str(EXAMPLES / "agent.py")],
+            cwd=tmp_path,
+            env=os.environ | {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": f"{sim.url}/v1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+        assert sim.settle()
+        assert sim.bill()["attempts"] == 2
+    assert ended.returncode == 0, ended.stderr
+    assert "disk_usage says" in ended.stdout
+    assert "→ disk_usage" in ended.stderr
+    assert "answered after 2 steps, 1 uses of tools" in ended.stderr
+
+
 def test_the_scenario_is_one_that_the_simulator_takes() -> None:
     """Limits and faults of the bad day."""
     config = read_config(EXAMPLES / "bad-day.toml")

@@ -1,6 +1,7 @@
 """The verdicts of `make bench`: a figure is judged by its median, and a promise nobody measured is not held."""
 
 import pytest
+from bench import agent
 from bench.promises import Figure, ratio
 from bench.rounds import Samples, Scenario, Spread, order, spread
 from bench.table import flat, lines, summary
@@ -61,3 +62,11 @@ def test_the_table_says_what_is_missing() -> None:
     assert "1.00x (0.50..2.00) held" in shown
     assert flat([missing, held]) == {"other": 1.0, "other_min": 0.5, "other_max": 2.0}
     assert summary([missing, held]) == "1 not measured, 1 held"
+
+
+def test_a_step_of_an_agent_is_measured_in_both_colours() -> None:
+    """Each figure is there, and a step with its call costs more than the call alone."""
+    figures = agent.measured(count=1)
+    assert len(figures) == 6
+    for colour in ("sync", "async"):
+        assert figures[f"agent_{colour}_step_us"] > figures[f"agent_{colour}_call_us"] > 0

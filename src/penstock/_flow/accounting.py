@@ -16,8 +16,8 @@ from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..embeddings import EmbedRequest
-from ..errors import ContextTooLong
-from ..types import Reasoning, Refusal, Request, Text, Tier, ToolCall, Usage
+from ..errors import BudgetExceeded, ContextTooLong
+from ..types import Reasoning, Refusal, Request, Text, Tier, to_usd, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
 from .seam import asking_for_the_rest
@@ -221,3 +221,32 @@ def _written(part: object) -> str:
         case ToolCall(name=name, arguments=arguments):
             return name + arguments
     return ""
+
+
+def affordable(order: Order, left_nano: int) -> int | None:
+    """Return the max_tokens with which one attempt at any lane costs at most what is left; None: none needs be set.
+
+    Raises: BudgetExceeded with the scope 'agent' when nothing fits, or a price is unknown.
+    """
+    fits: int | None = None
+    for lane in order.lanes:
+        request = order.asked(lane)
+        prompt_tokens = tokens.bound(request)
+        wanted = request.max_tokens or _chosen_max_tokens(request)
+        worst = _worst_nano(order, lane, request, prompt_tokens, wanted)
+        silent = _worst_nano(order, lane, request, prompt_tokens, 0)
+        if worst is None or silent is None:
+            raise _unaffordable(f"the price of {lane.name} is unknown, so its budget cannot be kept", left_nano, None)
+        if worst > left_nano:
+            least = request.max_tokens or min(wanted, MAX_TOKENS_LEAST + _thinking_tokens(request))
+            wanted = Elastic(silent, wanted, least).within(left_nano, worst)
+            if silent > left_nano or wanted < least or request.max_tokens is not None:
+                words = f"its budget has ${to_usd(left_nano):f} left and one more step at {lane.name} can cost more"
+                raise _unaffordable(words, left_nano, worst)
+        if request.max_tokens is None:
+            fits = wanted if fits is None else min(fits, wanted)
+    return fits
+
+
+def _unaffordable(words: str, left_nano: int, needed_nano: int | None) -> BudgetExceeded:
+    return BudgetExceeded(words, scope="agent", cap_nano=left_nano, spent_nano=0, held_nano=0, needed_nano=needed_nano)

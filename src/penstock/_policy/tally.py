@@ -18,11 +18,16 @@ FOLD_AT: Final = 64
 """Calls that are taken down before they are added up: one after the other they cost half of one by one."""
 
 
+TAGS_MOST: Final = 10_000
+"""Values of tags that are told apart; of more the oldest are forgotten, as every task of an agent is one."""
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What was used. `cost_nano` sums the attempts whose price is known; `unpriced` counts those whose price is not.
 
     `attempts` counts HTTP exchanges, `retries` those beyond the first of a call, `rate_limited` answers of 429.
     `cached` counts calls answered by the cache, which cost nothing, and `saved_nano` sums what those answers had cost.
+    `by_tag` has the newest 10,000 values of tags.
     """
 
     calls: int = 0
@@ -147,7 +152,7 @@ class Tallies:
         """Count a call that the cache answered."""
         _of(model, self._by_model).hit(saved_nano)
         for tag, value in tags.items():
-            _of(f"{tag}={value}", self._by_tag).hit(saved_nano)
+            self._of_tag(f"{tag}={value}").hit(saved_nano)
 
     def totals(self) -> Totals:
         """Return the sums as a frozen value."""
@@ -156,10 +161,18 @@ class Tallies:
         by_tag = {name: tally.totals() for name, tally in self._by_tag.items()}
         return msgspec.structs.replace(sum(by_model.values(), Totals()), by_model=by_model, by_tag=by_tag)
 
+    def _of_tag(self, name: str) -> _Tally:
+        found = self._by_tag.get(name)
+        if found is None:
+            while len(self._by_tag) >= TAGS_MOST:
+                del self._by_tag[next(iter(self._by_tag))]
+            found = self._by_tag[name] = _Tally()
+        return found
+
     def _fold(self) -> None:
         by_model = self._by_model
         for tags, model, attempts, ok in self._ended:
-            of_tags = [_of(f"{tag}={value}", self._by_tag) for tag, value in tags.items()] if tags else ()
+            of_tags = [self._of_tag(f"{tag}={value}") for tag, value in tags.items()] if tags else ()
             tally = None
             for attempt in attempts:
                 model = f"{attempt.provider}:{attempt.model}"

@@ -266,6 +266,8 @@ def _has_pydantic(wanted: Any, seen: set[int]) -> bool:
     seen.add(id(wanted))
     if hasattr(wanted, "__pydantic_core_schema__") or hasattr(wanted, "__get_pydantic_core_schema__"):
         return True
+    if type(wanted).__module__ == "pydantic.fields":  # Annotated[int, Field(gt=3)]
+        return True
     parts = list(typing.get_args(wanted))
     if isinstance(wanted, type):
         try:

@@ -16,6 +16,7 @@ __all__ = ["main", "root"]
 COMMANDS = {
     "ask": "Ask a model and print its answer.",
     "extract": "Ask for a value of a type, and print it as JSON.",
+    "agent": "Let a model use tools until it has done a task.",
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",

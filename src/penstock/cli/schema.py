@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import ConfigError
+from .imported import load_name
 
 SCHEMA_HELP = "FILE of JSON Schema, FILE.py:Type or module:Type."
 
@@ -69,29 +67,7 @@ def _of_file(path: str) -> dict[str, Any]:
 
 
 def _type(place: str, name: str, given: str) -> Any:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` finds modules beside it
-    try:
-        found = _file_module(place) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
-        raise ConfigError(
-            f"cannot load the schema's {place}: {type(error).__name__}: {error}; expected module:Type or FILE.py:Type"
-        ) from error
-    try:
-        for step in name.split("."):
-            found = getattr(found, step)
-    except AttributeError:
-        raise ConfigError(f"{place} has no {name}; --schema {place}:TYPE names a type in it") from None
+    found = load_name(place, name, what="the schema's", option="--schema", noun="Type")
     if found is None:
         raise ConfigError(f"{given} is None; expected a type or a JSON Schema")
     return found
-
-
-def _file_module(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("it is no file of Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)  # where dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    return module

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -244,6 +244,24 @@ class Spoil(_Fault, frozen=True, kw_only=True, tag="spoil"):
     text: str | None = None
 
 
+class SaidCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool call that a model is made to make, with arguments as JSON has them, or as the text that it writes."""
+
+    name: str
+    arguments: dict[str, Any] | str = {}
+
+
+class Say(_Fault, frozen=True, kw_only=True, tag="say"):
+    """Exactly this turn, whatever was asked: `text`, `calls` of tools, or both. One rule for each turn is a script."""
+
+    text: str = ""
+    calls: tuple[SaidCall, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.text and not self.calls:
+            raise ValueError("say: neither text nor calls")
+
+
 class Headers(_Fault, frozen=True, kw_only=True, tag="headers"):
     """A good answer with these headers set or replaced, e.g. a retry-after on a 200 or nonsense in a reset."""
 
@@ -282,6 +300,7 @@ Fault = (
     | NoUsage
     | ContentFilter
     | Spoil
+    | Say
     | Headers
 )
 

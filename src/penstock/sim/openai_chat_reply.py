@@ -109,7 +109,7 @@ def write(replies: Sequence[Reply], writing: Writing) -> bytes:
     for index, reply in enumerate(replies):
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": None if reply.calls or reply.stop == "refusal" else reply.text,
+            "content": None if (reply.calls and not reply.text) or reply.stop == "refusal" else reply.text,
             "refusal": reply.text if reply.stop == "refusal" else None,
             "annotations": [],
         }

@@ -36,7 +36,7 @@ from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, azure_headers,
 from penstock.sim.pause import told_s
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
 from penstock.sim.response_store import ResponseStore
-from penstock.sim.spoil import spoiled
+from penstock.sim.spoil import scripted, spoiled
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON = ("content-type", "application/json")
@@ -462,6 +462,8 @@ class Simulator:
         reply = answer(ask, self.config.seed, index, self.config.answer_tokens)
         if isinstance(plan.fault, faults.Spoil):
             return spoiled(reply, plan.fault, ask, loose_calls=plan.protocol == "openai")
+        if isinstance(plan.fault, faults.Say):
+            return scripted(reply, plan.fault)
         return filtered(reply) if isinstance(plan.fault, faults.ContentFilter) else reply
 
     def _reported(self, usage: Usage, fault: faults.Fault | None) -> Usage | None:

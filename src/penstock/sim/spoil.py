@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.sim import tokens
 from penstock.sim.answers import Ask, Call, Reply
-from penstock.sim.faults import Spoil
+from penstock.sim.faults import Say, Spoil
 
 _REFUSAL = "I'm sorry, but I can't help with that."
 _NO_JSON = "I looked at it, and I would rather talk about the weather."
@@ -27,6 +27,28 @@ def spoiled(reply: Reply, fault: Spoil, ask: Ask, *, loose_calls: bool) -> Reply
         return _placed(reply, "".join(half[: len(half) // 2]), loose=True, stop="length")
     text = fault.text if fault.text is not None else _spoil(source, fault.form, ask)
     return _placed(reply, text, loose=loose_calls)
+
+
+def scripted(reply: Reply, fault: Say) -> Reply:
+    """The turn that the fault orders in place of the reply; the model thinks as long as it would have."""
+    pieces = tuple(tokens.split(fault.text)) if fault.text else ()
+    calls = tuple(_said_call(call.name, call.arguments) for call in fault.calls)
+    spent = sum(len(tokens.split(call.arguments)) + tokens.count(call.name) + 4 for call in calls)
+    return replace(
+        reply,
+        text=fault.text,
+        pieces=pieces,
+        calls=calls,
+        stop="tool_calls" if calls else "stop",
+        stop_sequence=None,
+        tokens=reply.reasoning_tokens + max(1, len(pieces) + spent),
+    )
+
+
+def _said_call(name: str, arguments: dict[str, Any] | str) -> Call:
+    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+    value = _read(text)
+    return Call(name, text, value if isinstance(value, dict) else {})
 
 
 def _placed(reply: Reply, text: str, *, loose: bool, stop: Any = None) -> Reply:
