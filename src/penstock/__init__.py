@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
     from ._policy.cache import Cache
+    from ._policy.choosing import ModelFacts, Routing
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
     from ._policy.retry import RetryPolicy
+    from ._policy.routing import Route
     from ._policy.tally import Totals
     from ._policy.timeouts import Timeouts
+    from ._text.complexity import detect_complexity
     from ._text.parse import parse
     from ._text.result import Parsed, Repair
     from .client import AsyncClient, AsyncStream, Client, Stream
@@ -64,6 +67,9 @@ _HOMES = {
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.budget",
     "Cache": "_policy.cache",
+    "Routing": "_policy.choosing",
+    "ModelFacts": "_policy.choosing",
+    "Route": "_policy.routing",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -72,6 +78,7 @@ _HOMES = {
     "ExtractStream": "_io.extract_stream",
     "AsyncExtractStream": "_io.extract_stream",
     "ExtractionFailed": "errors",
+    "detect_complexity": "_text.complexity",
     "parse": "_text.parse",
     "Parsed": "_text.result",
     "Repair": "_text.result",
@@ -110,6 +117,9 @@ __all__ = [  # noqa: RUF022
     "Budget",
     "BudgetAlert",
     "Cache",
+    "Routing",
+    "ModelFacts",
+    "Route",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",
@@ -118,6 +128,7 @@ __all__ = [  # noqa: RUF022
     "ExtractStream",
     "AsyncExtractStream",
     "ExtractionFailed",
+    "detect_complexity",
     "parse",
     "Parsed",
     "Repair",

@@ -37,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     `batch`: it goes through the provider's batch interface, at its price.
     `by_lane`: what each lane is asked where that differs, by its id.
+    `conversation`: what the router remembers its model by, for `sticky_s`; None where it does not.
     """
 
     request: Request
@@ -58,6 +59,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gauges: dict[str, Gauges] = {}
     batch: bool = False
     by_lane: dict[str, Request] | None = None
+    conversation: bytes | None = None
+    sticky_s: float = 0.0
 
     def asked(self, lane: Lane) -> Request:
         """Return what a lane is asked."""

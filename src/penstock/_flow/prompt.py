@@ -80,14 +80,17 @@ class Parameters(TypedDict, total=False):
 class Options(Parameters, total=False):
     """Everything that `complete` and `stream` take beside the prompt; all of it by keyword.
 
-    `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
+    `model` is 'provider:name', `tier` lets the router choose one, 'auto' by how hard the prompt looks; `task` names a
+    tier by what is done. `region` is where the model must run. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
     `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
     `cache` says what the call may do with the client's cache.
     """
 
     model: str | None
-    tier: Tier | None
+    tier: Tier | Literal["auto"] | None
+    task: str | None
+    region: str | None
     system: str | None
     fallbacks: Sequence[str]
     deadline_s: float | None
@@ -122,7 +125,9 @@ OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {
     "model": (),
     "system": (),
-    "tier": get_args(Tier),
+    "tier": (*get_args(Tier), "auto"),
+    "task": (),
+    "region": (),
     "priority": get_args(Priority),
     "cache": get_args(CacheMode),
 }

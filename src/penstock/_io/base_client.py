@@ -14,15 +14,17 @@ from .._flow.accounting import Order
 from .._flow.effects import Flow, Lane
 from .._flow.gauge import Gauges
 from .._flow.prompt import Options, Prompt, check_tags, request
+from .._flow.routed import CACHE_HOUR_S
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options, read_texts
 from .._policy.breaker import BreakerSettings, BreakerState
 from .._policy.budget import Budget, BudgetState
 from .._policy.cache import Cache, CacheState, Use, use
+from .._policy.choosing import Routing
 from .._policy.hedge import Hedge
 from .._policy.limiter import Limiter, LimiterState, Limits
 from .._policy.packing import PackLimits
 from .._policy.retry import RetryPolicy
-from .._policy.routing import Router
+from .._policy.routing import Route, Router
 from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
 from .._wire import registry
@@ -33,6 +35,7 @@ from . import settings as _settings
 from .clock import Clock, SystemClock, unique
 from .gate import Gate
 from .http import Target
+from .routes import Routes
 from .stores import book_of
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ class BaseClient(Generic[GateT, TransportT]):
         model: str | None = None,
         tiers: Mapping[Tier, str | Sequence[str]] | None = None,
         fallbacks: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        routing: Routing | None = None,
         limits: Limits | Mapping[str, Limits] | None = None,
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
@@ -93,15 +97,17 @@ class BaseClient(Generic[GateT, TransportT]):
         """Read the settings; nothing is sent and no connection is made.
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
-        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
-        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
-        `config` is a settings file, False for none; `env` stands for the environment.
+        are tried when a provider fails, `routing` says how tier 'auto' chooses. `limits` hold for every lane, or by
+        'provider' and 'provider:model'. `hedge` sends a second attempt beside a late one. `cache` keeps answers. `keys`
+        and `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the
+        environment.
 
         Raises: ConfigError.
         """
         _expect(
             ("model", model, str),
             ("tiers", tiers, Mapping),
+            ("routing", routing, Routing),
             ("budget", budget, Budget),
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
@@ -136,13 +142,16 @@ class BaseClient(Generic[GateT, TransportT]):
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        self._chooser = Routes(
+            self._router, routing or file.routing or Routing(), self.settings.providers, self._gate.warm
+        )
         self._hedge = hedge
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
-        self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
+        self._routes: dict[str | None, tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
@@ -172,11 +181,11 @@ class BaseClient(Generic[GateT, TransportT]):
         provider, name = registry.resolve(model, self.settings.providers)
         return f"{provider.name}:{name}"
 
-    def _route(self, model: str | None, tier: Tier | None) -> tuple[Lane, ...]:
-        lanes = self._routes.get((model, tier))
+    def _route(self, model: str | None) -> tuple[Lane, ...]:
+        lanes = self._routes.get(model)
         if lanes is None:
-            route = self._router.route(model, tier)
-            lanes = self._routes[model, tier] = tuple(self._lane(name) for name in route.candidates)
+            names = self._router.route(model).candidates
+            lanes = self._routes[model] = tuple(self._lane(name) for name in names)
         return lanes
 
     def _lane(self, model: str) -> Lane:
@@ -202,10 +211,30 @@ class BaseClient(Generic[GateT, TransportT]):
         return lane
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
-        lanes = self._route(options.get("model"), options.get("tier"))
+        if "tier" in options or "task" in options or "region" in options:
+            return self._routed(prompt, options, stream=stream)
+        lanes = self._route(options.get("model"))
         asked = request(prompt, options, lanes[0].model)
         if "fallbacks" in options:
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
+        return self._equipped(asked, lanes, options, stream=stream)
+
+    def _routed(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
+        """Have the router choose the lanes of a call, by what it asks."""
+        asked = request(prompt, options)
+        names = self._chosen(asked, options).candidates
+        lanes = tuple(self._lane(name) for name in names)
+        asked = msgspec.structs.replace(asked, model=lanes[0].model)
+        order = self._equipped(asked, lanes, options, stream=stream)
+        lasts_s = CACHE_HOUR_S if asked.prompt_cache == "1h" else self._chooser.sticky_s
+        return msgspec.structs.replace(order, conversation=self._chooser.conversation(asked), sticky_s=lasts_s)
+
+    def _chosen(self, asked: Request, options: Mapping[str, Any]) -> Route:
+        if any(options.get(name) is not None for name in ("model", "tier", "task")):
+            return self._chooser.route(asked, options)
+        return self._chooser.route(asked, {**options, "model": self._router.route().candidates[0]})
+
+    def _equipped(self, asked: Request, lanes: tuple[Lane, ...], options: Options, *, stream: bool) -> Order:
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
         order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
         if self._hedge is not None or "hedge" in options or "continuations" in options:
@@ -315,7 +344,7 @@ class BaseClient(Generic[GateT, TransportT]):
             except ConfigError as error:
                 known = [error.message]
             told.append([repr(provider), *known])
-        return [told, self._router.table(), self._gate.answers is not None]
+        return [told, self._router.table(), self._chooser.table(), self._gate.answers is not None]
 
     def _extraction(
         self,
@@ -333,7 +362,7 @@ class BaseClient(Generic[GateT, TransportT]):
 
         self._refusals = self._refusals or Refusals()
         own, rest = parted(options)
-        helper = () if own.helper is None else self._route(own.helper, None)
+        helper = () if own.helper is None else self._route(own.helper)
         order = self._order(prompt, rest, stream=stream)
         if timeouts is not None:
             order = msgspec.structs.replace(order, timeouts=timeouts)
@@ -349,6 +378,17 @@ class BaseClient(Generic[GateT, TransportT]):
         """
         order = self._order(prompt, options, stream=False)
         return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+
+    def route(self, prompt: Prompt, **options: Unpack[Options]) -> Route:
+        """Say which models a call would ask in turn, and why; without model, tier and task as with tier 'auto'.
+
+        Nothing is sent, and no key is needed.
+
+        Raises: ConfigError, InputError as `complete`.
+        """
+        asked = request(prompt, options)
+        named = any(options.get(name) is not None for name in ("model", "tier", "task"))
+        return self._chooser.route(asked, options if named else {**options, "tier": "auto"})
 
     def carry_spent(self, nano: int) -> None:
         """Count nano-dollars that an earlier run spent against the total budget of this client.

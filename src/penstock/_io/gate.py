@@ -20,6 +20,7 @@ from .._policy.hedge import Latencies
 from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
+from .._policy.warmth import Warmth
 from .._wire.headers import limits_seen
 from ..errors import (
     AuthenticationFailed,
@@ -36,7 +37,7 @@ from ..errors import (
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt, Response
+from ..types import Attempt, Response, Usage
 from .clock import Clock
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Gate:
         self._lanes: dict[str, LaneState] = {}
         self._accounts: dict[tuple[str, str, str], Breaker] = {}
         self._tallies = Tallies()
+        self._warmth = Warmth()
 
     def state(self, lane: Lane) -> LaneState:
         """Return the state of a lane, made at its first use."""
@@ -418,6 +420,15 @@ class Gate:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
+            if ok and order.conversation is not None and attempts:
+                last = attempts[-1]
+                model = f"{last.provider}:{last.model}"
+                self._warmth.noticed(self.clock.now(), order.conversation, model, last.usage or Usage(), order.sticky_s)
+
+    def warm(self, conversation: bytes) -> str | None:
+        """Return the model that holds a conversation in its provider's prompt cache, None where none does."""
+        with self._lock:
+            return self._warmth.model(self.clock.now(), conversation)
 
     def count(self, tags: dict[str, str], model: str, ended: Response | PenstockError) -> None:
         """Count a row of a batch as a call."""

@@ -18,6 +18,7 @@ import msgspec
 
 from .._policy.budget import Budget
 from .._policy.cache import Cache
+from .._policy.choosing import ModelFacts, Routing
 from .._policy.limiter import Limits
 from .._policy.prices import Prices
 from .._policy.retry import RetryPolicy
@@ -36,6 +37,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str | None = None
     tiers: dict[Tier, str | list[str]] = {}
     fallbacks: list[str] | dict[str, list[str]] = []
+    routing: Routing | None = None
     limits: dict[str, Limits] = {}
     budget: dict[str, Any] = {}
     timeouts: Timeouts | None = None
@@ -310,5 +312,6 @@ def _no_field(place: str, name: str, known: list[str]) -> str:
 
 def _known(place: str) -> list[str]:
     tables: dict[str, type] = {"limits": Limits, "timeouts": Timeouts, "retry": RetryPolicy, "cache": Cache}
-    table = tables.get(place.split("[")[0].split(".")[0], FileSettings)
+    tables |= {"routing": Routing, "routing.models": ModelFacts}
+    table = tables.get(place.split("[")[0]) or tables.get(place.split("[")[0].split(".")[0], FileSettings)
     return list(table.__struct_fields__)  # type: ignore[attr-defined]

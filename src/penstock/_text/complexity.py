@@ -37,20 +37,14 @@ _RULES: Final[tuple[tuple[Tier, tuple[str, ...], re.Pattern[str]], ...]] = (
 """A tier, letters without which its words cannot be there (looking for those is ten times as quick), and its words."""
 
 _WORD: Final = re.compile(r"[a-z]+")
-_THOUGHT: Final = 0.1
-_CODE: Final = 0.3
-_WEIGHTS: Final[dict[str, float]] = {
-    **dict.fromkeys(
-        (
-            *("why how explain prove derive calculate compute compare evaluate step steps because therefore assume").split(),
-            *("suppose given if then must each every exactly without unless not except following statement").split(),
-            *("statements equation integral derivative polynomial probability triangle matrix theorem percent").split(),
-            *("average total area value twice half ratio times per fraction remaining left dollars hours minutes").split(),
-        ),
-        _THOUGHT,
-    ),
-    **dict.fromkeys("def class function python java sql html algorithm implement code program api".split(), _CODE),
-}
+_THOUGHT_WORDS: Final = """
+why how explain prove derive calculate compute compare evaluate step steps because therefore assume suppose given if
+then must each every exactly without unless not except following statement statements equation integral derivative
+polynomial probability triangle matrix theorem percent average total area value twice half ratio times per fraction
+remaining left dollars hours minutes
+"""
+_CODE_WORDS: Final = "def class function python java sql html algorithm implement code program api"
+_WEIGHTS: Final = {**dict.fromkeys(_THOUGHT_WORDS.split(), 0.1), **dict.fromkeys(_CODE_WORDS.split(), 0.3)}
 _COMMA: Final = 0.2
 _MIDDLE: Final = 4.8
 _SPREAD: Final = 1.0
