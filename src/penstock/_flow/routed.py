@@ -45,6 +45,11 @@ def asked(
     )
 
 
+def judged_text(message: Message, routing: Routing) -> Judged:
+    """Choose a tier for one message where there is nothing else to go by."""
+    return judge(_question(Request(model="", messages=(message,))), routing, None)
+
+
 def judge(text: str, routing: Routing, learned: Learned | None) -> Judged:
     """Choose a tier for the text of a prompt, by the rule of the settings."""
     if learned is not None:
@@ -54,7 +59,7 @@ def judge(text: str, routing: Routing, learned: Learned | None) -> Judged:
         return Judged(tier, f"its score of {score:.3f} is {side} the calibrated {learned.threshold:.3f}", score)
     if routing.rule == "words":
         found = detect_complexity(text)
-        return Judged(found.tier, f"{found.reason}, which is {found.tier}", difficulty(text))
+        return Judged(found.tier, f"{found.reason}, which is {found.tier}")
     score = difficulty(text)
     tier = TIERS[sum(score >= mark for mark in routing.thresholds)]
     return Judged(tier, f"its difficulty is {score:.3f}, which is {tier}", score)

@@ -10,6 +10,7 @@ a coin. Source: RouteLLM, arXiv 2406.18665.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -64,15 +65,14 @@ def apgr(points: Curve) -> float | None:
     if high <= low:
         return None
     area = sum(
-        (right.share - left.share) * (left.quality + right.quality - 2 * low) / 2
-        for left, right in zip(points, points[1:], strict=False)
+        (right.share - left.share) * (left.quality + right.quality - 2 * low) / 2 for left, right in pairwise(points)
     )
     return area / (high - low)
 
 
 def at_share(points: Curve, share: float) -> Point:
     """Return the place where that share of calls goes to the stronger model."""
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in pairwise(points):
         if share <= right.share:
             return _between(left, right, (share - left.share) / (right.share - left.share))
     return points[-1]
@@ -82,7 +82,7 @@ def at_quality(points: Curve, quality: float) -> Point | None:
     """Return the first place that is as good as this; None where none is."""
     if points[0].quality >= quality:
         return points[0]
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in pairwise(points):
         if right.quality >= quality:
             return _between(left, right, (quality - left.quality) / (right.quality - left.quality))
     return None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from ..errors import InputError
@@ -79,12 +80,20 @@ def difficulty(text: str) -> float:
 
     Raises: InputError when it is no text.
     """
+    return look(text)[0]
+
+
+def look(text: str) -> tuple[float, list[str]]:
+    """Return the difficulty of a prompt, and the words that were read of it.
+
+    Raises: InputError when it is no text.
+    """
     lower = _sample(text).lower()
     words = _WORD.findall(lower)
-    known = sum(map(_WEIGHTS.get, words, [0.0] * len(words)))
+    known = sum(map(_WEIGHTS.get, words, repeat(0.0)))
     longer = len(text) / len(lower) if lower else 1.0
     score = math.log1p(len(words) * longer) + known + _COMMA * math.log1p(lower.count(",") * longer)
-    return 1.0 / (1.0 + math.exp((_MIDDLE - score) / _SPREAD))
+    return 1.0 / (1.0 + math.exp((_MIDDLE - score) / _SPREAD)), words
 
 
 def _sample(text: str) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from .complexity import difficulty
+from .complexity import look
 from .learned import features
 
 EPOCHS: Final = 4
@@ -55,7 +55,8 @@ class Fitted(NamedTuple):
 
 def lesson_of(prompt: str) -> Lesson:
     """Return a prompt as the fit sees it."""
-    return Lesson(features(prompt), difficulty(prompt))
+    hard, words = look(prompt)
+    return Lesson(features(words), hard)
 
 
 def fit(lessons: Sequence[Lesson], gains: Sequence[float]) -> Fitted:
@@ -74,7 +75,7 @@ def fit(lessons: Sequence[Lesson], gains: Sequence[float]) -> Fitted:
     for epoch in range(EPOCHS):
         for at in sorted(range(len(rows)), key=lambda each: (each + 1) * _HASH * (2 * epoch + 3) & _MASK):
             row, scale, away = rows[at], scales[at], hards[at]
-            total = bias + hard * away + scale * sum([weights[each] for each in row])
+            total = bias + hard * away + scale * sum(map(weights.__getitem__, row))
             off = _sigmoid(total) - wanted[at]
             bias_seen += off * off
             bias -= STEP * off / math.sqrt(bias_seen)

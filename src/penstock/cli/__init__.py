@@ -19,6 +19,7 @@ COMMANDS = {
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
+    "route": "Say which model would answer a prompt, or fit the router to outcomes.",
     "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",
     "doctor": "Show settings, keys and versions, and where each came from.",
