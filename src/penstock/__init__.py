@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._policy.choosing import ModelFacts, Routing
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
+    from ._policy.onerror import ErrorPolicy
     from ._policy.retry import RetryPolicy
     from ._policy.routing import Route
     from ._policy.tally import Totals
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ._text.complexity import detect_complexity
     from ._text.parse import parse
     from ._text.result import Parsed, Repair
+    from ._text.truncate import Truncate
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
     from .errors import ExtractionFailed, ParseError, PenstockError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         Image,
         JSONSchema,
         Message,
+        Notice,
         Opaque,
         Reasoning,
         Refusal,
@@ -70,6 +73,7 @@ _HOMES = {
     "Routing": "_policy.choosing",
     "ModelFacts": "_policy.choosing",
     "Route": "_policy.routing",
+    "ErrorPolicy": "_policy.onerror",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -79,6 +83,7 @@ _HOMES = {
     "AsyncExtractStream": "_io.extract_stream",
     "ExtractionFailed": "errors",
     "detect_complexity": "_text.complexity",
+    "Truncate": "_text.truncate",
     "parse": "_text.parse",
     "Parsed": "_text.result",
     "Repair": "_text.result",
@@ -93,6 +98,7 @@ _HOMES = {
     "Image": "types",
     "JSONSchema": "types",
     "Message": "types",
+    "Notice": "types",
     "Opaque": "types",
     "Reasoning": "types",
     "Refusal": "types",
@@ -120,6 +126,8 @@ __all__ = [  # noqa: RUF022
     "Routing",
     "ModelFacts",
     "Route",
+    "ErrorPolicy",
+    "Truncate",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",
@@ -143,6 +151,7 @@ __all__ = [  # noqa: RUF022
     "Image",
     "JSONSchema",
     "Message",
+    "Notice",
     "Opaque",
     "Reasoning",
     "Refusal",

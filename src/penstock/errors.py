@@ -7,6 +7,7 @@
     ├─ ClientClosed           the client was closed under the call: make a new one
     ├─ ParseError             no value of the wanted type is in the text: ask again, or loosen the type (ValueError)
     │  └─ ExtractionFailed    no answer of an extraction fits: it has all answers, their reasons and their cost
+    ├─ CheckFailed            no answer of a cascade passed its check: it has all answers and their cost
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ Refused                Penstock sent nothing
@@ -33,7 +34,8 @@
        └─ TruncatedOutput     raise max_tokens
 
 `retriable` says whether sending the same again can help, `retry_after_s` how long the provider asked to wait,
-`exit_code` what the command line exits with (sysexits.h where it has a word for it).
+`severity` how grave it is and `action` what to do (see remedies.py), `exit_code` what the command line exits with
+(sysexits.h where it has a word for it).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from .embeddings import Embeddings
+from .remedies import REMEDIES, Severity
 from .types import Attempt, Response, Usage
 
 Fault = Literal["caller", "provider", "network", "gate"]
@@ -79,6 +82,16 @@ class PenstockError(Exception):
         self.cost_nano: int | None = None
         self.gave_up: str | None = None
         self.embedded: Embeddings | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is: 'warning' passes by itself, 'error' is of this call, 'critical' needs somebody to act."""
+        return REMEDIES[_known_code(type(self))].severity
+
+    @property
+    def action(self) -> str:
+        """What to do about it, in a few words."""
+        return REMEDIES[_known_code(type(self))].action
 
     def __str__(self) -> str:
         tried = ""
@@ -179,6 +192,22 @@ class ExtractionFailed(ParseError):
         self.text = text
         self.reasons = reasons
         self.responses = responses
+
+
+class CheckFailed(PenstockError):
+    """No answer of a cascade passed its check: `responses` has all answers, `reasons` why each was not taken.
+
+    `attempts` and `cost_nano` are those of all models.
+    """
+
+    code = "check_failed"
+    fault = "provider"
+    exit_code = EXIT_DATA
+
+    def __init__(self, message: str, *, responses: tuple[Response, ...], reasons: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.responses = responses
+        self.reasons = reasons
 
 
 class OutputError(PenstockError):
@@ -506,6 +535,11 @@ class TruncatedOutput(CallError):
         super().__init__(message, provider=partial.provider, model=partial.model, usage=partial.usage)
         self.partial = partial
         self.value = value
+
+
+def _known_code(cls: type[PenstockError]) -> str:
+    """Return the code of the nearest class that has a remedy; an error of a user's own has its parent's."""
+    return next(each.code for each in cls.__mro__ if issubclass(each, PenstockError) and each.code in REMEDIES)
 
 
 def all_errors() -> tuple[type[PenstockError], ...]:

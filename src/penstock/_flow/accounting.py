@@ -10,9 +10,11 @@ from .._policy.budget import Elastic, Hold
 from .._policy.cache import Use
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
+from .._policy.onerror import USUAL, ErrorPolicy
 from .._policy.prices import Prices
 from .._policy.timeouts import Timeouts
 from .._text import tokens
+from .._text.truncate import Truncate
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..embeddings import EmbedRequest
@@ -37,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     `batch`: it goes through the provider's batch interface, at its price.
     `by_lane`: what each lane is asked where that differs, by its id.
+    `truncate`: how a prompt that is too long is cut, None for never. `on_error`: what may be done about an error.
     `conversation`: what the router remembers its model by, for `sticky_s`; None where it does not.
     """
 
@@ -59,6 +62,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gauges: dict[str, Gauges] = {}
     batch: bool = False
     by_lane: dict[str, Request] | None = None
+    truncate: Truncate | None = None
+    on_error: ErrorPolicy = USUAL
     conversation: bytes | None = None
     sticky_s: float = 0.0
 

@@ -12,25 +12,29 @@ import msgspec
 
 from .._flow.accounting import Order
 from .._flow.effects import Flow, Lane
+from .._flow.fitting import fitted
 from .._flow.gauge import Gauges
-from .._flow.prompt import Options, Prompt, check_tags, request
+from .._flow.prompt import Options, Prompt, check_tags, request, truncation
 from .._flow.routed import CACHE_HOUR_S
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options, read_texts
+from .._flow.trail import Trail
 from .._policy.breaker import BreakerSettings, BreakerState
 from .._policy.budget import Budget, BudgetState
 from .._policy.cache import Cache, CacheState, Use, use
 from .._policy.choosing import Routing
 from .._policy.hedge import Hedge
 from .._policy.limiter import Limiter, LimiterState, Limits
+from .._policy.onerror import ErrorPolicy
 from .._policy.packing import PackLimits
 from .._policy.retry import RetryPolicy
 from .._policy.routing import Route, Router
 from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
+from .._text.truncate import Strategy, Truncate
 from .._wire import registry
 from ..embeddings import EmbedRequest
 from ..errors import ConfigError
-from ..types import Request, Response, Tier
+from ..types import Notice, Request, Response, Tier
 from . import settings as _settings
 from .clock import Clock, SystemClock, unique
 from .gate import Gate
@@ -60,10 +64,14 @@ class LaneStatus(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL)."""
+    """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL).
+
+    `notices`: the prompt would be cut for the first lane, or is nearly too long for it.
+    """
 
     request: Request
     lanes: tuple[tuple[str, str], ...]
+    notices: tuple[Notice, ...] = ()
 
 
 class BaseClient(Generic[GateT, TransportT]):
@@ -86,6 +94,8 @@ class BaseClient(Generic[GateT, TransportT]):
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
         cache: Cache | None = None,
+        truncate: Truncate | Strategy | None = None,
+        on_error: ErrorPolicy | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -98,9 +108,9 @@ class BaseClient(Generic[GateT, TransportT]):
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
         are tried when a provider fails, `routing` says how tier 'auto' chooses. `limits` hold for every lane, or by
-        'provider' and 'provider:model'. `hedge` sends a second attempt beside a late one. `cache` keeps answers. `keys`
-        and `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the
-        environment.
+        'provider' and 'provider:model'. `hedge` sends a second attempt beside a late one. `cache` keeps answers.
+        `truncate` cuts prompts that are too long, `on_error` says what may be done about an error. `keys` and
+        `base_urls` are by provider name. `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
@@ -114,6 +124,7 @@ class BaseClient(Generic[GateT, TransportT]):
             ("timeouts", timeouts, Timeouts),
             ("hedge", hedge, Hedge),
             ("cache", cache, Cache),
+            ("on_error", on_error, ErrorPolicy),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -146,6 +157,8 @@ class BaseClient(Generic[GateT, TransportT]):
             self._router, routing or file.routing or Routing(), self.settings.providers, self._gate.warm
         )
         self._hedge = hedge
+        self._truncate = truncation(truncate) or file.truncate
+        self._on_error = on_error or ErrorPolicy(file.on_error)
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
@@ -203,6 +216,7 @@ class BaseClient(Generic[GateT, TransportT]):
                 wire=wire,
                 base_url=base_url,
                 credential=credential,
+                context=self._chooser.context(f"{provider.name}:{name}"),
             )
             Limiter(self._limits_of(lane), counting=provider.counting)
             self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
@@ -271,6 +285,8 @@ class BaseClient(Generic[GateT, TransportT]):
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
             cache=cache,
+            truncate=truncation(options.get("truncate")) or self._truncate,
+            on_error=options.get("on_error") or self._on_error,
         )
 
     def _embedding(self, texts: object, options: EmbedOptions) -> tuple[Order, Work, Callable[..., Flow[Response]]]:
@@ -377,7 +393,9 @@ class BaseClient(Generic[GateT, TransportT]):
         Raises: ConfigError, InputError for what could not be sent.
         """
         order = self._order(prompt, options, stream=False)
-        return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+        trail = Trail(order)
+        request = fitted(order, order.lanes[0], trail).asked(order.lanes[0])
+        return Preview(request, tuple([(lane.name, lane.base_url) for lane in order.lanes]), tuple(trail.notices))
 
     def route(self, prompt: Prompt, **options: Unpack[Options]) -> Route:
         """Say which models a call would ask in turn, and why; without model, tier and task as with tier 'auto'.

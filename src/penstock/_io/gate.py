@@ -37,7 +37,7 @@ from ..errors import (
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt, Response, Usage
+from ..types import Attempt, Notice, Response, Usage
 from .clock import Clock
 
 if TYPE_CHECKING:
@@ -338,6 +338,7 @@ class Gate:
                     now=now,
                     deadline=effect.deadline,
                     u=self.clock.chance(),
+                    wanted=effect.on_error.retries(error),
                 )
         self.wake(state, woken)
         if self.budget.due:
@@ -424,6 +425,15 @@ class Gate:
                 last = attempts[-1]
                 model = f"{last.provider}:{last.model}"
                 self._warmth.noticed(self.clock.now(), order.conversation, model, last.usage or Usage(), order.sticky_s)
+
+    @staticmethod
+    def notify(notices: list[Notice]) -> None:
+        """Write what a caller should know of a call into the log; the facts are fields of the record."""
+        for notice in notices:
+            facts = {
+                f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
+            }
+            logging.getLogger("penstock").warning("%s", notice.message, extra=facts)
 
     def warm(self, conversation: bytes) -> str | None:
         """Return the model that holds a conversation in its provider's prompt cache, None where none does."""

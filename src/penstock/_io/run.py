@@ -141,6 +141,8 @@ class Run(Generic[GateT, TransportT]):
         self.response = response
         if self._beside:
             return
+        if self.trail.notices:
+            self._gate.notify(self.trail.notices)
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
         if response is not None and response.cached:
             self._gate.saved(self._order, response)
