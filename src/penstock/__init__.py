@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
     from ._policy.cache import Cache
+    from ._policy.cascade import Cascade
     from ._policy.choosing import ModelFacts, Routing
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ._text.truncate import Truncate
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
-    from .errors import ExtractionFailed, ParseError, PenstockError
+    from .errors import CheckFailed, ExtractionFailed, ParseError, PenstockError
     from .types import (
         Attempt,
         Audio,
@@ -70,6 +71,7 @@ _HOMES = {
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.budget",
     "Cache": "_policy.cache",
+    "Cascade": "_policy.cascade",
     "Routing": "_policy.choosing",
     "ModelFacts": "_policy.choosing",
     "Route": "_policy.routing",
@@ -81,6 +83,7 @@ _HOMES = {
     "Extracted": "_flow.extracted",
     "ExtractStream": "_io.extract_stream",
     "AsyncExtractStream": "_io.extract_stream",
+    "CheckFailed": "errors",
     "ExtractionFailed": "errors",
     "detect_complexity": "_text.complexity",
     "Truncate": "_text.truncate",
@@ -123,6 +126,7 @@ __all__ = [  # noqa: RUF022
     "Budget",
     "BudgetAlert",
     "Cache",
+    "Cascade",
     "Routing",
     "ModelFacts",
     "Route",
@@ -135,6 +139,7 @@ __all__ = [  # noqa: RUF022
     "Extracted",
     "ExtractStream",
     "AsyncExtractStream",
+    "CheckFailed",
     "ExtractionFailed",
     "detect_complexity",
     "parse",

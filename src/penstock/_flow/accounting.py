@@ -8,6 +8,7 @@ import msgspec
 
 from .._policy.budget import Elastic, Hold
 from .._policy.cache import Use
+from .._policy.cascade import Cascade
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
 from .._policy.onerror import USUAL, ErrorPolicy
@@ -30,6 +31,13 @@ MAX_TOKENS_LEAST: Final = 256
 """What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
 
 
+class Ladder(msgspec.Struct, frozen=True):
+    """A cascade with the lanes of each of its steps, the call's own first."""
+
+    cascade: Cascade
+    steps: tuple[tuple[Lane, ...], ...]
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as the client ordered it.
 
@@ -39,7 +47,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     `batch`: it goes through the provider's batch interface, at its price.
     `by_lane`: what each lane is asked where that differs, by its id.
-    `truncate`: how a prompt that is too long is cut, None for never. `on_error`: what may be done about an error.
+    `ladder`: whom to ask when the answer is not good enough. `truncate`: how a prompt that is too long is cut, None for
+    never. `on_error`: what may be done about an error.
     `conversation`: what the router remembers its model by, for `sticky_s`; None where it does not.
     """
 
@@ -62,6 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gauges: dict[str, Gauges] = {}
     batch: bool = False
     by_lane: dict[str, Request] | None = None
+    ladder: Ladder | None = None
     truncate: Truncate | None = None
     on_error: ErrorPolicy = USUAL
     conversation: bytes | None = None

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 
 from .._policy.cache import CacheMode
+from .._policy.cascade import Cascade
 from .._policy.fairqueue import Priority
 from .._policy.hedge import Hedge
 from .._policy.onerror import ErrorPolicy
@@ -87,7 +88,8 @@ class Options(Parameters, total=False):
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
     `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
     `cache` says what the call may do with the client's cache. `truncate` is how a prompt that is too long is cut.
-    `on_error` is what may be done about an error, by its class.
+    `on_error` is what may be done about an error, by its class. `cascade` is whom to ask when the answer is not good
+    enough.
     """
 
     model: str | None
@@ -103,6 +105,7 @@ class Options(Parameters, total=False):
     cache: CacheMode
     truncate: Truncate | Strategy | None
     on_error: ErrorPolicy
+    cascade: Cascade | None
 
 
 class StreamOptions(Options, total=False):
@@ -182,6 +185,8 @@ def _check_option(name: str, value: Any) -> None:
         raise ConfigError(f"parameter 'hedge' is {value!r}; expected a Hedge, e.g. Hedge(after_s=5)")
     elif name == "on_error" and not isinstance(value, ErrorPolicy):
         raise ConfigError(f"parameter 'on_error' is {value!r}; expected an ErrorPolicy")
+    elif name == "cascade" and not isinstance(value, Cascade):
+        raise ConfigError(f"parameter 'cascade' is {value!r}; expected a Cascade, e.g. Cascade(to='provider:model')")
     elif name == "truncate":
         truncation(value)
     elif name == "tags":

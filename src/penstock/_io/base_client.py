@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 import msgspec
 
-from .._flow.accounting import Order
+from .._flow.accounting import Ladder, Order
 from .._flow.effects import Flow, Lane
 from .._flow.fitting import fitted
 from .._flow.gauge import Gauges
@@ -21,13 +21,14 @@ from .._flow.trail import Trail
 from .._policy.breaker import BreakerSettings, BreakerState
 from .._policy.budget import Budget, BudgetState
 from .._policy.cache import Cache, CacheState, Use, use
+from .._policy.cascade import Cascade
 from .._policy.choosing import Routing
 from .._policy.hedge import Hedge
 from .._policy.limiter import Limiter, LimiterState, Limits
 from .._policy.onerror import ErrorPolicy
 from .._policy.packing import PackLimits
 from .._policy.retry import RetryPolicy
-from .._policy.routing import Route, Router
+from .._policy.routing import Route, Router, is_tier
 from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
 from .._text.truncate import Strategy, Truncate
@@ -43,6 +44,7 @@ from .routes import Routes
 from .stores import book_of
 
 if TYPE_CHECKING:
+    from .._flow.cascade import ExtractCascade
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
@@ -250,8 +252,16 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _equipped(self, asked: Request, lanes: tuple[Lane, ...], options: Options, *, stream: bool) -> Order:
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
-        order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
-        if self._hedge is not None or "hedge" in options or "continuations" in options:
+        order = self._ordered(
+            asked,
+            lanes,
+            options,
+            stream=stream,
+            cache=cache,
+            truncate=truncation(options.get("truncate")) or self._truncate,
+            on_error=options.get("on_error"),
+        )
+        if self._hedge is not None or "hedge" in options or "continuations" in options or "cascade" in options:
             return self._with_extras(order, options)
         return order
 
@@ -263,6 +273,8 @@ class BaseClient(Generic[GateT, TransportT]):
         *,
         stream: bool = False,
         cache: Use | None = None,
+        truncate: Truncate | None = None,
+        on_error: ErrorPolicy | None = None,
     ) -> Order:
         """Return the order of a request, with what holds for every call of this client and what this one says."""
         now = self._clock.now()
@@ -285,8 +297,8 @@ class BaseClient(Generic[GateT, TransportT]):
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
             cache=cache,
-            truncate=truncation(options.get("truncate")) or self._truncate,
-            on_error=options.get("on_error") or self._on_error,
+            truncate=truncate,
+            on_error=on_error or self._on_error,
         )
 
     def _embedding(self, texts: object, options: EmbedOptions) -> tuple[Order, Work, Callable[..., Flow[Response]]]:
@@ -340,7 +352,25 @@ class BaseClient(Generic[GateT, TransportT]):
             order,
             hedge_after_s=None if hedge is None else self._patience(hedge, order.lanes[0], order.stream),
             continuations=_continuations(options, order.stream),
+            ladder=self._ladder(options.get("cascade"), order),
         )
+
+    def _ladder(self, cascade: Cascade | None, order: Order) -> Ladder | None:
+        """Return the lanes of each step of a cascade, the call's own first.
+
+        Raises: ConfigError.
+        """
+        if cascade is None:
+            return None
+        if order.stream:
+            raise ConfigError(
+                "parameter 'cascade' is for complete() and extract(): what a stream has shown cannot be taken back"
+            )
+        steps = [order.lanes]
+        for name in cascade.names:
+            models = self._router.of_tier(name) if is_tier(name) else self._router.route(name).candidates
+            steps.append(tuple(self._lane(model) for model in models))
+        return Ladder(cascade, tuple(steps))
 
     def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
         self._check_hedge()
@@ -370,7 +400,7 @@ class BaseClient(Generic[GateT, TransportT]):
         *,
         stream: bool,
         timeouts: Timeouts | None = None,
-    ) -> Extraction:
+    ) -> Extraction | ExtractCascade:
         """Make an extraction of options, those of its calls and its own."""
         from .._flow.extract import Extraction
         from .._flow.mode import Refusals
@@ -382,7 +412,12 @@ class BaseClient(Generic[GateT, TransportT]):
         order = self._order(prompt, rest, stream=stream)
         if timeouts is not None:
             order = msgspec.structs.replace(order, timeouts=timeouts)
-        return Extraction(asked(wanted, own, helper, self._refusals), order)
+        ask = asked(wanted, own, helper, self._refusals)
+        if order.ladder is not None:
+            from .._flow.cascade import ExtractCascade
+
+            return ExtractCascade(ask, order)
+        return Extraction(ask, order)
 
     def _use(self, asked: Request, options: Options) -> Use | None:
         return use(asked, options.get("cache"), configured=self._gate.answers is not None)

@@ -8,7 +8,7 @@ output was shown nothing may be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 
 import msgspec
 
@@ -157,6 +157,11 @@ class Router:
             if not isinstance(name, str) or not name.strip():
                 raise ConfigError(f"{place}: {name!r} is not the name of a model; write it as 'provider:model'")
         return _unique(self._resolve(name.strip()) for name in names)
+
+
+def is_tier(name: str) -> TypeGuard[Tier]:
+    """Whether a name is that of a tier."""
+    return name in TIERS
 
 
 def fallback_reason(error: PenstockError) -> str | None:
