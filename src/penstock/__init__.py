@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._flow.extracted import Extracted
+    from ._io.counting import TokenCount
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
@@ -88,6 +89,7 @@ _HOMES = {
     "detect_complexity": "_text.complexity",
     "Truncate": "_text.truncate",
     "parse": "_text.parse",
+    "TokenCount": "_io.counting",
     "Parsed": "_text.result",
     "Repair": "_text.result",
     "Embeddings": "embeddings",
@@ -143,6 +145,7 @@ __all__ = [  # noqa: RUF022
     "ExtractionFailed",
     "detect_complexity",
     "parse",
+    "TokenCount",
     "Parsed",
     "Repair",
     "Embeddings",

@@ -18,6 +18,7 @@ from .._text import tokens
 from .._text.truncate import Truncate
 from .._wire import capabilities
 from .._wire.assembly import Assembly
+from .._wire.protocol import CountRequest
 from ..embeddings import EmbedRequest
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
@@ -89,7 +90,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     if order.received:
         request = asking_for_the_rest(request, lane.provider, order.received)
     chosen = None
-    if order.capped and request.max_tokens is None:
+    if order.capped and request.max_tokens is None and not isinstance(request, CountRequest):
         chosen = _chosen_max_tokens(request)
         request = msgspec.structs.replace(request, max_tokens=chosen)
     ticket = Ticket(
@@ -99,6 +100,8 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         deadline=order.deadline,
         returned=past.limited > 0,
     )
+    if isinstance(request, CountRequest):
+        return request, Record(lane, past, ticket, 0)
     if not order.capped:
         return request, Record(lane, past, ticket, None)
     prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else tokens.bound(request)
@@ -112,6 +115,8 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
 
 
 def _about(request: Request) -> int:
+    if isinstance(request, CountRequest):
+        return 0
     return request.input_tokens if isinstance(request, EmbedRequest) else tokens.estimate_request(request)
 
 
@@ -161,10 +166,18 @@ def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     )
 
 
+def learn_prompt(order: Order, record: Record, reported: Usage) -> None:
+    """Compare our count of a prompt with what the provider reported; the next one is estimated by that."""
+    gauges = order.gauges.get(record.lane.id)
+    if gauges is None:
+        gauges = order.gauges.setdefault(record.lane.id, Gauges())
+    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+
+
 def learn(order: Order, record: Record, reported: Usage, assembly: Assembly) -> None:
     """Compare our count with what the provider reported of a whole stream; the next cut one is estimated by that."""
-    gauges = order.gauges.setdefault(record.lane.id, Gauges())
-    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+    learn_prompt(order, record, reported)
+    gauges = order.gauges[record.lane.id]
     gauges.text.learn(reported.output, _counted(assembly))
 
 

@@ -29,8 +29,9 @@ ANSWER_TOKENS: Final = 4_096
 """What a cut leaves for the answer where no max_tokens is given, or a quarter of a small window."""
 
 REDUCED_TO: Final = 0.75
+TOLD_MARGIN: Final = 0.95
 REDUCTIONS_MOST: Final = 3
-"""A prompt that the provider finds too long is cut to this part of what it has, so often at most."""
+"""A prompt that the provider finds too long is cut to three quarters, or to a little less than it says; three times."""
 
 OTHER_CHARS: Final = 4_000
 """What a part that is no text may count for, when it is asked whether a prompt could be near its window at all."""
@@ -82,7 +83,7 @@ def reduced(order: Order, lane: Lane, error: PenstockError, trail: Trail) -> Ord
         return None
     request = order.asked(lane)
     about = _about(order, lane, request)
-    shorter = _cut(order, lane, trail, request, about, round(about * min(REDUCED_TO, _ratio(error.message))))
+    shorter = _cut(order, lane, trail, request, about, round(about * _ratio(error.message)))
     if shorter is order:
         return None
     trail.reductions += 1
@@ -90,14 +91,14 @@ def reduced(order: Order, lane: Lane, error: PenstockError, trail: Trail) -> Ord
 
 
 def _ratio(message: str) -> float:
-    """Return by how much the prompt is too long, where the provider says so in figures."""
+    """Return the part of the prompt that may stay, by the provider's figures where it gives some."""
     found, order = _TOLD.search(message), (1, 2)
     if found is None:
         found, order = _TOLD_LIMIT_FIRST.search(message), (2, 1)
     if found is None:
-        return 1.0
+        return REDUCED_TO
     has, may = (int(found[at].replace(",", "")) for at in order)
-    return 0.95 * may / has if 0 < may < has else 1.0
+    return TOLD_MARGIN * may / has if 0 < may < has else REDUCED_TO
 
 
 def _cut(order: Order, lane: Lane, trail: Trail, request: Request, about: int, most: int) -> Order:

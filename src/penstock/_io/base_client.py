@@ -48,21 +48,35 @@ if TYPE_CHECKING:
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
+    from .counting import Counting
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
 
 
+class TokenGauge(msgspec.Struct, frozen=True):
+    """How the provider's own counts of prompts differ from our estimates, as it reported them so far.
+
+    `ratio` is tokens reported for one estimated, by which estimates are corrected; `error` how far off the corrected
+    ones were of late, as a part of what was reported. None until some hundred tokens were compared.
+    """
+
+    ratio: float | None = None
+    error: float | None = None
+
+
 class LaneStatus(msgspec.Struct, frozen=True):
     """The state of one lane, for people: 'provider:model', its limiter and its breaker.
 
-    `account` is the breaker that it shares with all lanes of its credential.
+    `account` is the breaker that it shares with all lanes of its credential. `tokens` is how well its prompts are
+    estimated.
     """
 
     name: str
     limiter: LimiterState
     breaker: BreakerState
     account: BreakerState
+    tokens: TokenGauge = TokenGauge()
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -456,10 +470,31 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return the state of the lanes used so far."""
+        used = {lane.id for lane in self._lanes.values()}
         return tuple(
-            LaneStatus(state.lane.name, state.limiter.snapshot(), state.breaker.snapshot(), state.account.snapshot())
+            LaneStatus(
+                state.lane.name,
+                state.limiter.snapshot(),
+                state.breaker.snapshot(),
+                state.account.snapshot(),
+                self._token_gauge(state.lane),
+            )
             for state in self._gate.lanes()
+            if state.lane.id in used
         )
+
+    def _token_gauge(self, lane: Lane) -> TokenGauge:
+        gauges = self._gauges.get(lane.id)
+        return TokenGauge() if gauges is None else TokenGauge(gauges.prompt.ratio, gauges.prompt.error)
+
+    def _counting(self, prompt: Prompt, source: object, options: Options) -> Counting:
+        from .counting import Counting  # loaded with the first count
+
+        order = self._order(prompt, options, stream=False)
+        lane = order.lanes[0]
+        counting = Counting(order, self._gauges.get(lane.id), source)
+        self._targets[counting.order.lanes[0].id] = self._targets[lane.id]
+        return counting
 
     def budget(self) -> BudgetState:
         """Return what is spent, held and left in every budget; in a file, by all who share it.

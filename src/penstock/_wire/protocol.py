@@ -27,7 +27,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `idempotency` names the header in which the server takes a key that is the same over all attempts of a call; what it
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
-    batch interface, where Penstock knows one.
+    batch interface, where Penstock knows one, `count` that of its endpoint that counts tokens.
     `embeddings` 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
     `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
     sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
@@ -58,6 +58,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     takes: tuple[str, ...] = ()
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
+    count: Literal["", "openai", "anthropic"] = ""
     embeddings: Literal["openai", "none"] = "openai"
     embeddings_path: str = ""
     embeddings_base64: bool = False
@@ -75,6 +76,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         if self.auth == "bearer":
             return {"authorization": f"Bearer {key.reveal()}"}
         return {self.auth: key.reveal()}
+
+
+class CountRequest(Request, frozen=True, kw_only=True):
+    """A prompt that is to be counted and not answered."""
 
 
 class FileBody(msgspec.Struct, frozen=True, kw_only=True):

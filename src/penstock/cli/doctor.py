@@ -13,6 +13,7 @@ import msgspec
 
 from .. import __version__
 from .._io.settings import Settings, load
+from .._io.tokenizer import VOCABULARIES, present
 from ..errors import ConfigError, MissingKey
 from .shown import table, write_json
 
@@ -23,6 +24,7 @@ PARTS: Final = {
     "httpx2": "transport 'httpx2' (extra: httpx2)",
     "uvloop": "faster event loop for bulk runs (extra: fast)",
     "rich": "progress pictures",
+    "tiktoken": "token counts of OpenAI models (extra: tokens)",
 }
 
 
@@ -52,6 +54,12 @@ def command(as_json: bool) -> None:
     click.echo()
     parts = [(name, version or "not installed", PARTS[name]) for name, version in found["parts"].items()]
     click.echo(table(parts, ("part", "version", "for")))
+    here = [name for name, is_here in found["tokens"].items() if is_here]
+    click.echo()
+    if here:
+        click.echo(f"token counts: with tiktoken's {', '.join(here)} for OpenAI models, else estimated")
+    else:
+        click.echo("token counts: estimated, within a third; corrected by what each model reports while a client runs")
 
 
 def _look(settings: Settings) -> dict[str, Any]:
@@ -69,6 +77,7 @@ def _look(settings: Settings) -> dict[str, Any]:
         "prices": {"date": settings.prices.date, "source": settings.prices.source},
         "keys": {name: found for name in settings.providers if (found := _key(settings, name)) is not None},
         "parts": {name: _version(name) for name in PARTS},
+        "tokens": {name: present(name) for name in VOCABULARIES},
     }
 
 
