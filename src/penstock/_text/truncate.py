@@ -94,12 +94,14 @@ def shorten(text: str, to_tokens: int, strategy: Strategy) -> Shortened:
     else:
         first, last = _fits(text, room // 2), len(text) - _fits(text, room - room // 2, from_end=True)
     first, last = _line_end(text, first), _line_start(text, last)
+    if first >= last:
+        return Shortened(text, 0, 0)
     gone = text[first:last]
-    lines = gone.count("\n")
-    mark = f"[… {len(gone):,} characters{f' in {lines + 1:,} lines' if lines else ''} were left out here …]"
+    lines = gone.count("\n") + (not gone.endswith("\n")) if "\n" in gone else 0
+    mark = f"[… {len(gone):,} characters{f' in {lines:,} lines' if lines else ''} were left out here …]"
     before = f"{text[:first]}\n" if first and not text[:first].endswith("\n") else text[:first]
     after = f"\n{text[last:]}" if last < len(text) else ""
-    return Shortened(f"{before}{mark}{after}", len(gone), lines + 1 if lines else 0)
+    return Shortened(f"{before}{mark}{after}", len(gone), lines)
 
 
 def _fits(text: str, tokens: int, *, from_end: bool = False) -> int:
