@@ -158,7 +158,7 @@ def named(route: Route, asked: Asked, facts: Callable[[str], ModelFacts]) -> Rou
     """
     if asked.region is None:
         return route
-    left_out: dict[str, str] = {}
+    left_out = dict(route.left_out)
     only = Asked(tokens=0, region=asked.region, judge=asked.judge)
     kept = _fitting(route.candidates, only, facts, left_out)
     if route.candidates[0] in left_out:

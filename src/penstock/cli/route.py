@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from ..errors import InputError, OutputError
-from .choice import Number
+from .choice import TIERS, Number
 from .shown import count, note, table, write_json
 from .streams import check_stdout, printing
 
-TIERS: Final = ["simple", "moderate", "complex", "expert"]
+LEVELS: Final = TIERS[:-1]
 
 
 @click.group(name="route")
@@ -30,7 +30,7 @@ def command() -> None:
 @command.command(name="explain")
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", metavar="PROVIDER:NAME", help="As if this model had been asked for.")
-@click.option("--tier", type=click.Choice([*TIERS, "auto"]), help="As if this tier had been asked for.")
+@click.option("--tier", type=click.Choice(TIERS), help="As if this tier had been asked for.")
 @click.option("--task", metavar="NAME", help="As if this task of [routing.tasks] had been named.")
 @click.option("--region", metavar="WORD", help="Only models that run there, by [routing.models].")
 @click.option("--system", metavar="TEXT", help="A system message.")
@@ -95,9 +95,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
 @click.option("-o", "--output", metavar="OUT", help="Where the model goes, for [routing] calibration; else nowhere.")
 @click.option("--quality", type=Number(least=0, most=1), help="The part of the stronger's quality to reach (0.95).")
 @click.option("--share", type=Number(least=0, most=1), help="Instead: the share of calls that go to the stronger one.")
-@click.option("--weak", "weak_tier", type=click.Choice(TIERS), default="simple", show_default=True,
+@click.option("--weak", "weak_tier", type=click.Choice(LEVELS), default="simple", show_default=True,
               help="The tier of the weaker model.")  # fmt: skip
-@click.option("--strong", "strong_tier", type=click.Choice(TIERS), default="complex", show_default=True,
+@click.option("--strong", "strong_tier", type=click.Choice(LEVELS), default="complex", show_default=True,
               help="The tier of the stronger model.")  # fmt: skip
 @click.option("--holdout", type=Number(least=0, most=0.5), default=0.0, show_default=True,
               help="The part of the rows that is only used to check the result.")  # fmt: skip
@@ -129,7 +129,7 @@ def calibrate(
     check_stdout()
     if quality is not None and share is not None:
         raise click.UsageError("give --quality or --share, not both")
-    if TIERS.index(weak_tier) >= TIERS.index(strong_tier):
+    if LEVELS.index(weak_tier) >= LEVELS.index(strong_tier):
         raise click.UsageError(f"--weak {weak_tier} is not below --strong {strong_tier}")
     aim = Aim(quality=None if share is not None else 0.95 if quality is None else quality, share=share)
     found = read_outcomes(file)
