@@ -16,23 +16,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._flow.extracted import Extracted
     from ._flow.tools import AgentTool, Toolbox, tool
+    from ._io.counting import TokenCount
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
     from ._policy.alerts import BudgetAlert
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget
     from ._policy.cache import Cache
+    from ._policy.cascade import Cascade
+    from ._policy.choosing import ModelFacts, Routing
     from ._policy.hedge import Hedge
     from ._policy.limiter import Limits
+    from ._policy.onerror import ErrorPolicy
     from ._policy.retry import RetryPolicy
+    from ._policy.routing import Route
     from ._policy.tally import Totals
     from ._policy.timeouts import Timeouts
+    from ._text.complexity import detect_complexity
     from ._text.parse import parse
     from ._text.result import Parsed, Repair
+    from ._text.truncate import Truncate
     from .agent.face import Agent, AgentStream, AsyncAgent, AsyncAgentStream
     from .agent.mcp import McpServer
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
-    from .errors import AgentFailed, ExtractionFailed, ParseError, PenstockError
+    from .errors import AgentFailed, CheckFailed, ExtractionFailed, ParseError, PenstockError
     from .transcript import AgentEvent, AgentResult, ToolUse, Transcript
     from .types import (
         Attempt,
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
         Image,
         JSONSchema,
         Message,
+        Notice,
         Opaque,
         Reasoning,
         Refusal,
@@ -69,6 +77,11 @@ _HOMES = {
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.alerts",
     "Cache": "_policy.cache",
+    "Cascade": "_policy.cascade",
+    "Routing": "_policy.choosing",
+    "ModelFacts": "_policy.choosing",
+    "Route": "_policy.routing",
+    "ErrorPolicy": "_policy.onerror",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -76,8 +89,12 @@ _HOMES = {
     "Extracted": "_flow.extracted",
     "ExtractStream": "_io.extract_stream",
     "AsyncExtractStream": "_io.extract_stream",
+    "CheckFailed": "errors",
     "ExtractionFailed": "errors",
+    "detect_complexity": "_text.complexity",
+    "Truncate": "_text.truncate",
     "parse": "_text.parse",
+    "TokenCount": "_io.counting",
     "Parsed": "_text.result",
     "Repair": "_text.result",
     "Embeddings": "embeddings",
@@ -104,6 +121,7 @@ _HOMES = {
     "Image": "types",
     "JSONSchema": "types",
     "Message": "types",
+    "Notice": "types",
     "Opaque": "types",
     "Reasoning": "types",
     "Refusal": "types",
@@ -128,6 +146,12 @@ __all__ = [  # noqa: RUF022
     "Budget",
     "BudgetAlert",
     "Cache",
+    "Cascade",
+    "Routing",
+    "ModelFacts",
+    "Route",
+    "ErrorPolicy",
+    "Truncate",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",
@@ -135,8 +159,11 @@ __all__ = [  # noqa: RUF022
     "Extracted",
     "ExtractStream",
     "AsyncExtractStream",
+    "CheckFailed",
     "ExtractionFailed",
+    "detect_complexity",
     "parse",
+    "TokenCount",
     "Parsed",
     "Repair",
     "Embeddings",
@@ -163,6 +190,7 @@ __all__ = [  # noqa: RUF022
     "Image",
     "JSONSchema",
     "Message",
+    "Notice",
     "Opaque",
     "Reasoning",
     "Refusal",

@@ -6,26 +6,28 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import msgspec
 
 from ._flow.prompt import ExtractOptions, Options, Prompt, StreamOptions
 from ._flow.texts import EmbedOptions
-from ._io.base_client import BaseClient, LaneStatus, Preview
+from ._io.base_client import BaseClient
 from ._io.drive_async import AsyncRun
 from ._io.drive_sync import SyncRun
 from ._io.http import AsyncTransport, SyncTransport
 from ._io.parking import AsyncGate, ThreadGate
+from ._io.status import LaneStatus, Preview
 from ._io.stream import AsyncStream, Stream
 from ._policy.timeouts import Timeouts
 from .embeddings import Embeddings
-from .errors import ConfigError
+from .errors import ConfigError, NotFound
 from .types import Response
 
 if TYPE_CHECKING:
     from ._flow.effects import Lane
     from ._flow.extracted import Extracted
+    from ._io.counting import TokenCount
     from ._io.drive_errand import Errands
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
 
@@ -125,6 +127,26 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
     def _extracting(self, wanted: Any, prompt: Prompt, options: ExtractOptions, *, stream: bool) -> SyncRun:
         made = self._extraction(wanted, prompt, options, stream=stream)
         return SyncRun(made.order, self._gate, self._transport, self._targets, extraction=made)
+
+    def count_tokens(
+        self, prompt: Prompt, *, source: Literal["auto", "provider", "local"] = "auto", **options: Unpack[Options]
+    ) -> TokenCount:
+        """Say how many tokens a prompt has for the model that would answer it.
+
+        The provider is asked where it offers that, for nothing; else its tokenizer counts, or an estimate that learns
+        from what the provider reports. `source` 'local' sends nothing, 'provider' accepts no other answer.
+
+        Raises: ConfigError, InputError; PenstockError where the provider was asked.
+        """
+        counting = self._counting(prompt, source, options)
+        if counting.here is not None:
+            return counting.here
+        run = SyncRun(counting.order, self._gate, self._transport, self._targets)
+        try:
+            run.finish()
+        except NotFound as error:
+            return counting.instead(error)
+        return counting.told(run.trail)
 
     def close(self) -> None:
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
@@ -253,6 +275,26 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
     ) -> AsyncRun:
         made = self._extraction(wanted, prompt, options, stream=stream, timeouts=timeouts)
         return AsyncRun(made.order, self._gate, self._transport, self._targets, extraction=made)
+
+    async def count_tokens(
+        self, prompt: Prompt, *, source: Literal["auto", "provider", "local"] = "auto", **options: Unpack[Options]
+    ) -> TokenCount:
+        """Say how many tokens a prompt has for the model that would answer it.
+
+        The provider is asked where it offers that, for nothing; else its tokenizer counts, or an estimate that learns
+        from what the provider reports. `source` 'local' sends nothing, 'provider' accepts no other answer.
+
+        Raises: ConfigError, InputError; PenstockError where the provider was asked.
+        """
+        counting = self._counting(prompt, source, options)
+        if counting.here is not None:
+            return counting.here
+        run = AsyncRun(counting.order, self._gate, self._transport, self._targets)
+        try:
+            await run.finish()
+        except NotFound as error:
+            return counting.instead(error)
+        return counting.told(run.trail)
 
     async def close(self) -> None:
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""

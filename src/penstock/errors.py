@@ -8,6 +8,7 @@
     ├─ ParseError             no value of the wanted type is in the text: ask again, or loosen the type (ValueError)
     │  └─ ExtractionFailed    no answer of an extraction fits: it has all answers, their reasons and their cost
     ├─ AgentFailed            the model of an agent did not mend a mistake that it was told: `agent` has the transcript
+    ├─ CheckFailed            no answer of a cascade passed its check: it has all answers and their cost
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
     ├─ LedgerUnavailable      the file of the ledger cannot be used: mend it; calls go on
@@ -35,7 +36,8 @@
        └─ TruncatedOutput     raise max_tokens
 
 `retriable` says whether sending the same again can help, `retry_after_s` how long the provider asked to wait,
-`exit_code` what the command line exits with (sysexits.h where it has a word for it).
+`severity` how grave it is and `action` what to do (see remedies.py), `exit_code` what the command line exits with
+(sysexits.h where it has a word for it).
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from .embeddings import Embeddings
+from .remedies import REMEDIES, Severity
 from .types import Attempt, Response, Usage
 
 Fault = Literal["caller", "provider", "network", "gate"]
@@ -82,6 +85,16 @@ class PenstockError(Exception):
         self.gave_up: str | None = None
         self.embedded: Embeddings | None = None
         self.agent: Any = None
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is: 'warning' passes by itself, 'error' is of this call, 'critical' needs somebody to act."""
+        return REMEDIES[_known_code(type(self))].severity
+
+    @property
+    def action(self) -> str:
+        """What to do about it, in a few words."""
+        return REMEDIES[_known_code(type(self))].action
 
     def __str__(self) -> str:
         tried = ""
@@ -190,6 +203,22 @@ class AgentFailed(PenstockError):
     code = "agent_failed"
     fault = "provider"
     exit_code = EXIT_DATA
+
+
+class CheckFailed(PenstockError):
+    """No answer of a cascade passed its check: `responses` has all answers, `reasons` why each was not taken.
+
+    `attempts` and `cost_nano` are those of all models.
+    """
+
+    code = "check_failed"
+    fault = "provider"
+    exit_code = EXIT_DATA
+
+    def __init__(self, message: str, *, responses: tuple[Response, ...], reasons: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.responses = responses
+        self.reasons = reasons
 
 
 class OutputError(PenstockError):
@@ -525,6 +554,11 @@ class TruncatedOutput(CallError):
         super().__init__(message, provider=partial.provider, model=partial.model, usage=partial.usage)
         self.partial = partial
         self.value = value
+
+
+def _known_code(cls: type[PenstockError]) -> str:
+    """Return the code of the nearest class that has a remedy; an error of a user's own has its parent's."""
+    return next(each.code for each in cls.__mro__ if issubclass(each, PenstockError) and each.code in REMEDIES)
 
 
 def all_errors() -> tuple[type[PenstockError], ...]:

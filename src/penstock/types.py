@@ -409,15 +409,34 @@ class Seam(msgspec.Struct, frozen=True, omit_defaults=True):
     removed: str = ""
 
 
+class Notice(_Struct, frozen=True, kw_only=True):
+    """What a caller should know of a call that went on all the same, once per call; `message` says it in a sentence.
+
+    kind near_window: the prompt has about `tokens` of the `window` of `model`, and may be found too long.
+    kind truncated: the prompt was cut to about `tokens` by the `strategy` that the caller chose, and so many characters
+    and lines were left out.
+    """
+
+    kind: Literal["near_window", "truncated"]
+    message: str
+    model: str
+    tokens: int
+    window: int | None = None
+    left_out_chars: int = 0
+    left_out_lines: int = 0
+    strategy: str | None = None
+
+
 class Response(_Struct, frozen=True, kw_only=True):
     """The answer to one call, with what it took.
 
     `cost_nano` counts every attempt of the call, None when a price is unknown; `cost` is the same in dollars.
     `usage` is that of the attempt that answered, or of all that `seams` join. Times are in seconds: `latency_s` from
     the call's start to its end, `first_token_s` to the first output (streams only). `body` is the provider's reply as
-    received (None for streams). `notes` say what of the request was adapted to the model before it was sent. `cached`:
-    a stored answer, or that of an identical call at the same time; it cost nothing, `saved_nano` is what it had cost,
-    and `usage` what it had used.
+    received (None for streams). `cached`: a stored answer, or that of an identical call at the same time; it cost
+    nothing, `saved_nano` is what it had cost, and `usage` what it had used. `notes` say what of the request was adapted
+    to the model before it was sent. `notices`: the prompt was cut, or nearly too long. `escalated`: why the answers of
+    cheaper models of a cascade were not taken.
     """
 
     provider: str
@@ -437,6 +456,8 @@ class Response(_Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     cached: bool = False
     saved_nano: int | None = None
+    notices: tuple[Notice, ...] = ()
+    escalated: tuple[str, ...] = ()
 
     @property
     def content(self) -> tuple[Part, ...]:

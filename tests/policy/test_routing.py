@@ -42,6 +42,8 @@ def made(cls: type[PenstockError]) -> PenstockError:
         facts = {"index": 0}
     elif issubclass(cls, errors.ExtractionFailed):
         facts = {"text": "", "reasons": (), "responses": ()}
+    elif issubclass(cls, errors.CheckFailed):
+        facts = {"reasons": (), "responses": ()}
     return cls("it failed", **facts)
 
 

@@ -8,16 +8,20 @@ import msgspec
 
 from .._policy.budget import Elastic, Hold
 from .._policy.cache import Use
+from .._policy.cascade import Cascade
 from .._policy.fairqueue import Priority
 from .._policy.limiter import Ticket
+from .._policy.onerror import USUAL, ErrorPolicy
 from .._policy.prices import Prices
 from .._policy.timeouts import Timeouts
 from .._text import tokens
+from .._text.truncate import Truncate
 from .._wire import capabilities
 from .._wire.assembly import Assembly
+from .._wire.protocol import CountRequest
 from ..embeddings import EmbedRequest
 from ..errors import BudgetExceeded, ContextTooLong
-from ..types import Reasoning, Refusal, Request, Text, Tier, to_usd, ToolCall, Usage
+from ..types import Reasoning, Refusal, Request, Text, Tier, ToolCall, Usage, to_usd
 from .effects import Lane, Past, Record
 from .gauge import Gauges
 from .seam import asking_for_the_rest
@@ -43,6 +47,13 @@ TOO_LONG: Final = 2
 """A prompt this many times longer than the window by our count is too long by any tokenizer's."""
 
 
+class Ladder(msgspec.Struct, frozen=True):
+    """A cascade with the lanes of each of its steps, the call's own first."""
+
+    cascade: Cascade
+    steps: tuple[tuple[Lane, ...], ...]
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call as the client ordered it.
 
@@ -53,6 +64,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `batch`: it goes through the provider's batch interface, at its price.
     `by_lane`: what each lane is asked where that differs, by its id.
     `tier`, `reason`: how the route was chosen, where a tier was asked for; `strongest`: the lane of the highest one.
+    `ladder`: whom to ask when the answer is not good enough. `truncate`: how a prompt that is too long is cut, None for
+    never. `on_error`: what may be done about an error.
+    `conversation`: what the router remembers its model by, for `sticky_s`; None where it does not.
     """
 
     request: Request
@@ -77,6 +91,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tier: Tier | None = None
     reason: str | None = None
     strongest: Lane | None = None
+    ladder: Ladder | None = None
+    truncate: Truncate | None = None
+    on_error: ErrorPolicy = USUAL
+    conversation: bytes | None = None
+    sticky_s: float = 0.0
 
     def asked(self, lane: Lane) -> Request:
         """Return what a lane is asked."""
@@ -90,7 +109,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     if order.received:
         request = asking_for_the_rest(request, lane.provider, order.received)
     chosen = None
-    if order.capped and request.max_tokens is None:
+    if order.capped and request.max_tokens is None and not isinstance(request, CountRequest):
         chosen = _chosen_max_tokens(request)
         request = msgspec.structs.replace(request, max_tokens=chosen)
     ticket = Ticket(
@@ -100,6 +119,8 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         deadline=order.deadline,
         returned=past.limited > 0,
     )
+    if isinstance(request, CountRequest):
+        return request, Record(lane, past, ticket, 0)
     if not order.capped:
         return request, Record(lane, past, ticket, None)
     prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else _most_prompt_tokens(request)
@@ -143,6 +164,8 @@ def check_window(order: Order, record: Record, request: Request) -> None:
 
 
 def _about(request: Request) -> int:
+    if isinstance(request, CountRequest):
+        return 0
     return request.input_tokens if isinstance(request, EmbedRequest) else tokens.estimate_request(request)
 
 
@@ -192,10 +215,18 @@ def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     )
 
 
+def learn_prompt(order: Order, record: Record, reported: Usage) -> None:
+    """Compare our count of a prompt with what the provider reported; the next one is estimated by that."""
+    gauges = order.gauges.get(record.lane.id)
+    if gauges is None:
+        gauges = order.gauges.setdefault(record.lane.id, Gauges())
+    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+
+
 def learn(order: Order, record: Record, reported: Usage, assembly: Assembly) -> None:
     """Compare our count with what the provider reported of a whole stream; the next cut one is estimated by that."""
-    gauges = order.gauges.setdefault(record.lane.id, Gauges())
-    gauges.prompt.learn(reported.prompt, record.ticket.input_tokens)
+    learn_prompt(order, record, reported)
+    gauges = order.gauges[record.lane.id]
     gauges.text.learn(reported.output, _counted(assembly))
 
 

@@ -97,7 +97,11 @@ def _lead(order: Order, flow: Flow[Response], seat: Seat, reader: _Reader) -> Fl
             yield Share(seat, error=error)
         raise
     kept = msgspec.structs.replace(response, attempts=(), tags={})
-    first_lane = (response.provider, response.model) == (order.lanes[0].provider.name, order.lanes[0].model)
+    as_asked = not any(notice.kind == "truncated" for notice in response.notices)
+    first_lane = as_asked and (response.provider, response.model) == (
+        order.lanes[0].provider.name,
+        order.lanes[0].model,
+    )
     yield Share(
         seat,
         Entry(kept, grade(response) if first_lane else "never", tuple(chunks) if order.stream else None),

@@ -1,8 +1,9 @@
 """The order of a call, written once.
 
-route's lanes ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
-                    ▲      └ a late one is hedged: Parallel   │
-                    └──────── Sleep ◀── retry policy ◀── failed
+route's lanes ─▶ fit ─▶ Reserve ─▶ Permit ─▶ Send, Read, Emit ─▶ Settle ─▶ done
+                 ▲         ▲      └ a late one is hedged: Parallel   │
+                 │         └──────── Sleep ◀── retry policy ◀──── failed
+                 └─ a shorter prompt, where the caller chose how ◀───┘
 
 A lane whose breaker is open is passed over; a call that finds all of its lanes shut sleeps until the first is probed.
 """
@@ -12,12 +13,12 @@ from __future__ import annotations
 from functools import partial
 
 from .._policy.retry import Retry
-from .._policy.routing import falls_back
 from ..errors import BreakerOpen, PenstockError, RateLimited
 from ..types import Response
 from .accounting import Order, lowered, prepare
 from .effects import Abandoned, Flow, Lane, Past, Permit, Reserve, Settle, Sleep
 from .exchange import exchange
+from .fitting import fitted, reduced
 from .hedge import Verdict, hedged
 from .trail import Trail
 
@@ -42,7 +43,7 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
                 if isinstance(decision, Retry):
                     look = at + decision.after_s
                     soonest = look if soonest is None else min(soonest, look)
-            if trail.emitted or not falls_back(error):
+            if trail.emitted or not order.on_error.falls_back(error):
                 break
         if shut < len(order.lanes) or soonest is None:
             assert error is not None
@@ -53,12 +54,17 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
 
 def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
     """Ask one lane until it answers or is given up."""
+    order = fitted(order, lane, trail)
     after_s = order.hedge_after_s
     while True:
         attempt = _attempt(order, lane, trail, trail.past())
         if after_s is not None and not trail.hedged:
             attempt = _hedged(order, lane, trail, attempt, after_s)
         error, decision, at = yield from attempt
+        shorter = None if error is None else reduced(order, lane, error, trail)
+        if shorter is not None:
+            order = shorter
+            continue
         if error is None or not isinstance(decision, Retry) or isinstance(error, BreakerOpen):
             return error, decision, at
         left_s = decision.after_s - (trail.ended - at)  # a hedge may have ended since
@@ -91,6 +97,6 @@ def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict
         record.error = error
         raise
     finally:
-        settled = yield Settle(record, order.deadline)
+        settled = yield Settle(record, order.deadline, order.on_error)
         trail.add(record, settled)
     return failed, settled.decision, settled.now

@@ -31,6 +31,7 @@ from .._policy.breaker import Pass
 from .._policy.budget import Elastic, Hold
 from .._policy.cache import Entry
 from .._policy.limiter import Ticket
+from .._policy.onerror import USUAL, ErrorPolicy
 from .._policy.retry import GiveUp, Retry
 from .._wire.protocol import Outbound, Provider, Reply, Wire
 from ..errors import PenstockError
@@ -43,7 +44,10 @@ T = TypeVar("T")
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """What shares one fate: provider, base URL, credential and model. `id` tells lanes apart and shows no secret."""
+    """What shares one fate: provider, base URL, credential and model. `id` tells lanes apart and shows no secret.
+
+    `context` is how many tokens the model's window has, None where nobody knows.
+    """
 
     id: str
     provider: Provider
@@ -51,6 +55,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     wire: Wire
     base_url: str
     credential: str
+    context: int | None = None
 
     @property
     def name(self) -> str:
@@ -183,10 +188,14 @@ class End(msgspec.Struct, eq=False):
 
 
 class Settle(msgspec.Struct, frozen=True):
-    """An attempt is over, however it ended: book what it used and free what it held."""
+    """An attempt is over, however it ended: book what it used and free what it held.
+
+    `on_error` says whether the retry policy is to be asked about its error.
+    """
 
     record: Record
     deadline: float | None
+    on_error: ErrorPolicy = USUAL
 
 
 class Lookup(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from .._wire.classify import classify
 from .._wire.protocol import Decoder
 from ..errors import CallError, FirstTokenTimeout, IdleTimeout, OutcomeUnknown, StreamInterrupted, TotalTimeout
 from ..types import Chunk, Request, Response, Usage
-from .accounting import Order, check_window, cost_nano, learn, seen
+from .accounting import Order, check_window, cost_nano, learn, learn_prompt, seen
 from .effects import Emit, Expired, Flow, Head, Read, Record, Send
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
@@ -83,6 +83,8 @@ def _whole(order: Order, record: Record, request: Request, body: bytes) -> None:
         assembly = Assembly()
         assembly.take(reply.choices)
         record.usage = seen(order, record, None, assembly)
+    elif record.ticket.input_tokens and record.usage.prompt:
+        learn_prompt(order, record, record.usage)
     record.cost_nano = reply.cost_nano if reply.cost_nano is not None else cost_nano(order, lane, record.usage)
     record.response = Response(
         provider=lane.provider.name,

@@ -145,6 +145,7 @@ class Extraction:
         mine = self.trail.attempts
         for attempt in trail.attempts:
             mine.append(msgspec.structs.replace(attempt, number=len(mine) + 1))
+        self.trail.notices += trail.notices
         self.trail.left = trail.partial()
         self.trail.ended = trail.ended
 

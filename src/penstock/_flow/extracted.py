@@ -21,7 +21,8 @@ class Extracted(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     to the schema by its provider ('native'), made to call a tool ('tool'), or told the schema ('prompted'); `reason`
     says why. `lossy` is what the provider does not enforce and only the check here does; ('$', '*') is everything.
     `responses` are all answers, the one with the value last; `reasked` is how many questions were asked beyond the
-    first. `attempts`, `usage` and `cost` are those of all questions, `cost` None when a price is unknown.
+    first, `escalated` why the values of cheaper models of a cascade were not taken. `attempts`, `usage` and `cost` are
+    those of all questions, `cost` None when a price is unknown.
     """
 
     value: T
@@ -33,6 +34,7 @@ class Extracted(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     cost_nano: int | None = None
     reasked: int = 0
+    escalated: tuple[str, ...] = ()
 
     @property
     def response(self) -> Response:

@@ -10,8 +10,11 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 
 from .._policy.cache import CacheMode
+from .._policy.cascade import Cascade
 from .._policy.fairqueue import Priority
 from .._policy.hedge import Hedge
+from .._policy.onerror import ErrorPolicy
+from .._text.truncate import STRATEGIES, Strategy, Truncate
 from ..errors import ConfigError, InputError
 from ..types import (
     Audio,
@@ -80,14 +83,19 @@ class Parameters(TypedDict, total=False):
 class Options(Parameters, total=False):
     """Everything that `complete` and `stream` take beside the prompt; all of it by keyword.
 
-    `model` is 'provider:name', `tier` lets the router choose one. `fallbacks` are tried when the provider fails.
+    `model` is 'provider:name', `tier` lets the router choose one, 'auto' by how hard the prompt looks; `task` names a
+    tier by what is done. `region` is where the model must run. `fallbacks` are tried when the provider fails.
     `deadline_s` bounds the whole call, waits and retries included. `tags` appear in usage and budgets.
     `priority` decides who goes first at the limit. `hedge` sends a second attempt beside a late one, None for never.
-    `cache` says what the call may do with the client's cache.
+    `cache` says what the call may do with the client's cache. `truncate` is how a prompt that is too long is cut.
+    `on_error` is what may be done about an error, by its class. `cascade` is whom to ask when the answer is not good
+    enough.
     """
 
     model: str | None
-    tier: Tier | None
+    tier: Tier | Literal["auto"] | None
+    task: str | None
+    region: str | None
     system: str | None
     fallbacks: Sequence[str]
     deadline_s: float | None
@@ -95,6 +103,9 @@ class Options(Parameters, total=False):
     priority: Priority
     hedge: Hedge | None
     cache: CacheMode
+    truncate: Truncate | Strategy | None
+    on_error: ErrorPolicy
+    cascade: Cascade | None
 
 
 class StreamOptions(Options, total=False):
@@ -122,7 +133,9 @@ OPTIONS = PARAMETERS | frozenset(StreamOptions.__annotations__)
 _STRINGS: dict[str, tuple[str, ...]] = {
     "model": (),
     "system": (),
-    "tier": get_args(Tier),
+    "tier": (*get_args(Tier), "auto"),
+    "task": (),
+    "region": (),
     "priority": get_args(Priority),
     "cache": get_args(CacheMode),
 }
@@ -170,10 +183,28 @@ def _check_option(name: str, value: Any) -> None:
             raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(known)}")
     elif name == "hedge" and not isinstance(value, Hedge):
         raise ConfigError(f"parameter 'hedge' is {value!r}; expected a Hedge, e.g. Hedge(after_s=5)")
+    elif name == "on_error" and not isinstance(value, ErrorPolicy):
+        raise ConfigError(f"parameter 'on_error' is {value!r}; expected an ErrorPolicy")
+    elif name == "cascade" and not isinstance(value, Cascade):
+        raise ConfigError(f"parameter 'cascade' is {value!r}; expected a Cascade, e.g. Cascade(to='provider:model')")
+    elif name == "truncate":
+        truncation(value)
     elif name == "tags":
         check_tags(value)
     elif name == "fallbacks" and (isinstance(value, str) or not isinstance(value, Sequence)):
         raise ConfigError(f"parameter 'fallbacks' is {value!r}; expected a list of models, e.g. ['provider:model']")
+
+
+def truncation(value: object) -> Truncate | None:
+    """Return how to cut, of a `Truncate` or the name of a strategy.
+
+    Raises: ConfigError.
+    """
+    if value is None or isinstance(value, Truncate):
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"parameter 'truncate' is {value!r}; expected one of {', '.join(STRATEGIES)}, or a Truncate")
+    return Truncate(value)  # type: ignore[arg-type]
 
 
 def check_tags(tags: object) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from .._policy.retry import GiveUp, Retry, phase
 from ..errors import BreakerOpen, PenstockError, RateLimited
-from ..types import Attempt, Response
+from ..types import Attempt, Notice, Response
 from .accounting import Order
 from .effects import Lane, Past, Record, Settled
 from .seam import Joint
@@ -17,6 +17,7 @@ _FIRST_ALONE = Past()
 class Trail:
     """Collects what each attempt was and cost; `emitted` says that output was shown and nothing may be repeated.
 
+    `notices` is what the caller should know beside, `reductions` how often the provider found the prompt too long.
     `left` is what came of somebody else's answer, from the cache, before its reader left.
     """
 
@@ -34,6 +35,8 @@ class Trail:
         self.last: Record | None = None
         self.left: Response | None = None
         self.ended = order.started
+        self.notices: list[Notice] = []
+        self.reductions = 0
 
     def add(self, record: Record, settled: Settled) -> None:
         """Take in a settled attempt."""
@@ -146,6 +149,7 @@ class Trail:
             first_token_s=first_token_s,
             attempts=tuple(self.attempts),
             tags=self.order.tags,
+            notices=tuple(self.notices),
         )
 
 

@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 import msgspec
 
-from .._flow.accounting import Order
+from .._flow.accounting import Ladder, Order
 from .._flow.effects import Flow, Lane
+from .._flow.fitting import fitted
 from .._flow.gauge import Gauges
-from .._flow.prompt import Options, Prompt, check_tags, request
+from .._flow.prompt import Options, Prompt, check_tags, request, truncation
+from .._flow.routed import CACHE_HOUR_S
 from .._flow.texts import CONCURRENCY, EmbedOptions, check_options, read_texts
-from .._policy.breaker import BreakerSettings, BreakerState
+from .._flow.trail import Trail
+from .._policy.breaker import BreakerSettings
 from .._policy.budget import Budget, BudgetState
 from .._policy.cache import Cache, CacheState, Use, use
+from .._policy.cascade import Cascade
+from .._policy.choosing import Routing
 from .._policy.hedge import Hedge
-from .._policy.limiter import Limiter, LimiterState, Limits
+from .._policy.limiter import Limiter, Limits
+from .._policy.onerror import ErrorPolicy
 from .._policy.packing import PackLimits
 from .._policy.retry import RetryPolicy
-from .._policy.routing import Router
+from .._policy.routing import Route, Router, is_tier
 from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
+from .._text.truncate import Strategy, Truncate
 from .._wire import registry
 from ..embeddings import EmbedRequest
 from ..errors import BudgetUnavailable, ConfigError
@@ -34,12 +41,16 @@ from . import settings as _settings
 from .clock import Clock, SystemClock, unique
 from .gate import Gate
 from .http import Target
+from .routes import Routes
+from .status import LaneStatus, Preview, TokenGauge
 from .stores import book_of
 
 if TYPE_CHECKING:
+    from .._flow.cascade import ExtractCascade
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
+    from .counting import Counting
     from .hub import Subscription  # loaded with the first subscriber
     from .ledger.settings import Ledger
     from .ledger.writer import LedgerWriter
@@ -47,25 +58,6 @@ if TYPE_CHECKING:
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
 EventT = TypeVar("EventT")
-
-
-class LaneStatus(msgspec.Struct, frozen=True):
-    """The state of one lane, for people: 'provider:model', its limiter and its breaker.
-
-    `account` is the breaker that it shares with all lanes of its credential.
-    """
-
-    name: str
-    limiter: LimiterState
-    breaker: BreakerState
-    account: BreakerState
-
-
-class Preview(msgspec.Struct, frozen=True):
-    """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL)."""
-
-    request: Request
-    lanes: tuple[tuple[str, str], ...]
 
 
 class BaseClient(Generic[GateT, TransportT]):
@@ -82,6 +74,7 @@ class BaseClient(Generic[GateT, TransportT]):
         model: str | None = None,
         tiers: Mapping[Tier, str | Sequence[str]] | None = None,
         fallbacks: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        routing: Routing | None = None,
         limits: Limits | Mapping[str, Limits] | None = None,
         budget: Budget | None = None,
         retry: RetryPolicy | None = None,
@@ -91,6 +84,8 @@ class BaseClient(Generic[GateT, TransportT]):
         deadline_s: float | None = None,
         cache: Cache | None = None,
         ledger: Ledger | str | os.PathLike[str] | bool | None = None,
+        truncate: Truncate | Strategy | None = None,
+        on_error: ErrorPolicy | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -102,22 +97,25 @@ class BaseClient(Generic[GateT, TransportT]):
         """Read the settings; nothing is sent and no connection is made.
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
-        are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
-        sends a second attempt beside a late one. `cache` keeps answers. `ledger` keeps a record of every call: True for
-        the user's own, or its file, or a `Ledger`. `keys` and `base_urls` are by provider name.
-        `config` is a settings file, False for none; `env` stands for the environment.
+        are tried when a provider fails, `routing` says how tier 'auto' chooses. `limits` hold for every lane, or by
+        'provider' and 'provider:model'. `hedge` sends a second attempt beside a late one. `cache` keeps answers.
+        `ledger` keeps a record of every call: True for the user's own, or its file, or a `Ledger`. `truncate` cuts
+        prompts that are too long, `on_error` says what may be done about an error. `keys` and `base_urls` are by
+        provider name. `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
         """
         _expect(
             ("model", model, str),
             ("tiers", tiers, Mapping),
+            ("routing", routing, Routing),
             ("budget", budget, Budget),
             ("retry", retry, RetryPolicy),
             ("breaker", breaker, BreakerSettings),
             ("timeouts", timeouts, Timeouts),
             ("hedge", hedge, Hedge),
             ("cache", cache, Cache),
+            ("on_error", on_error, ErrorPolicy),
             ("limits", limits, (Limits, Mapping)),
             ("tags", tags, Mapping),
             ("env", env, Mapping),
@@ -146,14 +144,19 @@ class BaseClient(Generic[GateT, TransportT]):
             retry=retry or file.retry or RetryPolicy(),
             breaker=breaker or BreakerSettings(),
         )
+        self._chooser = Routes(
+            self._router, routing or file.routing or Routing(), self.settings.providers, self._gate.warm
+        )
         self._hedge = hedge
+        self._truncate = truncation(truncate) or file.truncate
+        self._on_error = on_error or ErrorPolicy(file.on_error)
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
         self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
-        self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
+        self._routes: dict[str | None, tuple[Lane, ...]] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
@@ -210,11 +213,11 @@ class BaseClient(Generic[GateT, TransportT]):
         provider, name = registry.resolve(model, self.settings.providers)
         return f"{provider.name}:{name}"
 
-    def _route(self, model: str | None, tier: Tier | None) -> tuple[Lane, ...]:
-        lanes = self._routes.get((model, tier))
+    def _route(self, model: str | None) -> tuple[Lane, ...]:
+        lanes = self._routes.get(model)
         if lanes is None:
-            route = self._router.route(model, tier)
-            lanes = self._routes[model, tier] = tuple(self._lane(name) for name in route.candidates)
+            names = self._router.route(model).candidates
+            lanes = self._routes[model] = tuple(self._lane(name) for name in names)
         return lanes
 
     def _lane(self, model: str) -> Lane:
@@ -232,6 +235,7 @@ class BaseClient(Generic[GateT, TransportT]):
                 wire=wire,
                 base_url=base_url,
                 credential=credential,
+                context=self._chooser.context(f"{provider.name}:{name}"),
             )
             Limiter(self._limits_of(lane), counting=provider.counting)
             self._targets[lane.door] = Target(base_url, wire.auth_headers(provider, key))
@@ -240,16 +244,42 @@ class BaseClient(Generic[GateT, TransportT]):
         return lane
 
     def _order(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
-        lanes = self._route(options.get("model"), options.get("tier"))
+        if "tier" in options or "task" in options or "region" in options:
+            return self._routed(prompt, options, stream=stream)
+        lanes = self._route(options.get("model"))
         asked = request(prompt, options, lanes[0].model)
         if "fallbacks" in options:
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
+        return self._equipped(asked, lanes, options, stream=stream)
+
+    def _routed(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
+        """Have the router choose the lanes of a call, by what it asks."""
+        asked = request(prompt, options)
+        route = self._chosen(asked, options)
+        lanes = tuple(self._lane(name) for name in route.candidates)
+        asked = msgspec.structs.replace(asked, model=lanes[0].model)
+        order = self._equipped(asked, lanes, options, stream=stream)
+        lasts_s = CACHE_HOUR_S if asked.prompt_cache == "1h" else self._chooser.sticky_s
+        order = msgspec.structs.replace(order, conversation=self._chooser.conversation(asked), sticky_s=lasts_s)
+        return order if route.tier is None or self._gate.hub is None else self._with_route(order, route)
+
+    def _chosen(self, asked: Request, options: Mapping[str, Any]) -> Route:
+        if any(options.get(name) is not None for name in ("model", "tier", "task")):
+            return self._chooser.route(asked, options)
+        return self._chooser.route(asked, {**options, "model": self._router.route().candidates[0]})
+
+    def _equipped(self, asked: Request, lanes: tuple[Lane, ...], options: Options, *, stream: bool) -> Order:
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
-        order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
-        tier = options.get("tier")
-        if tier is not None and self._gate.hub is not None and options.get("model") is None:
-            order = self._with_route(order, tier)
-        if self._hedge is not None or "hedge" in options or "continuations" in options:
+        order = self._ordered(
+            asked,
+            lanes,
+            options,
+            stream=stream,
+            cache=cache,
+            truncate=truncation(options.get("truncate")) or self._truncate,
+            on_error=options.get("on_error"),
+        )
+        if self._hedge is not None or "hedge" in options or "continuations" in options or "cascade" in options:
             return self._with_extras(order, options)
         return order
 
@@ -261,6 +291,8 @@ class BaseClient(Generic[GateT, TransportT]):
         *,
         stream: bool = False,
         cache: Use | None = None,
+        truncate: Truncate | None = None,
+        on_error: ErrorPolicy | None = None,
     ) -> Order:
         """Return the order of a request, with what holds for every call of this client and what this one says."""
         now = self._clock.now()
@@ -283,6 +315,8 @@ class BaseClient(Generic[GateT, TransportT]):
             idempotency_key=unique(self._clock) if self._keyed else "",
             gauges=self._gauges,
             cache=cache,
+            truncate=truncate,
+            on_error=on_error or self._on_error,
         )
 
     def _embedding(self, texts: object, options: EmbedOptions) -> tuple[Order, Work, Callable[..., Flow[Response]]]:
@@ -330,13 +364,12 @@ class BaseClient(Generic[GateT, TransportT]):
         """How many requests of one call this client can have under way at once."""
         return wanted
 
-    def _with_route(self, order: Order, tier: Tier) -> Order:
+    def _with_route(self, order: Order, route: Route) -> Order:
         """Write into an order how its route was chosen, for those who are told of it."""
-        route = self._router.route(None, tier)
         strongest = None
         with contextlib.suppress(ConfigError):  # it may have no key here, and nobody asked for it
             strongest = self._lane(self._router.strongest())
-        return msgspec.structs.replace(order, tier=tier, reason=route.reason, strongest=strongest)
+        return msgspec.structs.replace(order, tier=route.tier, reason=route.reason, strongest=strongest)
 
     def _with_extras(self, order: Order, options: Options) -> Order:
         hedge = options.get("hedge", self._hedge)
@@ -344,7 +377,25 @@ class BaseClient(Generic[GateT, TransportT]):
             order,
             hedge_after_s=None if hedge is None else self._patience(hedge, order.lanes[0], order.stream),
             continuations=_continuations(options, order.stream),
+            ladder=self._ladder(options.get("cascade"), order),
         )
+
+    def _ladder(self, cascade: Cascade | None, order: Order) -> Ladder | None:
+        """Return the lanes of each step of a cascade, the call's own first.
+
+        Raises: ConfigError.
+        """
+        if cascade is None:
+            return None
+        if order.stream:
+            raise ConfigError(
+                "parameter 'cascade' is for complete() and extract(): what a stream has shown cannot be taken back"
+            )
+        steps = [order.lanes]
+        for name in cascade.names:
+            models = self._router.of_tier(name) if is_tier(name) else self._router.route(name).candidates
+            steps.append(tuple(self._lane(model) for model in models))
+        return Ladder(cascade, tuple(steps))
 
     def _patience(self, hedge: Hedge, lane: Lane, stream: bool) -> float | None:
         self._check_hedge()
@@ -364,7 +415,7 @@ class BaseClient(Generic[GateT, TransportT]):
             except ConfigError as error:
                 known = [error.message]
             told.append([repr(provider), *known])
-        return [told, self._router.table(), self._gate.answers is not None]
+        return [told, self._router.table(), self._chooser.table(), self._gate.answers is not None]
 
     def _extraction(
         self,
@@ -374,7 +425,7 @@ class BaseClient(Generic[GateT, TransportT]):
         *,
         stream: bool,
         timeouts: Timeouts | None = None,
-    ) -> Extraction:
+    ) -> Extraction | ExtractCascade:
         """Make an extraction of options, those of its calls and its own."""
         from .._flow.extract import Extraction
         from .._flow.mode import Refusals
@@ -382,11 +433,16 @@ class BaseClient(Generic[GateT, TransportT]):
 
         self._refusals = self._refusals or Refusals()
         own, rest = parted(options)
-        helper = () if own.helper is None else self._route(own.helper, None)
+        helper = () if own.helper is None else self._route(own.helper)
         order = self._order(prompt, rest, stream=stream)
         if timeouts is not None:
             order = msgspec.structs.replace(order, timeouts=timeouts)
-        return Extraction(asked(wanted, own, helper, self._refusals), order)
+        ask = asked(wanted, own, helper, self._refusals)
+        if order.ladder is not None:
+            from .._flow.cascade import ExtractCascade
+
+            return ExtractCascade(ask, order)
+        return Extraction(ask, order)
 
     def _use(self, asked: Request, options: Options) -> Use | None:
         return use(asked, options.get("cache"), configured=self._gate.answers is not None)
@@ -397,7 +453,20 @@ class BaseClient(Generic[GateT, TransportT]):
         Raises: ConfigError, InputError for what could not be sent.
         """
         order = self._order(prompt, options, stream=False)
-        return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+        trail = Trail(order)
+        request = fitted(order, order.lanes[0], trail).asked(order.lanes[0])
+        return Preview(request, tuple([(lane.name, lane.base_url) for lane in order.lanes]), tuple(trail.notices))
+
+    def route(self, prompt: Prompt, **options: Unpack[Options]) -> Route:
+        """Say which models a call would ask in turn, and why; without model, tier and task as with tier 'auto'.
+
+        Nothing is sent, and no key is needed.
+
+        Raises: ConfigError, InputError as `complete`.
+        """
+        asked = request(prompt, options)
+        named = any(options.get(name) is not None for name in ("model", "tier", "task"))
+        return self._chooser.route(asked, options if named else {**options, "tier": "auto"})
 
     def on(
         self,
@@ -434,7 +503,27 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def lanes(self) -> tuple[LaneStatus, ...]:
         """Return the state of the lanes used so far."""
-        return tuple([LaneStatus(*each) for each in self._gate.look()])
+        used = {lane.id for lane in self._lanes.values()}
+        return tuple(
+            [
+                LaneStatus(lane.name, limiter, breaker, account, self._token_gauge(lane))
+                for lane, limiter, breaker, account in self._gate.look()
+                if lane.id in used
+            ]
+        )
+
+    def _token_gauge(self, lane: Lane) -> TokenGauge:
+        gauges = self._gauges.get(lane.id)
+        return TokenGauge() if gauges is None else TokenGauge(gauges.prompt.ratio, gauges.prompt.error)
+
+    def _counting(self, prompt: Prompt, source: object, options: Options) -> Counting:
+        from .counting import Counting  # loaded with the first count
+
+        order = self._order(prompt, options, stream=False)
+        lane = order.lanes[0]
+        counting = Counting(order, self._gauges.get(lane.id), source)
+        self._targets[counting.order.lanes[0].door] = self._targets[lane.door]
+        return counting
 
     def budget(self) -> BudgetState:
         """Return what is spent, held and left in every budget; in a file, by all who share it.

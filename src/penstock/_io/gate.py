@@ -6,6 +6,7 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ from .._policy.limiter import GRANT, Limiter, LimiterState, Limits, Refuse, Tick
 from .._policy.prices import Prices
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
+from .._policy.warmth import Warmth
 from .._wire.headers import limits_seen
 from ..errors import (
     AuthenticationFailed,
@@ -36,7 +38,7 @@ from ..errors import (
     RateLimited,
     ServerFault,
 )
-from ..types import Attempt, Response
+from ..types import Attempt, Notice, Response, Usage
 from .alerts import Alerts
 from .clock import Clock
 
@@ -111,6 +113,7 @@ class Gate:
         self._lanes: dict[str, LaneState] = {}
         self._accounts: dict[tuple[str, str, str], Breaker] = {}
         self._tallies = Tallies()
+        self._warmth = Warmth()
 
     def state(self, lane: Lane) -> LaneState:
         """Return the state of a lane, made at its first use."""
@@ -128,12 +131,12 @@ class Gate:
         """Return the lanes used so far."""
         return tuple(self._lanes.values())
 
-    def look(self) -> list[tuple[str, LimiterState, BreakerState, BreakerState]]:
-        """Return the lanes used so far as they are now: name, limiter, breaker, and that of the account."""
+    def look(self) -> list[tuple[Lane, LimiterState, BreakerState, BreakerState]]:
+        """Return the lanes used so far as they are now: lane, limiter, breaker, and that of the account."""
         with self._lock:
             now = self.clock.now()
             return [
-                (each.lane.name, each.limiter.snapshot(now), each.breaker.snapshot(now), each.account.snapshot(now))
+                (each.lane, each.limiter.snapshot(now), each.breaker.snapshot(now), each.account.snapshot(now))
                 for each in self._lanes.values()
             ]
 
@@ -357,6 +360,7 @@ class Gate:
                     now=now,
                     deadline=effect.deadline,
                     u=self.clock.chance(),
+                    wanted=effect.on_error.retries(error),
                 )
             hub = self.hub
             if hub is not None and (state.breaker.state, state.account.state) != state.told:
@@ -444,6 +448,24 @@ class Gate:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
+            if ok and order.conversation is not None and attempts:
+                last = attempts[-1]
+                model = f"{last.provider}:{last.model}"
+                self._warmth.noticed(self.clock.now(), order.conversation, model, last.usage or Usage(), order.sticky_s)
+
+    @staticmethod
+    def notify(notices: list[Notice]) -> None:
+        """Write what a caller should know of a call into the log; the facts are fields of the record."""
+        for notice in notices:
+            facts = {
+                f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
+            }
+            logging.getLogger("penstock").warning("%s", notice.message, extra=facts)
+
+    def warm(self, conversation: bytes) -> str | None:
+        """Return the model that holds a conversation in its provider's prompt cache, None where none does."""
+        with self._lock:
+            return self._warmth.model(self.clock.now(), conversation)
 
     def count(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
         """Count a row of a batch as a call."""

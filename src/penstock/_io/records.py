@@ -24,7 +24,7 @@ BATCH_ROWS: Final = 256
 """Rows of a Parquet file that are unpacked at once."""
 
 _BOM: Final = b"\xef\xbb\xbf"
-_TEXTS: Final = frozenset({"model", "system", "tier", "priority", "user", "prompt_cache_key"})
+_TEXTS: Final = frozenset({"model", "system", "tier", "task", "region", "priority", "user", "prompt_cache_key"})
 _NESTED: Final = frozenset({"params", "messages"})
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
@@ -20,6 +21,7 @@ from .http import Target
 from .loglines import is_logged
 
 if TYPE_CHECKING:
+    from .._flow.cascade import ExtractCascade
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.extracted import Extracted
     from .hub import Hub  # loaded with the first subscriber
@@ -57,7 +59,7 @@ class Run(Generic[GateT, TransportT]):
         transport: TransportT,
         targets: dict[tuple[str, str], Target],
         make: Callable[[Order, Trail], Flow[Response]] | None = None,
-        extraction: Extraction | None = None,
+        extraction: Extraction | ExtractCascade | None = None,
     ) -> None:
         self.extraction = extraction
         self.trail = Trail(order) if extraction is None else extraction.trail
@@ -176,6 +178,8 @@ class Run(Generic[GateT, TransportT]):
         self.response = response
         if self._beside:
             return
+        if self.trail.notices:
+            self._gate.notify(self.trail.notices)
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
         if response is not None and response.cached:
             self._gate.saved(self._order, response)
@@ -188,6 +192,10 @@ class Run(Generic[GateT, TransportT]):
 
 
 def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]] | None) -> Flow[Response]:
+    if order.ladder is not None:
+        from .._flow.cascade import cascaded  # loaded with the first cascade
+
+        return cascaded(order, trail, partial(_flow, make=make))
     make = make or (continued if order.continuations else call)
     return make(order, trail) if order.cache is None else _cached(order, trail, make)
 

@@ -19,10 +19,13 @@ import msgspec
 from .._policy.alerts import webhook_of
 from .._policy.budget import Budget
 from .._policy.cache import Cache
+from .._policy.choosing import ModelFacts, Routing
 from .._policy.limiter import Limits
+from .._policy.onerror import ErrorPolicy, Step
 from .._policy.prices import Prices
 from .._policy.retry import RetryPolicy
 from .._policy.timeouts import Timeouts
+from .._text.truncate import Truncate
 from .._wire import registry
 from .._wire.protocol import Provider
 from ..errors import ConfigError, MissingKey
@@ -43,12 +46,15 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str | None = None
     tiers: dict[Tier, str | list[str]] = {}
     fallbacks: list[str] | dict[str, list[str]] = []
+    routing: Routing | None = None
     limits: dict[str, Limits] = {}
     budget: dict[str, Any] = {}
     timeouts: Timeouts | None = None
     retry: RetryPolicy | None = None
     cache: Cache | None = None
     ledger: dict[str, Any] | bool | None = None
+    truncate: Truncate | None = None
+    on_error: dict[str, Step | list[Step]] = {}
     deadline_s: float | None = None
     tags: dict[str, str] = {}
     providers: dict[str, dict[str, Any]] = {}
@@ -336,6 +342,7 @@ def _checked(tree: dict[str, Any], where: str) -> FileSettings:
         Budget(**file.budget)
     if "webhook" in file.budget:
         file.budget["webhook"] = Secret(file.budget["webhook"])
+        ErrorPolicy(file.on_error)
     return file
 
 
@@ -366,5 +373,6 @@ def _no_field(place: str, name: str, known: list[str]) -> str:
 
 def _known(place: str) -> list[str]:
     tables: dict[str, type] = {"limits": Limits, "timeouts": Timeouts, "retry": RetryPolicy, "cache": Cache}
-    table = tables.get(place.split("[")[0].split(".")[0], FileSettings)
+    tables |= {"truncate": Truncate, "routing": Routing, "routing.models": ModelFacts}
+    table = tables.get(place.split("[")[0]) or tables.get(place.split("[")[0].split(".")[0], FileSettings)
     return list(table.__struct_fields__)  # type: ignore[attr-defined]

@@ -210,14 +210,19 @@ def decide(
     limited: int | None = None,
     shut: int = 0,
     lanes: int = 1,
+    wanted: bool = True,
 ) -> Retry | GiveUp:
     """Decide about the attempt that just failed.
+
+    Where a retry is not `wanted`, by the caller's error policy, there is none.
 
     `number` of them were made (this one included), `unknowns` of those before this one ended unknown, `limited` of
     those before this one were rate limited (None: they count as attempts like any other), `shut` found the breaker of
     one of the call's `lanes` open. `emitted`: output was shown.
     """
     how = phase(error, emitted)
+    if not wanted and how != "emitted":
+        return GiveUp("the error policy does not want it")
     if isinstance(error, BreakerOpen) and how != "final":
         return _look_again(policy, error, shut, lanes, now, deadline, u)
     counted = number - (limited or 0) - shut

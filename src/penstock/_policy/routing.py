@@ -8,7 +8,7 @@ output was shown nothing may be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 
 import msgspec
 
@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..types import Tier
 
-TIERS: Final[tuple[str, ...]] = get_args(Tier)
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 
 # The account faults are the caller's to mend, but each concerns one provider only: another one can still answer. The
 # attempt that failed stays in the log of the call, with its own error code, so that it is seen.
@@ -44,11 +44,21 @@ _FALLBACK_REASONS: Final[tuple[tuple[type[PenstockError], str], ...]] = (
 )
 
 
-class Route(msgspec.Struct, frozen=True):
-    """The models to try, first to last, each 'provider:model', and why these."""
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The models to try, first to last, each 'provider:model', and why these.
+
+    Where the router chose: the `tier`, the difficulty `score` of the prompt from 0 to 1, about how many `tokens` it
+    has, the models that were `left_out` with why, and whether the first holds the conversation in its prompt cache
+    (`warm`).
+    """
 
     candidates: tuple[str, ...]
     reason: str
+    tier: Tier | None = None
+    score: float | None = None
+    tokens: int | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    warm: bool = False
 
 
 class Router:
@@ -70,7 +80,7 @@ class Router:
         resolve: Callable[[str], str] = str,
     ) -> None:
         self._resolve = resolve
-        self._tiers: dict[str, tuple[str, ...]] = {}
+        self._tiers: dict[Tier, tuple[str, ...]] = {}
         for tier, models in (tiers or {}).items():
             if tier not in TIERS:
                 raise ConfigError(f"tiers: {tier!r} is no tier; tiers are {', '.join(TIERS)}")
@@ -96,29 +106,46 @@ class Router:
             (first,) = chosen = self._chain("model", model)
             why = f"model {first} was asked for" + (f", which overrules tier {tier!r}" if tier else "")
         elif tier is not None:
-            chosen = self._of_tier(tier)
+            chosen = self.of_tier(tier)
             why = f"tier {tier!r} is {chosen[0]}"
         elif self._default is not None:
             chosen = (self._default,)
             why = f"{self._default} is the default"
         else:
             raise ConfigError("No model: pass model='provider:name' or a tier, or set a default model in the settings.")
-        candidates = _unique((*chosen, *self._by_model.get(chosen[0], self._general)))
+        candidates = _unique((*chosen, *self.after(chosen[0])))
         fallbacks = ", then ".join(candidates[1:])
-        return Route(candidates, f"{why}; fallbacks: {fallbacks}" if fallbacks else f"{why}; no fallbacks")
+        told = f"{why}; fallbacks: {fallbacks}" if fallbacks else f"{why}; no fallbacks"
+        return Route(candidates, told, tier=tier if model is None else None)
+
+    def after(self, model: str) -> tuple[str, ...]:
+        """Return the fallbacks of a first choice."""
+        return self._by_model.get(model, self._general)
+
+    def tiers(self) -> Mapping[Tier, tuple[str, ...]]:
+        """Return the tiers that have a model, with their models."""
+        return self._tiers
+
+    def tier_of(self, model: str) -> Tier | None:
+        """Return the highest tier that a model is of."""
+        return next((tier for tier in reversed(TIERS) if model in self._tiers.get(tier, ())), None)
 
     def strongest(self) -> str:
         """Return the model of the highest tier that has one.
 
         Raises: ConfigError when no tier has one.
         """
-        return self._of_tier(next((tier for tier in reversed(TIERS) if tier in self._tiers), TIERS[-1]))[0]
+        return self.of_tier(next((tier for tier in reversed(TIERS) if tier in self._tiers), TIERS[-1]))[0]
 
     def table(self) -> tuple[object, ...]:
         """Return all that decides a route, for comparing."""
         return (self._tiers, self._by_model, self._general, self._default)
 
-    def _of_tier(self, tier: str) -> tuple[str, ...]:
+    def of_tier(self, tier: Tier) -> tuple[str, ...]:
+        """Return the models of a tier.
+
+        Raises: ConfigError for one that does not exist or has none.
+        """
         if tier not in TIERS:
             raise ConfigError(f"{tier!r} is no tier; tiers are {', '.join(TIERS)}")
         if tier not in self._tiers:
@@ -137,6 +164,11 @@ class Router:
             if not isinstance(name, str) or not name.strip():
                 raise ConfigError(f"{place}: {name!r} is not the name of a model; write it as 'provider:model'")
         return _unique(self._resolve(name.strip()) for name in names)
+
+
+def is_tier(name: str) -> TypeGuard[Tier]:
+    """Whether a name is that of a tier."""
+    return name in TIERS
 
 
 def fallback_reason(error: PenstockError) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -60,6 +61,9 @@ _WORDS: Final = bytes(range(65, 91)) + bytes(range(97, 123)) + b" \t\r\n"
 _WIDE: Final = re.compile(r"[\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 
+Count = Callable[[str], int]
+
+
 def estimate(text: str) -> int:
     """Return about how many tokens the text is, within a third for prose, code and logs; linear and quick.
 
@@ -77,47 +81,50 @@ def estimate(text: str) -> int:
     return estimate(plain) + math.ceil(wide * 0.9 + (len(text) - len(plain) - wide) * 0.5)
 
 
-def estimate_request(request: Request) -> int:
-    """Return about how many prompt tokens the request is: messages, tools, schema, pictures and overhead."""
+def estimate_request(request: Request, count: Count = estimate) -> int:
+    """Return about how many prompt tokens the request is: messages, tools, schema, pictures and overhead.
+
+    `count` counts a text; a tokenizer may do it where there is one.
+    """
     total = 3.0
     for message in request.messages:
         total += MESSAGE_TOKENS
-        total += estimate(message.content) if isinstance(message.content, str) else _parts(message)
+        total += count(message.content) if isinstance(message.content, str) else _parts(message, count)
     if request.tools:
         total += TOOLS_TOKENS
         for tool in request.tools:
-            total += TOOL_TOKENS + estimate(tool.name) + estimate(tool.description) + estimate(_json(tool.parameters))
+            total += TOOL_TOKENS + count(tool.name) + count(tool.description) + count(_json(tool.parameters))
     if isinstance(request.response_format, JSONSchema):
-        total += estimate(_json(request.response_format.schema))
+        total += count(_json(request.response_format.schema))
     return round(total)
 
 
-def _parts(message: Message) -> float:
-    return sum(_part(part) for part in message.parts)
+def _parts(message: Message, count: Count) -> float:
+    return sum(_part(part, count) for part in message.parts)
 
 
-def _part(part: Part) -> float:
+def _part(part: Part, count: Count) -> float:
     match part:
         case Text(text=text) | Reasoning(text=text) | Refusal(text=text):
-            return estimate(text)
+            return count(text)
         case Image(detail=detail):
             return 85 if detail == "low" else IMAGE_TOKENS
         case Document(text=str() as text, title=title, context=context):
-            return estimate(text) + estimate(title or "") + estimate(context or "")
+            return count(text) + count(title or "") + count(context or "")
         case Document(data=str() as data):
             return max(1, len(data) * 3 // 4 // 50_000) * PAGE_TOKENS
         case Document():
             return 10 * PAGE_TOKENS
         case Audio(data=data, transcript=transcript):
-            return len(data) * 3 // 4 // 1_600 + estimate(transcript or "")
+            return len(data) * 3 // 4 // 1_600 + count(transcript or "")
         case ToolCall(name=name, arguments=arguments):
-            return 8 + estimate(name) + estimate(arguments)
+            return 8 + count(name) + count(arguments)
         case ToolResult(content=str() as content):
-            return 4 + estimate(content)
+            return 4 + count(content)
         case ToolResult(content=tuple() as content):
-            return 4 + sum(_part(inner) for inner in content)
+            return 4 + sum(_part(inner, count) for inner in content)
         case Opaque(data=data):
-            return estimate(_json(data))
+            return count(_json(data))
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,6 +32,27 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 _NOTHING: Final = Checked()
+
+
+_BLIND: Final = (
+    *("gpt-3.5*", "gpt-4", "gpt-4-0*", "gpt-4-1106*", "gpt-4-32k*", "o1-mini*", "o1-preview*", "o3-mini*"),
+    *("claude-2*", "deepseek-*"),
+)
+_HEARS: Final = ("gpt-4o-audio*", "gpt-4o-mini-audio*", "gpt-audio*", "gpt-realtime*")
+
+
+def lacks(model: str, provider: Provider) -> tuple[Literal["image", "audio", "document", "tools"], ...]:
+    """Return what a model is known not to take; of an unknown one nothing is known, so it lacks nothing."""
+    name = model.rpartition("/")[2]
+    known = family(name)
+    found: list[Literal["image", "audio", "document", "tools"]] = []
+    if any(fnmatchcase(name, pattern) for pattern in _BLIND):
+        found += ["image", "document"]
+    if known is not None and not any(fnmatchcase(name, pattern) for pattern in _HEARS):
+        found.append("audio")
+    if "tools" in (*provider.unsupported, *(known.rejects if known else ())):
+        found.append("tools")
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -29,7 +29,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `idempotency` names the header in which the server takes a key that is the same over all attempts of a call; what it
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
-    batch interface, where Penstock knows one.
+    batch interface, where Penstock knows one, `count` that of its endpoint that counts tokens.
     `system_role` is the role of system messages over Chat Completions: older OpenAI servers want 'developer', templates
     of some open models know 'user' and 'assistant' only.
     `families` says whether what is known of model families holds here; false lets everything through unchecked.
@@ -65,6 +65,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     takes: tuple[str, ...] = ()
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
+    count: Literal["", "openai", "anthropic"] = ""
     embeddings: Literal["openai", "none"] = "openai"
     embeddings_path: str = ""
     embeddings_base64: bool = False
@@ -88,6 +89,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         if self.auth == "bearer":
             return {"authorization": f"Bearer {key.reveal()}"}
         return {self.auth: key.reveal()}
+
+
+class CountRequest(Request, frozen=True, kw_only=True):
+    """A prompt that is to be counted and not answered."""
 
 
 class FileBody(msgspec.Struct, frozen=True, kw_only=True):

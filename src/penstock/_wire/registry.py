@@ -105,6 +105,12 @@ def embeddings_wire() -> Wire:
     return cast(Wire, importlib.import_module(f"{__package__}.openai_embeddings"))
 
 
+@functools.cache
+def counting_wire() -> Wire:
+    """Return the module of the endpoints that count tokens, imported when first asked for."""
+    return cast(Wire, importlib.import_module(f"{__package__}.counting"))
+
+
 def _by_name(name: str, providers: Mapping[str, Provider]) -> Provider | None:
     if name in providers:
         return providers[name]

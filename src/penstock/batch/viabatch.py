@@ -181,7 +181,7 @@ class ViaBatch(Batch):
 
     def _lacking(self) -> str | None:
         for model in self._models:
-            lane = self._client._route(model or None, None)[0] if model else None
+            lane = self._client._route(model or None)[0] if model else None
             if lane is not None and not lane.provider.batch:
                 return lane.provider.name
         return None

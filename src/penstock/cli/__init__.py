@@ -25,6 +25,7 @@ COMMANDS = {
     "log": "Show single calls of the ledger, and follow it.",
     "providers": "Show the providers, their keys and addresses.",
     "models": "Show what models take: pictures, tools, how much of both.",
+    "route": "Say which model would answer a prompt, or fit the router to outcomes.",
     "prices": "Show what models cost.",
     "doctor": "Show settings, keys and versions, and where each came from.",
     "sim": "Run the provider simulator.",

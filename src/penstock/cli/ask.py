@@ -19,7 +19,7 @@ import click
 from .. import AsyncStream, Totals
 from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
-from .choice import Dollars, Number, budget_of, default_model, meant
+from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import KeepingClient
 from .shown import note, span, usd, write_json
@@ -43,7 +43,8 @@ PATIENCE_S: Final = 2.0
 @click.command(name="ask")
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", metavar="PROVIDER:NAME", help="Whom to ask, e.g. anthropic:claude-haiku-4-5.")
-@click.option("--tier", type=click.Choice(["simple", "moderate", "complex", "expert"]), help="Let the router choose.")
+@click.option("--tier", type=click.Choice(TIERS), help="Let the router choose; auto goes by the prompt.")
+@click.option("--truncate", type=click.Choice(STRATEGIES), help="How to cut what is too long; by default nothing is.")
 @click.option("--system", metavar="TEXT", help="A system message.")
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE",
               help="Add a text file, picture or PDF; repeat it for more.")  # fmt: skip
@@ -273,6 +274,7 @@ def _figures(response: Response) -> dict[str, Any]:
             }
             for attempt in response.attempts
         ],
+        "notices": [notice.message for notice in response.notices],
         "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in response.tool_calls],
         "request_id": response.request_id,
         "notes": list(response.notes),

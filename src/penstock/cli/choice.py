@@ -78,6 +78,10 @@ def has_key(settings: Settings, name: str) -> bool:
     return True
 
 
+TIERS: Final = ("simple", "moderate", "complex", "expert", "auto")
+STRATEGIES: Final = ("head", "tail", "middle", "relevance")
+"""Written here a second time, so that no command loads the router to show its help; a test compares them."""
+
 NEAR: Final = 0.8
 """How alike two names of models are when one is likely a misspelling of the other."""
 

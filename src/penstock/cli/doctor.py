@@ -13,6 +13,7 @@ import msgspec
 
 from .. import __version__
 from .._io.settings import Settings, load
+from .._io.tokenizer import VOCABULARIES, present
 from ..errors import ConfigError, MissingKey
 from .shown import table, write_json
 
@@ -25,6 +26,7 @@ PARTS: Final = {
     "rich": "progress pictures",
     "prometheus-client": "metrics (extra: metrics)",
     "opentelemetry-api": "spans (extra: otel)",
+    "tiktoken": "token counts of OpenAI models (extra: tokens)",
 }
 
 
@@ -56,6 +58,12 @@ def command(as_json: bool) -> None:
     click.echo()
     parts = [(name, version or "not installed", PARTS[name]) for name, version in found["parts"].items()]
     click.echo(table(parts, ("part", "version", "for")))
+    here = [name for name, is_here in found["tokens"].items() if is_here]
+    click.echo()
+    if here:
+        click.echo(f"token counts: with tiktoken's {', '.join(here)} for OpenAI models, else estimated")
+    else:
+        click.echo("token counts: estimated, within a third; corrected by what each model reports while a client runs")
 
 
 def _look(settings: Settings) -> dict[str, Any]:
@@ -74,6 +82,7 @@ def _look(settings: Settings) -> dict[str, Any]:
         "prices": {"date": settings.prices.date, "source": settings.prices.source},
         "keys": {name: found for name in settings.providers if (found := _key(settings, name)) is not None},
         "parts": {name: _version(name) for name in PARTS},
+        "tokens": {name: present(name) for name in VOCABULARIES},
     }
 
 

@@ -18,7 +18,7 @@ from .._text.result import plain
 from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
 from .ask import message_of, settled
-from .choice import Dollars, Number, budget_of, default_model, meant
+from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import KeepingClient
 from .parse import explain_candidates, say_mended, tell_repairs
@@ -34,7 +34,8 @@ AT_ONCE: Final = 8
 @click.argument("prompt", nargs=-1)
 @click.option("--schema", required=True, metavar="SCHEMA", help=f"What is wanted: {SCHEMA_HELP}")
 @click.option("-m", "--model", metavar="PROVIDER:NAME", help="Whom to ask, e.g. anthropic:claude-haiku-4-5.")
-@click.option("--tier", type=click.Choice(["simple", "moderate", "complex", "expert"]), help="Let the router choose.")
+@click.option("--tier", type=click.Choice(TIERS), help="Let the router choose; auto goes by the prompt.")
+@click.option("--truncate", type=click.Choice(STRATEGIES), help="How to cut what is too long; by default nothing is.")
 @click.option("--system", metavar="TEXT", help="A system message.")
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE",
               help="A text file, picture or PDF; each of several is a question and a line of its own.")  # fmt: skip

@@ -1,0 +1,104 @@
+"""The router of a client with what it must know: the settings, what was learned, and who holds which conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .._flow.routed import asked, check, conversation, facts_of
+from .._policy.choosing import ModelFacts, Routing, choose, named
+from .._policy.routing import Route, Router
+from .._text.learned import Learned, read
+from .._wire import registry
+from .._wire.protocol import Provider
+from ..errors import ConfigError
+from ..types import Request
+
+CALIBRATION_MAX_BYTES = 16 * 1024 * 1024
+
+
+class Routes:
+    """Chooses the models of calls that name none, and holds those that name one to their region."""
+
+    def __init__(
+        self,
+        router: Router,
+        routing: Routing,
+        providers: Mapping[str, Provider],
+        warm: Callable[[bytes], str | None],
+    ) -> None:
+        self._router = router
+        self._routing = routing
+        self._providers = providers
+        self._warm = warm
+        self._learned = None if routing.calibration is None else load_learned(routing.calibration)
+        self._facts: dict[str, ModelFacts] = {}
+        self._models = {self._canonical(name): facts for name, facts in routing.models.items()}
+
+    def route(self, request: Request, options: Mapping[str, Any]) -> Route:
+        """Return the route of a call; `options` are model, tier, task, region and fallbacks.
+
+        Raises: ConfigError.
+        """
+        check(options)
+        question = asked(request, options, self._routing, self._learned, self._warm)
+        model = options.get("model")
+        if model is None:
+            route = choose(self._router, self._routing, question, self._facts_of)
+        else:
+            route = msgspec.structs.replace(self._router.route(model, question.tier), tokens=question.tokens)
+        if "fallbacks" in options:
+            own = tuple(self._canonical(name) for name in options["fallbacks"])
+            route = msgspec.structs.replace(route, candidates=tuple(dict.fromkeys((route.candidates[0], *own))))
+        return named(route, question, self._facts_of)
+
+    def table(self) -> list[object]:
+        """Return all that decides a route beside the router's own table, for comparing."""
+        return [repr(self._routing), None if self._learned is None else repr(self._learned)]
+
+    def conversation(self, request: Request) -> bytes | None:
+        """Return what a conversation is remembered by; None where none is to stay with its model."""
+        return conversation(request) if self._routing.sticky_s else None
+
+    @property
+    def sticky_s(self) -> float:
+        """How long a conversation stays with its model."""
+        return self._routing.sticky_s
+
+    def context(self, model: str) -> int | None:
+        """Return how many tokens the window of a model has, None where nobody knows."""
+        return self._facts_of(model).context
+
+    def _facts_of(self, model: str) -> ModelFacts:
+        found = self._facts.get(model)
+        if found is None:
+            provider, name = registry.resolve(model, self._providers)
+            found = self._facts[model] = facts_of(name, provider, self._models, model)
+        return found
+
+    def _canonical(self, name: str) -> str:
+        if name in self._providers:
+            return name
+        provider, model = registry.resolve(name, self._providers)
+        return f"{provider.name}:{model}"
+
+
+def load_learned(path: str) -> Learned:
+    """Read a calibration.
+
+    Raises: ConfigError.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(CALIBRATION_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(
+            f"routing.calibration: {path} cannot be read: {why}; make one with: penstock route calibrate FILE -o {path}"
+        ) from None
+    if len(data) > CALIBRATION_MAX_BYTES:
+        raise ConfigError(f"routing.calibration: {path} has more than {CALIBRATION_MAX_BYTES // 2**20} MiB")
+    return read(data, path)
