@@ -13,8 +13,7 @@ import msgspec
 from .. import AsyncClient
 from .._flow.extracted import Extracted
 from .._flow.mode import MODES
-from .._text.parse import POLICIES
-from .._text.result import plain
+from .._text.result import POLICIES, plain
 from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
 from .ask import message_of, settled
