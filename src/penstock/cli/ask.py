@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import click
 
-from .. import AsyncClient, AsyncStream, Totals
+from .. import AsyncClient, AsyncStream
 from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
-from .shown import note, span, usd, write_json
+from .shown import note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 PICTURES: Final = {
@@ -111,21 +111,6 @@ async def _streamed(stream: AsyncStream) -> Response:
         if not ended:
             click.echo()
         return answer.response
-
-
-def settled(used: Totals) -> str:
-    """Say what calls that were stopped have cost."""
-    if not used.attempts:
-        return "nothing was sent"
-    if not used.unpriced:
-        return f"settled at {_spent(used)}"
-    return "the request went out, and what it cost is unknown"
-
-
-def _spent(used: Totals) -> str:
-    if used.unpriced and not used.cost_nano:
-        return "unknown cost"
-    return f"{'about ' if used.usage.estimated or used.unpriced else ''}{usd(used.cost_nano)}"
 
 
 def message_of(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) -> Message:

@@ -16,12 +16,12 @@ from .._flow.mode import MODES
 from .._text.result import POLICIES, plain
 from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
-from .ask import message_of, settled
+from .ask import message_of
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .parse import explain_candidates, say_mended, tell_repairs
 from .schema import SCHEMA_HELP, load_schema
-from .shown import note, usd, write_json, write_line
+from .shown import note, settled, usd, write_json, write_line
 from .streams import check_stdout, printing
 
 AT_ONCE: Final = 8
