@@ -49,13 +49,13 @@ _TOKENS: Final = (
     r"|eyJ[\w-]{5,}+\.[\w-]{5,}+(?:\.[\w-]*+)*)"
     r"|hooks\.slack\.com/services/[\w/-]++|discord(?:app)?\.com/api/webhooks/[\w/-]++"
 )
-_PROSE: Final = re.compile(r"[a-z]{1,16}[.!]?")
-_NOTHING: Final = re.compile(
+_PROSE: Final = r"[a-z]{1,16}[.!]?"
+_NOTHING: Final = (
     r"(?i)(?:null|none|nil|true|false|undefined|\[?redacted\]?|\*+|x{3,}|\.{3,}|"
     r"\$\{?\w+\}?|%\w+%|\{\{.*)?|<[a-z-]+-\d+>.*"
 )
-_STRICT: Final = re.compile(r"(?i)pass|pwd|secret|contrase|pin|otp|cv[vc]")
-_PLAIN_NUMBER: Final = re.compile(r"\d{1,6}(?:\.\d+)?%?")
+_STRICT: Final = r"(?i)pass|pwd|secret|contrase|pin|otp|cv[vc]"
+_PLAIN_NUMBER: Final = r"\d{1,6}(?:\.\d+)?%?"
 
 
 class Rule(NamedTuple):
@@ -69,14 +69,14 @@ class Rule(NamedTuple):
 
 def _named(match: re.Match[str], value: str) -> bool:
     """Whether what follows a telling name is a value, and not a word about it: 'token: expired', 'max_tokens=500'."""
-    if _NOTHING.fullmatch(value):
+    if re.fullmatch(_NOTHING, value):
         return False
     name = match["name"]
     between = match[0][len(name) : match.start(match.lastgroup or 0) - match.start()]
     told = "=" not in between and '"' not in between and "'" not in between
-    if told and _PROSE.fullmatch(value) and (not _STRICT.search(name) or " is" in between or " was" in between):
+    if told and re.fullmatch(_PROSE, value) and (not re.search(_STRICT, name) or " is" in between or " was" in between):
         return False
-    return bool(_STRICT.search(name)) or not _PLAIN_NUMBER.fullmatch(value)
+    return bool(re.search(_STRICT, name)) or not re.fullmatch(_PLAIN_NUMBER, value)
 
 
 def _luhn(match: re.Match[str], value: str) -> bool:
@@ -127,14 +127,14 @@ RULES: Final = (
     Rule("token", ("authorization", "cookie"),
          r"(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie)[\"'\\]{0,4}\s{0,3}[:=]\s{0,3}[\"'\\]{0,4}"
          r"(?:(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)\s++)?([^\"'\r\n\\]++)",
-         lambda match, value: not _NOTHING.fullmatch(value)),
+         lambda match, value: not re.fullmatch(_NOTHING, value)),
     Rule("token", ("bearer",), r"(?i)\bbearer[\s:=]{1,3}([\w.~+/=-]{8,}+)"),
     Rule("password", ("pass", "pwd", "secret", "token", "credential", "key", "session", "csrf", "signature", "sig",
                       "sid", "contrase", "pin", "otp", "cvv", "cvc"),
          rf"(?i)(?![a-z-]{{1,20}}-\d{{1,9}}>)(?P<name>(?:{NAMES})[\w.-]{{0,40}}+)"
          rf"(?:{_BETWEEN}|\s(?:is|was)\s{{1,3}}){_VALUE}", _named),
     Rule("password", ("--",), rf"(?i)(?P<name>--[\w-]{{0,40}}?(?:{NAMES})[\w-]{{0,40}}+)[ =]{{1,3}}{_VALUE}",
-         lambda match, value: not _NOTHING.fullmatch(value) and not value.startswith("-")),
+         lambda match, value: not re.fullmatch(_NOTHING, value) and not value.startswith("-")),
     Rule("iban", (), r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", _iban),
     Rule("card", (), r"(?<![\d.])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![\d])", _luhn),
     Rule("ssn", ("-",), r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),

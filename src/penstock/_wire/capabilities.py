@@ -98,7 +98,13 @@ _NO_SCHEMA: Final = (
 @functools.lru_cache(maxsize=1024)
 def family(model: str) -> Family | None:
     """Return what is known of a model by its provider's own name; a gateway's 'vendor/model' is looked up whole."""
-    return next((row for row in FAMILIES if fnmatchcase(model, row.pattern)), None)
+    return next((row for row in FAMILIES if _is_like(model, row.pattern)), None)
+
+
+def _is_like(model: str, pattern: str) -> bool:
+    """Match a pattern; one whose first letters differ is not even compiled."""
+    plain = pattern.partition("*")[0].partition("[")[0]
+    return model.startswith(plain) and fnmatchcase(model, pattern)
 
 
 def max_output(model: str) -> int | None:
@@ -117,7 +123,8 @@ def no_schema(model: str, provider: Provider) -> str | None:
     """Say why a model cannot be held to a JSON Schema; None where it can, or nobody knows."""
     if not provider.json_schema or "response_format" in provider.unsupported:
         return f"{provider.name} takes no schema"
-    known = next((pattern for pattern in _NO_SCHEMA if fnmatchcase(model.rpartition("/")[2], pattern)), None)
+    bare = model.rpartition("/")[2]
+    known = next((pattern for pattern in _NO_SCHEMA if _is_like(bare, pattern)), None)
     return f"models like {known} cannot be held to a schema" if known else None
 
 

@@ -32,7 +32,7 @@ class _Kit:
     ) -> None:
         self._settings = client
         self._options: Mapping[str, Any] = options
-        self._clean = Clean(redact)
+        self.clean = Clean(redact).new
         self._tokens = tokens
 
     def _with(self, question: Question[Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,10 +52,10 @@ class _Kit:
         return max(500, min(room, int((window - answer - 1_500) * MARGIN)))
 
     def _triage(self, text: Source) -> Question[Triage]:
-        return questions.classify(text, self._clean.new(), tokens=CLASSIFY_TOKENS)
+        return questions.classify(text, self.clean(), tokens=CLASSIFY_TOKENS)
 
     def _analysis(self, logs: Source, question: str, options: Mapping[str, Any]) -> Question[Analysis]:
-        return questions.analyze(logs, self._clean.new(), tokens=self.room(options), question=question)
+        return questions.analyze(logs, self.clean(), tokens=self.room(options), question=question)
 
     def _incident(
         self,
@@ -72,19 +72,17 @@ class _Kit:
             duration=duration,
             impact=impact,
             context=context,
-            clean=self._clean.new(),
+            clean=self.clean(),
             tokens=self.room(options),
         )
 
     def _runbook(
         self, topic: str, service: str, context: Source | None, options: Mapping[str, Any]
     ) -> Question[Runbook]:
-        return questions.runbook(
-            topic, service=service, context=context, clean=self._clean.new(), tokens=self.room(options)
-        )
+        return questions.runbook(topic, service=service, context=context, clean=self.clean(), tokens=self.room(options))
 
     def _postmortem(self, notes: Source, title: str, options: Mapping[str, Any]) -> Question[Postmortem]:
-        return questions.postmortem(notes, title=title, clean=self._clean.new(), tokens=self.room(options))
+        return questions.postmortem(notes, title=title, clean=self.clean(), tokens=self.room(options))
 
 
 class SRE(_Kit):
