@@ -136,7 +136,7 @@ RULES: Final = (
     Rule("password", ("--",), rf"(?i)(?P<name>--[\w-]{{0,40}}?(?:{NAMES})[\w-]{{0,40}}+)[ =]{{1,3}}{_VALUE}",
          lambda match, value: not re.fullmatch(_NOTHING, value) and not value.startswith("-")),
     Rule("iban", (), r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", _iban),
-    Rule("card", (), r"(?<![\d.])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![\d])", _luhn),
+    Rule("card", (), r"(?<![A-Za-z0-9.])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![A-Za-z0-9])", _luhn),
     Rule("ssn", ("-",), r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
     Rule("email", ("@", "%40", "u0040", "&#64;", "&#x40;"),
          rf"(?<![\w.%+-])[\w.%+-]+?{_ESCAPED_AT}[\w-]++(?:\.[\w-]++)+", _email),

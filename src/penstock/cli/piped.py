@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import select
+import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import click
 
@@ -58,3 +61,21 @@ class Progress:
         if self._on and now - self._told_at >= TOLD_EVERY_S:
             self._told_at = now
             note(f"{self._name}: {read / 1e6:,.0f} MB read", dim=True)
+
+
+def context_of(file: str | None) -> Any:
+    """Return what belongs to a question: a file that is named, else what is piped in, None where nothing is."""
+    if file is not None and file != "-":
+        from pathlib import Path
+
+        return Path(file)
+    if file is None:
+        try:
+            kind = os.fstat(sys.stdin.fileno()).st_mode
+        except (OSError, ValueError, io.UnsupportedOperation):
+            return None
+        if not (stat.S_ISFIFO(kind) or stat.S_ISREG(kind)):
+            return None
+        first = next(pieces(sys.stdin.buffer), b"")
+        return itertools.chain([first], pieces(sys.stdin.buffer)) if first.strip() else None
+    return pieces(sys.stdin.buffer)
