@@ -37,11 +37,11 @@ def on_stop(heard: Callable[[], object], *, interrupts: bool = True) -> Iterator
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(raised: type[BaseException] = KeyboardInterrupt) -> Iterator[None]:
     """Have a request to stop, or a terminal that went away, end a command without a loop as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise raised
 
     before = {}
     for number in _heeded(interrupts=False):
