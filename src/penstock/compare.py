@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Unpack
+from typing import Any, Unpack
 
 import msgspec
 
@@ -98,8 +98,8 @@ def compare(
 ) -> Comparison:
     """Ask several models the same at the same time, in threads; nobody falls back to another model unless told to.
 
-    `on_done` is told of each row as it ends, in a thread of its own. `options` are those of `stream`. A model that fails
-    is a row with its error.
+    `on_done` is told of each row as it ends, in a thread of its own. `options` are those of `stream`. A model that
+    fails is a row with its error.
 
     Raises: ConfigError for a model that is named twice or cannot be asked, before anything is sent.
     """
@@ -160,7 +160,7 @@ async def compare_async(
 
 def _checked(
     client: Client | AsyncClient, prompt: Prompt, models: Sequence[str], options: StreamOptions
-) -> StreamOptions:
+) -> dict[str, Any]:
     """Return the options of every call, once each model is known to be one that can be asked."""
     if isinstance(models, str) or not models or len(models) > MODELS_MOST:
         raise ConfigError(f"models is {models!r:.80}; expected 1 to {MODELS_MOST} models as 'provider:name'")
@@ -169,8 +169,8 @@ def _checked(
         raise ConfigError(f"the model {twice!r} is named twice; it would be asked and paid twice")
     if options.get("model") is not None or options.get("tier") is not None:
         raise ConfigError("a comparison asks the models that it is given; leave 'model' and 'tier' out")
-    chosen: StreamOptions = {"fallbacks": [], **options}
+    chosen: dict[str, Any] = {"fallbacks": [], **options}
     once = {name: value for name, value in chosen.items() if name != "continuations"}
     for model in models:
-        client.preview(prompt, **{**once, "model": model})  # type: ignore[arg-type]
+        client.preview(prompt, **{**once, "model": model})
     return chosen

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Self, TextIO, TypedDict, Unpack
+from typing import Final, Self, TextIO, TypedDict, Unpack
 
 import msgspec
 
@@ -20,12 +20,16 @@ from .types import Chunk, Response, ToolCall
 __all__ = ["Callbacks", "TerminalWriter", "Timing", "process", "process_async", "timing"]
 
 
+TELLING_S: Final = 0.01
+"""An answer that came within a shorter time came at once, and tells no speed."""
+
+
 class Callbacks(TypedDict, total=False):
     """What is called while a stream is read; all of them are plain functions, also beside an AsyncStream.
 
-    `on_first_token` gets the seconds from when reading began to the first output, `on_text` and `on_reasoning` pieces of
-    text of the first choice, `on_chunk` every chunk, `on_tool_call` each whole call once the stream has ended, `on_end`
-    the whole answer, `on_error` what broke it before that is raised.
+    `on_first_token` gets the seconds from when reading began to the first output, `on_text` and `on_reasoning` pieces
+    of text of the first choice, `on_chunk` every chunk, `on_tool_call` each whole call once the stream has ended,
+    `on_end` the whole answer, `on_error` what broke it before that is raised.
     """
 
     on_first_token: Callable[[float], object]
@@ -194,9 +198,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tokens_per_s(self) -> float | None:
         """How fast it came once it came; None where that cannot be told."""
-        if self.first_token_s is None or self.total_s <= self.first_token_s or self.tokens < 2:
-            return None
-        return (self.tokens - 1) / (self.total_s - self.first_token_s)
+        taken_s = self.total_s - (self.first_token_s or self.total_s)
+        return (self.tokens - 1) / taken_s if taken_s >= TELLING_S and self.tokens > 1 else None
 
     def __str__(self) -> str:
         parts = [] if self.first_token_s is None else [f"first token {self.first_token_s:.2f} s"]

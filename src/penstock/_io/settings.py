@@ -170,7 +170,7 @@ def _shown(url: str) -> str:
 
 def _packed(*place: str) -> bytes:
     """Read a file of the package as its modules are read, also out of an archive; importlib.resources takes 8 ms."""
-    loader: Any = __loader__
+    loader: Any = globals()["__loader__"]
     found: bytes = loader.get_data(os.path.join(os.path.dirname(os.path.dirname(__file__)), *place))
     return found
 

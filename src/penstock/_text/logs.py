@@ -139,8 +139,6 @@ class Miner:
                 continue
             at = first[key]
             pattern = self._keys.get(key) or self._place(key, lines, at)
-            if pattern is None:
-                continue
             pattern.count += times
             pattern.last, pattern.last_at = lines[last[key]][:SHOWN_MOST], self.lines + last[key] + 1
             if self.lines + at + 1 < pattern.first_at:

@@ -185,7 +185,8 @@ class Chat:
 
     def _cost(self) -> str:
         used = self._client.usage()
-        return f"{count(used.calls, 'call')}, {count(used.usage.total, 'token')}: {settled(used)}"
+        unknown = " and calls of unknown cost" if used.unpriced else ""
+        return f"{count(used.calls, 'call')}, {count(used.usage.total, 'token')}, {usd(used.cost_nano)}{unknown}"
 
     def _command(self, line: str) -> bool:
         """Do what a line with a slash says; return whether it ends the conversation."""

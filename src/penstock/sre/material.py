@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -77,7 +77,8 @@ def read(
                 return _read(_pieces(file), name or path, tokens, clean, progress)
         except OSError as error:
             raise InputError(f"cannot read the file {path!r}: {error.strerror or error}") from error
-    pieces = _pieces(source) if hasattr(source, "read") else iter(source)
+    opened: Any = source
+    pieces = _pieces(opened) if hasattr(source, "read") else iter(opened)
     return _read(pieces, name or "the input", tokens, clean, progress)
 
 
@@ -125,7 +126,7 @@ def _read(
     figures = miner.figures
     if not figures.patterns:
         raise InputError(f"{name} is empty, so there is nothing to look at")
-    levels: dict[str, int] = {**figures.levels}
+    levels: dict[str, int] = dict(figures.levels.items())
     if kept:
         text = kept.decode(errors="replace").rstrip()
         text = text if clean is None else clean(text)

@@ -149,7 +149,7 @@ def postmortem(
     return _question(Postmortem, prompts.POSTMORTEM, [("Title", title)], [material], clean)
 
 
-def _given(name: str, value: str) -> str:
+def _given(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{name} is {value!r}; expected a sentence")
     return value.strip()
