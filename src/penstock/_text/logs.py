@@ -44,8 +44,8 @@ _WORDS: Final = (
     ("fatal", re.compile(rb"(?i)out of memory|oom.?kill|no space left|kernel panic|data loss|"
                          rb"corrupt|segfault|split.brain")),
     ("error", re.compile(
-        rb"(?i)error|exception|traceback|fail(?:ed|ure)|refused|timed? ?out|unreachable|denied|unavailable|"
-        rb"killed|crash|aborted|deadlock|reset by peer|broken pipe|back-?off|"
+        rb"(?i)(?<![a-z])(?:errors?|fail(?:ed|ure)|refused|timed? ?out|unreachable|denied|unavailable|killed|crash|"
+        rb"aborted|deadlock|reset by peer|broken pipe|back-?off)|exception|traceback|"
         rb"(?:status|code|http/\d\.\d\"?)[\"']?[=: ]{1,2}[\"']?5\d\d")),
     ("warning", re.compile(rb"(?i)slow|retry|degraded|throttl|deprecat|lag\b|evict|unhealthy|high latency")),
 )  # fmt: skip

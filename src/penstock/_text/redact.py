@@ -35,7 +35,7 @@ _VALUE: Final = (
     r"|(?P<d>(?:[^\s\"',;&<]|[,;&](?!\s|$|[\w.-]{0,40}[=:]))++))"
 )
 """A value in quotes that were escaped with the text around it, in quotes, or up to a space or the next name."""
-_BETWEEN: Final = r"[\"'\\]{0,4}\s{0,3}(?:=>|:=|[:=>]|%3[AaDd])\s{0,3}"
+_BETWEEN: Final = r"[\"'\\)\]]{0,4}\s{0,3}(?:=>|:=|[:=>]|%3[AaDd])\s{0,3}"
 
 _ESCAPED_AT: Final = r"(?:@|%40|\\u0040|&#64;|&#x40;)"
 _TOKENS: Final = (
@@ -142,7 +142,7 @@ RULES: Final = (
          rf"(?<![\w.%+-])[\w.%+-]+?{_ESCAPED_AT}[\w-]++(?:\.[\w-]++)+", _email),
     Rule("phone", ("+",), r"(?<![\w+])\+[1-9](?:[ ().-]{0,2}\d){7,14}(?!\d)", _phone),
     Rule("phone", ("-", ".", " "), r"(?<![\w.-])(?:\(\d{3}\) ?|[2-9]\d{2}[ .-])\d{3}[ .-]\d{4}(?![\w.-]|\.\d)"),
-    Rule("secret", (), r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{32,}+={0,2}", _random),
+    Rule("secret", (), r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+={0,2}", _random),
     Rule("ip", (".", ":"), r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|"
          r"(?:[0-9a-fA-F]{1,4}:){2,7}(?::?[0-9a-fA-F]{1,4}){1,7})"
          r"(?![\w.]|:\w)", _ipv4),
