@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tracemalloc
 from collections.abc import Iterator
 
@@ -51,7 +52,7 @@ def test_lines_that_differ_in_numbers_and_ids_are_one_pattern() -> None:
     requests = next(each for each in ranked if b"GET /cart" in each.first)
     assert (requests.count, requests.level) == (2, "info")
     exception = next(each for each in ranked if b"ConnectException" in each.first)
-    assert [line.strip() for line in exception.trace][0] == b"at com.shop.Pool.connect(Pool.java:213)"
+    assert exception.trace[0].strip() == b"at com.shop.Pool.connect(Pool.java:213)"
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,13 +63,10 @@ def test_it_makes_no_difference_where_pieces_end(size: int) -> None:
     assert mined(LOG, size).figures == mined(LOG).figures
 
 
+USUAL = [b"ERROR db 1", b"ERROR db 22", b"INFO ok id=ab12cd34", b"status=200", b"status=503", b"", b"  at x"]
 lines = st.lists(
-    st.one_of(
-        st.sampled_from([b"ERROR db 1", b"ERROR db 22", b"INFO ok id=ab12cd34", b"status=200", b"status=503", b"", b"  at x"]),
-        st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
-    ),
-    max_size=60,
-)  # fmt: skip
+    st.one_of(st.sampled_from(USUAL), st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))), max_size=60
+)
 
 
 @settings(max_examples=100, deadline=None)
@@ -207,7 +205,7 @@ def pieces(megabytes: int, seed: int) -> Iterator[bytes]:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_log() -> None:
-    """Ids and names on every line: 12 MB take no more than 3, within a tenth."""
+    """Ids and names on every line: 9 MB take no more than 3, within a tenth."""
 
     def peak(megabytes: int) -> int:
         miner = Miner()
@@ -219,5 +217,5 @@ def test_memory_does_not_grow_with_the_log() -> None:
         tracemalloc.stop()
         return found
 
-    small, large = peak(3), peak(12)
+    small, large = peak(3), peak(9)
     assert large < 1.1 * small + 1_000_000, (small, large)

@@ -23,7 +23,8 @@ LINE_MOST: Final = 16 * 1024
 SHOWN_MOST: Final = 600
 """Bytes of a line that are kept to be shown."""
 PATTERNS_MOST: Final = 4_000
-KEYS_MOST: Final = 50_000
+KEYS_MOST: Final = 10_000
+"""Masked lines that are remembered; in a log with an id on every line none of them comes again."""
 ALIKE_SEEN: Final = 8
 """Patterns of the same length and beginning that a new one is compared with, the last used first."""
 ALIKE: Final = 0.7
