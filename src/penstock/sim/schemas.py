@@ -185,6 +185,8 @@ class Filler:
                 item = self._another(items, filled)
                 if item is None:
                     break
+            if item in filled and len(filled) >= max(fewest, len(prefix)):
+                break
             filled.append(item)
         self.nth = outer
         return filled
