@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,9 +32,6 @@ COMMANDS = {
     "sim": "Run the provider simulator.",
     "demo": "Watch 600 incidents go through limits, faults and a budget.",
 }
-
-YOUNG_MOST = 20_000
-"""New objects before the collector looks for cycles: its own 700 cost a start a tenth of its time, and find nothing."""
 
 EXIT_USAGE = 64
 EXIT_IO = 74
@@ -106,7 +102,6 @@ def root(debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    gc.set_threshold(YOUNG_MOST)
     mend()
     code = _code(args)
     if stdout_is_lost():
