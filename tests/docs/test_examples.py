@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from penstock.sim import SimServer, read_config
 
@@ -67,6 +71,60 @@ def test_the_agent_example_uses_its_tool_and_answers(tmp_path: Path) -> None:
     assert "disk_usage says" in ended.stdout
     assert "→ disk_usage" in ended.stderr
     assert "answered after 2 steps, 1 uses of tools" in ended.stderr
+
+
+SHOWN = {
+    "compare_providers.py": "fastest: ",
+    "first_token.py": r"\(first token after",
+    "retrying_client.py": "'fine' after 3 attempts",
+    "token_limiter.py": r"260 answers, .*, 0 rejected with 429\nthe last of them waited [1-9]",
+    "circuit_breaker.py": "the breaker is closed now",
+    "adaptive_batch.py": "second run: 100 answered before, 0 now, 0 failed, 0 × 429",
+    "embed_batch.py": "600 texts in 1 requests",
+    "cost_tracker.py": "refused for search: tag team=search is used up",
+    "parse_five_formats.py": r"key and value    Incident\(severity='P1', service='payments', minutes=12\)",
+    "sequential_or_concurrent.py": "event loop",
+    "sre_tool.py": "P1 payments-db",
+}
+"""What each program prints when it did what it says; two more have tests of their own."""
+
+ARGUMENTS = {"sre_tool.py": ["explain", "app.log"]}
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimServer]:
+    with SimServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_example_does_what_it_says(name: str, sim: SimServer, tmp_path: Path) -> None:
+    """As a process of its own, with nothing but what its first lines ask for."""
+    (tmp_path / "app.log").write_text("INFO fine\nFATAL [payments-db] no space left on device\n")
+    keys = {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": f"{sim.url}/v1"}
+    keys |= {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": sim.url}
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *ARGUMENTS.get(name, [])],
+        cwd=tmp_path,
+        env=os.environ | keys,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert ended.returncode == (2 if name == "sre_tool.py" else 0), ended.stderr
+    assert ended.stderr == ""
+    assert re.search(SHOWN[name], ended.stdout), ended.stdout
+
+
+def test_every_program_is_in_the_list_and_is_run() -> None:
+    """An example that is added is shown, and tested."""
+    programs = {path.name for path in EXAMPLES.glob("*.py")}
+    listed = set(
+        re.findall(r"^\| \[([\w-]+\.py)\]", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert programs == listed
+    assert programs - {"bulk.py", "agent.py"} == SHOWN.keys()
 
 
 def test_the_scenario_is_one_that_the_simulator_takes() -> None:

@@ -23,7 +23,7 @@ from penstock import (
     ExtractStream,
     ParseError,
 )
-from penstock._text.parse import MAX_CHARS
+from penstock._text.result import MAX_CHARS
 from penstock.errors import (
     AuthenticationFailed,
     BudgetExceeded,

@@ -10,11 +10,11 @@ Truncation, filters and refusals are no answers: they end it at once.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .._text.growing import Growing
 from .._text.result import Parsed, Repair
 from ..errors import Candidate, ClientClosed, ExtractionFailed, ParseError, PenstockError
 from ..types import Message, Request, Response, Text
@@ -27,6 +27,9 @@ from .mode import Plan, Refusals, Wish, plan, refused, shaped
 from .reading import Reader, Turn, corrected, inner, reasons, too_long
 from .relay import relayed
 from .trail import Trail
+
+if TYPE_CHECKING:
+    from .._text.growing import Growing  # loaded with the first stream
 
 HELP: Final = (
     "The user shows you a text in which a value was meant and badly written. Write that value as it should be. Take "
@@ -238,9 +241,12 @@ class _Growth:
     """Reads an answer while it grows; a value that is new is put into `news` before its chunks are shown."""
 
     def __init__(self, reader: Reader, news: list[Any]) -> None:
+        from .._text.growing import Growing
+
         self._reader = reader
         self._news = news
-        self._growing: Growing | None = Growing(reader.target)
+        self._fresh = partial(Growing, reader.target)
+        self._growing: Growing | None = self._fresh()
         self._call: int | None = None
         self._last: Any = None
 
@@ -250,7 +256,7 @@ class _Growth:
             if chunk.choice == 0 and chunk.kind in ("text", "tool_call"):
                 if chunk.kind == "tool_call" and self._call is None:
                     self._call = chunk.index
-                    self._growing = Growing(self._reader.target)  # what was said before the call is not of the value
+                    self._growing = self._fresh()  # what was said before the call is not of the value
                 if self._call is None or chunk.index == self._call:
                     self._feed(chunk.text)
         shown_at: float = yield Emit(effect.chunks)

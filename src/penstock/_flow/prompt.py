@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, get_args
@@ -214,6 +213,8 @@ def check_tags(tags: object) -> None:
 
 
 def _no_such_option(name: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, OPTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "a parameter without a name here goes into extra={...}"
     return f"there is no parameter {name!r}; {hint}"

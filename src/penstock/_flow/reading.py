@@ -7,8 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from .._text.coerce import NULL
-from .._text.parse import MAX_CHARS, Policy, parse
-from .._text.result import Parsed, Repair
+from .._text.result import MAX_CHARS, Parsed, Policy, Repair
 from .._text.schema import RESULT
 from .._text.target import Target
 from ..errors import Candidate, ContentFiltered, ModelRefused, ParseError, TruncatedOutput
@@ -17,6 +16,12 @@ from .mode import Plan
 
 REASONS_MOST: Final = 2_000
 """Characters of reasons that a second question carries: enough for the first dozen of them."""
+
+
+def _parse(text: str, target: Target, **how: Any) -> Parsed[Any]:
+    from .._text.parse import parse  # 15 ms of patterns, which no question needs before it is answered
+
+    return parse(text, target, **how)
 
 
 class Reader(msgspec.Struct, frozen=True):
@@ -81,7 +86,7 @@ class Reader(msgspec.Struct, frozen=True):
         Raises: ParseError.
         """
         try:
-            parsed: Parsed[Any] = parse(text, self.target, policy=self.policy)
+            parsed: Parsed[Any] = _parse(text, self.target, policy=self.policy)
         except ParseError:
             if not self.wrapped:
                 raise
@@ -101,7 +106,7 @@ class Reader(msgspec.Struct, frozen=True):
     def _bare(self, text: str) -> Parsed[Any] | None:
         """Read a value that came without the object around it; a string is none, as any prose would be one."""
         try:
-            parsed: Parsed[Any] = parse(text, self.plain, policy=self.policy)
+            parsed: Parsed[Any] = _parse(text, self.plain, policy=self.policy)
         except ParseError:
             return None
         is_prose = self.plain.shape.kind in ("string", "union") and isinstance(parsed.value, str)
@@ -110,7 +115,7 @@ class Reader(msgspec.Struct, frozen=True):
     def beginning(self, text: str) -> Any:
         """Return what could be read of a text that was cut, None where nothing could."""
         try:
-            return self.unwrapped(parse(text, self.target, partial=True).value)
+            return self.unwrapped(_parse(text, self.target, partial=True).value)
         except ParseError:
             return None
 

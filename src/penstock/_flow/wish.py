@@ -8,7 +8,7 @@ from typing import Any, Final, cast, get_args
 
 import msgspec
 
-from .._text.parse import POLICIES, Policy
+from .._text.result import POLICIES, Policy
 from .._text.schema import RESULT, rooted
 from .._text.target import Target, Wrapped, target_of
 from ..errors import ConfigError

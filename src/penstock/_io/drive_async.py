@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._flow.effects import (
     Emit,
@@ -26,7 +25,10 @@ from .http import AsyncTransport
 from .parking import AsyncGate
 from .run import Run
 
-Step = asyncio.Task[list[Chunk] | None]
+if TYPE_CHECKING:
+    import asyncio  # loaded where it is used: a program of threads shall not pay 15 ms for it
+
+    Step = asyncio.Task[list[Chunk] | None]
 
 
 class AsyncRun(Run[AsyncGate, AsyncTransport]):
@@ -87,6 +89,8 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
 
     async def _wait(self, effect: Sleep | Permit | SpendRetry | Parallel | Lookup | Follow | Share) -> Any:
         if isinstance(effect, Permit) or (self.drained and isinstance(effect, Sleep)):
+            import asyncio
+
             raise asyncio.CancelledError
         if isinstance(effect, Sleep):
             await self._gate.sleep(effect.seconds)
@@ -98,6 +102,8 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         return await self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
 
     async def _race(self, effect: Parallel) -> tuple[End, ...]:
+        import asyncio
+
         runs = [self.branch(flow) for flow in effect.flows]
         tasks: list[Step] = []
         pending: set[Step] = set()
@@ -146,6 +152,8 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
 
 async def _cancelled(tasks: set[Step]) -> None:
     """Cancel tasks and see them end, which takes them no wait; a cancel of our own comes after that."""
+    import asyncio
+
     cancelled: asyncio.CancelledError | None = None
     for task in tasks:
         task.cancel()

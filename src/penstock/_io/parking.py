@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._flow.effects import Abandoned, Admission, Record, Reserve
 from .._policy.budget import Hold
 from .._policy.limiter import Ticket
 from ..errors import ClientClosed, ConfigError, DeadlineExceeded
 from .gate import Gate, LaneState
+
+if TYPE_CHECKING:
+    import asyncio  # loaded where it is used: a program of threads shall not pay 15 ms for it
 
 
 def _too_late(state: LaneState) -> DeadlineExceeded:
@@ -29,6 +31,8 @@ class _Turn:
     __slots__ = ("turn",)
 
     def __init__(self) -> None:
+        import asyncio
+
         self.turn = asyncio.get_running_loop().create_future()
 
     def come(self) -> None:
@@ -36,6 +40,8 @@ class _Turn:
             self.turn.set_result(None)
 
     async def sleep(self, seconds: float | None) -> None:
+        import asyncio
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.turn
@@ -78,6 +84,8 @@ class AsyncGate(Gate):
 
         Raises: BudgetExceeded, BudgetUnavailable.
         """
+        import asyncio
+
         until = self._busy_until(effect)
         hold, looks = None, 0
         while hold is None:
@@ -91,6 +99,8 @@ class AsyncGate(Gate):
 
         Raises: BreakerOpen, DeadlineExceeded.
         """
+        import asyncio
+
         state, ticket = self.state(record.lane), record.ticket
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop and self._loop.is_running():
@@ -113,6 +123,8 @@ class AsyncGate(Gate):
         """Wait, or until the client is closed."""
         if self.closed:
             return
+        import asyncio
+
         turn = _Turn()
         timer = asyncio.get_running_loop().call_later(seconds, turn.come)
         try:

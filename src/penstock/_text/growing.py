@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import ParseError
-from .parse import MAX_CHARS, parse
-from .result import Parsed
+from .parse import parse
+from .result import MAX_CHARS, Parsed
 
 GROWTH: Final = 1.125
 """The text is read again when it has grown by an eighth, so that all readings together cost nine times the last."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -19,15 +19,10 @@ from . import candidates, lines, tags
 from .candidates import Found
 from .coerce import Fitter, Misfit
 from .reader import Reader
-from .result import MISSING, Parsed, Repair, Unreadable
+from .result import MAX_CHARS, MISSING, POLICIES, Parsed, Policy, Repair, Unreadable
 from .target import Target, target_of
 
 T = TypeVar("T")
-Policy = Literal["strict", "safe", "loose"]
-
-POLICIES: Final = ("strict", "safe", "loose")
-MAX_CHARS: Final = 1 << 20
-"""A megabyte of text: four times the longest answer of any model of 2026."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _TEXT_COST: Final = 8

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from ..errors import Candidate
 
 T = TypeVar("T")
+Policy = Literal["strict", "safe", "loose"]
+
+POLICIES: Final = ("strict", "safe", "loose")
+MAX_CHARS: Final = 1 << 20
+"""A megabyte of text: four times the longest answer of any model of 2026."""
 
 MISSING: Final[Any] = type("Missing", (), {"__repr__": lambda _: "MISSING", "__bool__": lambda _: False})()
 """Where a value would stand and none does; None is a value."""

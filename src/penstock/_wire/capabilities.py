@@ -58,7 +58,13 @@ def lacks(model: str, provider: Provider) -> tuple[Literal["image", "audio", "do
 @functools.lru_cache(maxsize=1024)
 def family(model: str) -> Family | None:
     """Return what is known of a model by its provider's own name; a gateway's 'vendor/model' is looked up whole."""
-    return next((row for row in FAMILIES if fnmatchcase(model, row.pattern)), None)
+    return next((row for row in FAMILIES if _is_like(model, row.pattern)), None)
+
+
+def _is_like(model: str, pattern: str) -> bool:
+    """Match a pattern; one whose first letters differ is not even compiled."""
+    plain = pattern.partition("*")[0].partition("[")[0]
+    return model.startswith(plain) and fnmatchcase(model, pattern)
 
 
 def max_output(model: str) -> int | None:

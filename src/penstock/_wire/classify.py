@@ -58,7 +58,7 @@ MONEY_CODES: Final = frozenset(
         "linked_organization_spend_limit_reached",
     }
 )
-_MONEY_WORDS: Final = re.compile(
+_MONEY_WORDS: Final = (  # patterns are compiled by the first error, not by every program that starts
     r"(?i)credit balance is too low|insufficient (?:balance|credits|funds)|spend(?:ing)? limit|"
     r"specified api usage limits|requires more credits|payment required|monthly included credits|"
     r"billing hard limit|account is not active, please check your billing"
@@ -66,7 +66,7 @@ _MONEY_WORDS: Final = re.compile(
 _CONTEXT_CODES: Final = frozenset(
     {"context_length_exceeded", "too_many_tokens", "too_many_prompt_tokens", "exceed_context_size_error"}
 )
-_CONTEXT_WORDS: Final = re.compile(
+_CONTEXT_WORDS: Final = (
     r"(?i)prompt is too long|prompt too long|maximum context length|context length exceeded|"
     r"exceeds? the (?:model'?s? )?(?:available |maximum )?context|exceeds? the maximum number of tokens allowed|"
     r"input tokens exceeded|too many (?:total |input |prompt )?tokens|input is too long|"
@@ -77,31 +77,31 @@ _FILTER_CODES: Final = frozenset(
     {"content_filter", "responsibleaipolicyviolation", "content_policy_violation", "prohibited_content"}
     | {"bio_policy", "misalignment_policy_violation", "image_content_policy_violation"}
 )
-_FILTER_WORDS: Final = re.compile(
+_FILTER_WORDS: Final = (
     r"(?i)content management policy|content filtering policy|usage polic(?:y|ies)\b.*\bflagged|"
     r"flagged (?:by|as|for)|requires moderation|safety system"
 )
 _PARAMETER_CODES: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _PARAMETER_WORDS: Final = (
-    re.compile(r"(?i)unsupported (?:parameter|value): ?['\"`](?P<param>[\w.\[\]]+)['\"`]"),
-    re.compile(r"(?i)unrecognized request arguments? supplied: (?P<param>[\w.]+)"),
-    re.compile(r"(?i)(?:unknown|unexpected|unrecognized) (?:parameter|argument|field)s?:? ['\"`]?(?P<param>[\w.]+)"),
-    re.compile(r"(?P<param>[\w.]+): Extra inputs are not permitted"),
-    re.compile(r"(?i)['\"`](?P<param>\w+)['\"`] (?:is|are) (?:not supported|deprecated|not permitted|unsupported)"),
-    re.compile(r"(?i)\b(?P<param>\w+) is not supported (?:with|by|for) th(?:is|e) model"),
-    re.compile(r"(?i)model .{0,80}does not support (?:the )?(?:parameter )?['\"`]?(?P<param>\w+)"),
+    r"(?i)unsupported (?:parameter|value): ?['\"`](?P<param>[\w.\[\]]+)['\"`]",
+    r"(?i)unrecognized request arguments? supplied: (?P<param>[\w.]+)",
+    r"(?i)(?:unknown|unexpected|unrecognized) (?:parameter|argument|field)s?:? ['\"`]?(?P<param>[\w.]+)",
+    r"(?P<param>[\w.]+): Extra inputs are not permitted",
+    r"(?i)['\"`](?P<param>\w+)['\"`] (?:is|are) (?:not supported|deprecated|not permitted|unsupported)",
+    r"(?i)\b(?P<param>\w+) is not supported (?:with|by|for) th(?:is|e) model",
+    r"(?i)model .{0,80}does not support (?:the )?(?:parameter )?['\"`]?(?P<param>\w+)",
 )
 _NOT_FOUND_CODES: Final = frozenset(
     {"model_not_found", "deploymentnotfound", "not_found_error", "not_found", "model_not_available"}
 )
-_NOT_FOUND_WORDS: Final = re.compile(
+_NOT_FOUND_WORDS: Final = (
     r"(?i)model identifier is invalid|is not a valid model|no endpoints found|model_not_found|"
     r"(?:model|deployment)\b.{0,120}(?:does not exist|not found|not exist\b|was removed|has been decommissioned)"
 )
-_KEY_WORDS: Final = re.compile(
+_KEY_WORDS: Final = (
     r"(?i)(?:invalid|incorrect|wrong|missing) (?:x-)?api[- _]?key|api[- _]?key (?:not valid|is invalid|expired)"
 )
-_TOO_LARGE_FOR_LIMIT: Final = re.compile(r"(?i)request too large for")
+_TOO_LARGE_FOR_LIMIT: Final = r"(?i)request too large for"
 _OVERLOADED_CODES: Final = frozenset(
     {"overloaded_error", "overloaded", "server_is_overloaded", "engine_overloaded", "capacity_exceeded", "unavailable"}
 )
@@ -245,21 +245,21 @@ def _redirect(status: int, headers: Mapping[str, str], provider: Provider, model
 def _kind(status: int | None, said: Said) -> type[CallError]:
     status = status if status is not None else _implied(said)
     message = said.message
-    if status == 402 or said.codes & MONEY_CODES or (status < 500 and _MONEY_WORDS.search(message)):
+    if status == 402 or said.codes & MONEY_CODES or (status < 500 and re.search(_MONEY_WORDS, message)):
         return QuotaExhausted
-    if said.codes & _CONTEXT_CODES or (status not in {401, 403, 404} and _CONTEXT_WORDS.search(message)):
+    if said.codes & _CONTEXT_CODES or (status not in {401, 403, 404} and re.search(_CONTEXT_WORDS, message)):
         return ContextTooLong
-    if said.codes & _FILTER_CODES or (status in {400, 403, 451} and _FILTER_WORDS.search(message)):
+    if said.codes & _FILTER_CODES or (status in {400, 403, 451} and re.search(_FILTER_WORDS, message)):
         return ContentFiltered
     if status in {400, 422}:
         return _bad_request(said)
     if status in {401, 498}:
         return AuthenticationFailed
     if status == 403:
-        return AuthenticationFailed if _KEY_WORDS.search(message) else PermissionDenied
+        return AuthenticationFailed if re.search(_KEY_WORDS, message) else PermissionDenied
     if status in {404, 405, 410}:
         return NotFound
-    if status == 413 or (status == 429 and _TOO_LARGE_FOR_LIMIT.search(message)):
+    if status == 413 or (status == 429 and re.search(_TOO_LARGE_FOR_LIMIT, message)):
         return RequestTooLarge
     if status == 429:
         return Overloaded if said.codes & _OVERLOADED_CODES else RateLimited
@@ -279,11 +279,11 @@ def _implied(said: Said) -> int:
 def _bad_request(said: Said) -> type[CallError]:
     if "tool_use_failed" in said.codes:  # Groq: the model wrote a tool call that does not parse; another try may not
         return ServerFault
-    if _KEY_WORDS.search(said.message):
+    if re.search(_KEY_WORDS, said.message):
         return AuthenticationFailed
-    if said.codes & _NOT_FOUND_CODES or _NOT_FOUND_WORDS.search(said.message):
+    if said.codes & _NOT_FOUND_CODES or re.search(_NOT_FOUND_WORDS, said.message):
         return NotFound
-    if said.codes & _PARAMETER_CODES or any(words.search(said.message) for words in _PARAMETER_WORDS):
+    if said.codes & _PARAMETER_CODES or any(re.search(words, said.message) for words in _PARAMETER_WORDS):
         return UnsupportedParameter
     if said.codes & {"request_too_large"}:
         return RequestTooLarge
@@ -299,5 +299,5 @@ def _server_side(status: int, said: Said) -> type[CallError]:
 def _param(said: Said) -> str | None:
     if said.param:
         return said.param
-    found = (words.search(said.message) for words in _PARAMETER_WORDS)
+    found = (re.search(words, said.message) for words in _PARAMETER_WORDS)
     return next((match.group("param") for match in found if match), None)

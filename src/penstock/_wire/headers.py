@@ -40,19 +40,17 @@ _LONGEST_S: Final = 366 * _DAY_S
 """A longer wait or reset is garbage, not a wait."""
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_HTTP_DATE: Final = re.compile(
-    r"(?i)(?:[a-z]{3,9},? +)?(?P<day>\d{1,2})[ -](?P<month>[a-z]{3})[ -](?P<year>\d{4}|\d{2}) +"
-    r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?: +(?P<zone>[a-z]{2,4}|[+-]\d{4}))?",
-    re.ASCII,
+_HTTP_DATE: Final = (  # compiled with the first of them that is met, as the two below it
+    r"(?ai)(?:[a-z]{3,9},? +)?(?P<day>\d{1,2})[ -](?P<month>[a-z]{3})[ -](?P<year>\d{4}|\d{2}) +"
+    r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?: +(?P<zone>[a-z]{2,4}|[+-]\d{4}))?"
 )
-_ASCTIME: Final = re.compile(
-    r"(?i)[a-z]{3} (?P<month>[a-z]{3}) +(?P<day>\d{1,2}) (?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d) (?P<year>\d{4})", re.ASCII
+_ASCTIME: Final = (
+    r"(?ai)[a-z]{3} (?P<month>[a-z]{3}) +(?P<day>\d{1,2}) (?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d) (?P<year>\d{4})"
 )
-_HINT: Final = re.compile(
-    r"(?i)(?:try again|retry|retry-after|wait)(?: again)? ?(?:in|after|for)?:? *"
+_HINT: Final = (
+    r"(?ai)(?:try again|retry|retry-after|wait)(?: again)? ?(?:in|after|for)?:? *"
     r"(?P<value>(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+(?:\.\d+)?(?:ms|s)?)?)"
-    r"(?P<unit> *(?:milli)?(?:seconds?|minutes?))?",
-    re.ASCII,
+    r"(?P<unit> *(?:milli)?(?:seconds?|minutes?))?"
 )
 
 _Row = tuple[Dimension, str, str, str, float]
@@ -229,7 +227,7 @@ def _rfc3339(text: str) -> float | None:
 
 
 def _http_date(text: str) -> float | None:
-    found = _HTTP_DATE.fullmatch(text) or _ASCTIME.fullmatch(text)
+    found = re.fullmatch(_HTTP_DATE, text) or re.fullmatch(_ASCTIME, text)
     if found is None:
         return None
     parts = found.groupdict()
@@ -256,7 +254,7 @@ def _hint(body: bytes) -> float | None:
         told = wait_s(said.retry_delay, 0.0)
         if told is not None:
             return told
-    found = _HINT.search(said.message)
+    found = re.search(_HINT, said.message)
     value = found.group("value") if found else ""
     if not found or not value:
         return None

@@ -14,15 +14,15 @@ MESSAGE_MAX: Final = 500
 PAGE_MAX: Final = 200
 """Characters of an HTML page or other text that are repeated, tags stripped."""
 
-_KEYS: Final = re.compile(
+_KEYS: Final = (
     r"(?i)\b(?:sk|pk|rk|gsk|xai|hf|csk|pplx|fw|tgp)[-_][A-Za-z0-9_\-*]{6,}"
     r"|\bAIza[A-Za-z0-9_\-]{10,}"
     r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/\-*]{6,}=*"
     r"|\b[A-Za-z0-9]{40,}\b"
     r"|\b[A-Za-z0-9]{2,}\*{3,}[A-Za-z0-9]*"
 )
-_TAGS: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
-_TITLE: Final = re.compile(r"(?is)<title[^>]*>(.*?)</title>")
+_TAGS: Final = r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>"
+_TITLE: Final = r"(?is)<title[^>]*>(.*?)</title>"
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 def redact(text: str) -> str:
     """Replace whatever looks like a credential."""
-    return _KEYS.sub("***", text)
+    return re.sub(_KEYS, "***", text)
 
 
 def sentence(text: str, most: int = MESSAGE_MAX) -> str:
@@ -53,8 +53,8 @@ def sentence(text: str, most: int = MESSAGE_MAX) -> str:
 def page_text(body: bytes) -> str:
     """Return the first characters of an HTML page or other text, tags stripped."""
     text = body[:20_000].decode("utf-8", "replace")
-    title = _TITLE.search(text)
-    plain = _TAGS.sub(" ", text)
+    title = re.search(_TITLE, text)
+    plain = re.sub(_TAGS, " ", text)
     return sentence(f"{title.group(1)} {plain}" if title else plain, PAGE_MAX)
 
 

@@ -19,6 +19,13 @@ COMMANDS = {
     "agent": "Let a model use tools until it has done a task.",
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
+    "compare": "Ask several models the same, side by side.",
+    "chat": "Talk with a model, turn by turn.",
+    "classify": "Say how bad one log line or alert is, and what to do next.",
+    "analyze": "Find out what logs of any size say.",
+    "incident": "Get a plan for an incident that was just reported.",
+    "runbook": "Write the runbook for one kind of trouble.",
+    "postmortem": "Write the post-mortem of notes, chats and logs.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
     "budget": "Set, show or reset the budget that programs share.",
     "stats": "Show what calls cost and how they went, from the ledger.",
@@ -84,8 +91,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 some rows failed, 64 usage, 65 bad input, 69 provider unavailable, 73 and 74 output, "
-    "75 try later or raise the budget, 77 key refused, 78 settings, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 some rows failed, 10 --fail-on met, 64 usage, 65 bad input, 69 provider "
+    "unavailable, 73 and 74 output, 75 try later or raise the budget, 77 key refused, 78 settings, 130 interrupted.",
 )
 @click.version_option(package_name="penstock", message="penstock %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

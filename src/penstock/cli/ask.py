@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import click
 
-from .. import AsyncStream, Totals
+from .. import AsyncStream
 from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import KeepingClient
-from .shown import note, span, usd, write_json
+from .shown import note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 PICTURES: Final = {
@@ -56,8 +56,15 @@ PATIENCE_S: Final = 2.0
 @click.option("--stdin/--no-stdin", default=True, help="Add what is piped in (default), or leave stdin alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: text, usage, cost, latency.")
 @click.option("--stream/--no-stream", default=None, help="As it is produced (default on a terminal), or at the end.")
+@click.option("--timing", is_flag=True, help="Say on stderr when the first token came, when the last, and how fast.")
 def command(
-    prompt: tuple[str, ...], files: tuple[str, ...], stdin: bool, as_json: bool, stream: bool | None, **options: Any
+    prompt: tuple[str, ...],
+    files: tuple[str, ...],
+    stdin: bool,
+    as_json: bool,
+    stream: bool | None,
+    timing: bool,
+    **options: Any,
 ) -> None:
     """Ask a model and print its answer; text that is piped in is added to the prompt.
 
@@ -72,7 +79,8 @@ def command(
     message = message_of(prompt, files, stdin=stdin)
     streamed = stream if stream is not None else sys.stdout.isatty() and not as_json
     asked = {name: value for name, value in options.items() if value is not None and name != "budget"}
-    response = run(stoppable(_ask(message, asked, options["budget"], streamed=streamed and not as_json)))
+    shown = streamed and not as_json
+    response = run(stoppable(_ask(message, asked, options["budget"], streamed=shown, timed=timing)))
     with printing(f"the answer came ({usd(response.cost)}) and is lost"):
         if as_json:
             write_json(_figures(response))
@@ -80,16 +88,24 @@ def command(
             click.echo(response.text)
     for said in () if as_json else response.notes:
         note(said)
-    if sys.stdout.isatty() and not as_json:
+    if timing:
+        from ..streaming import timing as taken
+
+        note(str(taken(response)))
+    elif sys.stdout.isatty() and not as_json:
         note(_footer(response), dim=True)
 
 
-async def _ask(message: Message, options: dict[str, Any], budget: Decimal | None, *, streamed: bool) -> Response:
+async def _ask(
+    message: Message, options: dict[str, Any], budget: Decimal | None, *, streamed: bool, timed: bool
+) -> Response:
     async with KeepingClient(budget=budget_of(budget)) as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
         options = {"priority": "interactive", **options}
         try:
+            if not streamed and timed:  # only a stream tells when its first token came
+                return await client.stream([message], **options).finish()
             if not streamed:
                 return await client.complete([message], **options)
             with printing("the answer came in part and is lost, though it was paid"):
@@ -115,21 +131,6 @@ async def _streamed(stream: AsyncStream) -> Response:
         if not ended:
             click.echo()
         return answer.response
-
-
-def settled(used: Totals) -> str:
-    """Say what calls that were stopped have cost."""
-    if not used.attempts:
-        return "nothing was sent"
-    if not used.unpriced:
-        return f"settled at {_spent(used)}"
-    return "the request went out, and what it cost is unknown"
-
-
-def _spent(used: Totals) -> str:
-    if used.unpriced and not used.cost_nano:
-        return "unknown cost"
-    return f"{'about ' if used.usage.estimated or used.unpriced else ''}{usd(used.cost_nano)}"
 
 
 def message_of(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -166,6 +165,8 @@ def budget_of(dollars: Decimal | None) -> Budget | None:
 
 def meant(settings: Settings, model: str) -> str:
     """Say which known model was probably meant by one that its provider does not know; empty when none is near."""
+    import difflib
+
     provider, name = resolve(model, settings.providers)
     shelf = provider.prices or provider.owner
     known = [found for owner, found in settings.prices.names() if owner == shelf and found != name]

@@ -13,8 +13,7 @@ import msgspec
 from .. import AsyncClient
 from .._flow.extracted import Extracted
 from .._flow.mode import MODES
-from .._text.parse import POLICIES
-from .._text.result import plain
+from .._text.result import POLICIES, plain
 from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
 from .ask import message_of, settled
@@ -23,7 +22,7 @@ from .job import run, stoppable
 from .keeping import KeepingClient
 from .parse import explain_candidates, say_mended, tell_repairs
 from .schema import SCHEMA_HELP, load_schema
-from .shown import note, usd, write_json, write_line
+from .shown import note, settled, usd, write_json, write_line
 from .streams import check_stdout, printing
 
 AT_ONCE: Final = 8

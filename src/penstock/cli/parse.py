@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from .._text.parse import MAX_CHARS, POLICIES, parse
-from .._text.result import Parsed, Repair, plain
+from .._text.parse import parse
+from .._text.result import MAX_CHARS, POLICIES, Parsed, Repair, plain
 from ..errors import Candidate, InputError, ParseError
 from .schema import load_schema
 from .shown import count, note, write_json

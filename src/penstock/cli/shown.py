@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from ..types import to_usd
 from .streams import is_plain, tell
+
+if TYPE_CHECKING:
+    from .._policy.tally import Totals
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -76,3 +79,18 @@ def write_json(value: Any) -> None:
     click.echo(
         msgspec.json.format(data, indent=2 if sys.stdout.isatty() else 0).decode() if sys.stdout.isatty() else data
     )
+
+
+def settled(used: Totals) -> str:
+    """Say what calls that were stopped have cost."""
+    if not used.attempts:
+        return "nothing was sent"
+    if not used.unpriced:
+        return f"settled at {_spent(used)}"
+    return "the request went out, and what it cost is unknown"
+
+
+def _spent(used: Totals) -> str:
+    if used.unpriced and not used.cost_nano:
+        return "unknown cost"
+    return f"{'about ' if used.usage.estimated or used.unpriced else ''}{usd(used.cost_nano)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
@@ -21,6 +20,8 @@ def _heeded(*, interrupts: bool) -> list[signal.Signals]:
 @contextlib.contextmanager
 def on_stop(heard: Callable[[], object], *, interrupts: bool = True) -> Iterator[None]:
     """Call `heard` in the running loop for each such signal; without `interrupts` Ctrl-C stays with its loop."""
+    import asyncio  # a command without a loop shall not pay for it
+
     loop = asyncio.get_running_loop()
     handled = []
     for number in _heeded(interrupts=interrupts):
@@ -33,3 +34,21 @@ def on_stop(heard: Callable[[], object], *, interrupts: bool = True) -> Iterator
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def interruptible(raised: type[BaseException] = KeyboardInterrupt) -> Iterator[None]:
+    """Have a request to stop, or a terminal that went away, end a command without a loop as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise raised
+
+    before = {}
+    for number in _heeded(interrupts=False):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -49,9 +49,13 @@ _CHOICE = re.compile(
 _BRACKETED = re.compile(r"\(([A-Za-z][\w -]{0,20}(?:[/|] ?[A-Za-z][\w -]{0,20})+)\)")
 _ASKED = re.compile(r":\s*([A-Za-z][\w -]{1,20}(?:, [A-Za-z][\w -]{1,20})*,? or [A-Za-z][\w -]{1,20})\?")
 _OR = re.compile(r"\b([A-Za-z][\w-]{1,20}(?:, [A-Za-z][\w-]{1,20})*,? or [A-Za-z][\w-]{1,20})\b")
-_SERVICE = re.compile(r"\[([a-z][\w./-]{1,30})\]|\bservice[=: ]+([a-z][\w-]{2,30})", re.I)
+_SERVICE = re.compile(
+    r"\[(?!(?:error|fatal|warning|warn|info|debug)\])([a-z][\w./-]{1,30})\]|\bservice[=: ]+([a-z][\w-]{2,30})", re.I
+)
 _HYPHENATED = re.compile(r"\b([a-z]{2,}-[a-z][a-z\d-]*)\b")
 _INSTRUCTION = re.compile(r"^(?=[A-Z][a-z]+ )[A-Za-z ,'-]{0,100}[:?]\s+(?=\S)")
+_LEVEL = re.compile(r"\b(?:FATAL|CRITICAL|PANIC|ERROR)\b")
+_MATERIAL = re.compile(r"(?s).*<material>\n(.*)\n</material>.*")
 _LISTED = re.compile(
     r"\b(?:each of|both|in|for|of|between|compare)\s+(?:these[^:\n]*:|the following[^:\n]*:)?\s*"
     r"((?:[\w./-]+(?: [A-Z][\w-]+)?(?:, (?:and )?| and )){1,9}[\w./-]+(?: [A-Z][\w-]+)?)"
@@ -118,17 +122,20 @@ def subject(text: str) -> str:
     return named.group(1) if named else "the service"
 
 
-def evidence(text: str) -> str:
-    """The line of the text that best shows what is wrong, at most 120 characters."""
+def evidence(text: str, nth: int = 0) -> str:
+    """The line of the text that best shows what is wrong, or the nth best, at most 120 characters."""
+    text = _MATERIAL.sub(lambda inner: inner.group(1), text)
     # A first line like "Summarise this: ERROR …" is half question; only what follows is evidence.
     lines = [_INSTRUCTION.sub("", line.strip()) for line in text.splitlines() if line.strip()]
     if not lines:
         return "no log line was given"
-    for pattern in (_SEVERE, _ERROR, _WARNING):
-        for line in reversed(lines):
-            if pattern.search(line):
-                return line[:120]
-    return lines[-1][:120]
+    found: dict[str, None] = {}
+    for pattern in (_SEVERE, _LEVEL, _ERROR, _WARNING):
+        found |= dict.fromkeys(line for line in reversed(lines) if pattern.search(line))
+        if len(found) > nth:
+            break
+    told = list(found) or [lines[-1]]
+    return told[min(nth, len(told) - 1)][:120]
 
 
 def targets(prompt: str) -> list[str]:

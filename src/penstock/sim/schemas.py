@@ -33,26 +33,38 @@ _FORMATS = {
 }
 _CITY = re.compile(r"\b(?:[Ii]n|[Ff]or|at|of)\s+([A-Z][\w-]+(?: [A-Z][\w-]+)?)")
 _PHRASES = (
-    (re.compile(r"city|location|place|region", re.I), "Lisbon"),
-    (re.compile(r"^id$|_id$|ticket", re.I), "INC-4711"),
-    (re.compile(r"action|step|recommend|mitigat|remed|fix", re.I), "Roll back the last deployment"),
-    (re.compile(r"owner|team|assignee", re.I), "sre-oncall"),
-    (re.compile(r"unit", re.I), "celsius"),
-    (re.compile(r"sql|query", re.I), "select count(*) from events"),
-    (re.compile(r"command|cmd", re.I), "kubectl get pods"),
-)
+    (re.compile(r"city|location|place|region", re.I), ("Lisbon",)),
+    (re.compile(r"^id$|_id$|ticket", re.I), ("INC-4711",)),
+    (re.compile(r"action|step|recommend|mitigat|remed|fix", re.I),
+     ("Roll back the last deployment", "Free the exhausted resource, and keep its logs", "Drain the failing instance")),
+    (re.compile(r"owner|team|assignee", re.I), ("sre-oncall",)),
+    (re.compile(r"unit", re.I), ("celsius",)),
+    (re.compile(r"sql|query", re.I), ("select count(*) from events",)),
+    (re.compile(r"command|cmd", re.I), ("kubectl get pods", "kubectl describe pod <pod>", "kubectl logs <pod>")),
+    (re.compile(r"^check$|confirm|verify", re.I),
+     ("Compare the error rate with the time of the last deployment", "Look at the saturation graphs of the last hour")),
+    (re.compile(r"expect", re.I), ("The error rate falls within five minutes; else go on with the next step",)),
+    (re.compile(r"escalat", re.I), ("Call the owning team if it lasts for more than ten minutes",)),
+    (re.compile(r"unknown|missing", re.I), ("What was deployed in the last hour", "How many users notice it")),
+    (re.compile(r"prevent|follow", re.I), ("Alert on the resource before it is used up",)),
+    (re.compile(r"^time$|_at$", re.I), ("14:03:00", "14:05:00")),
+)  # fmt: skip
 
 Schema = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Filler:
-    """Fills one schema; `text` is the prompt, `target` what this instance is about if the prompt lists several."""
+    """Fills one schema; `text` is the prompt, `target` what this instance is about if the prompt lists several.
+
+    `nth` is the place in the list that is being filled, so that its items differ.
+    """
 
     root: Schema
     text: str
     rng: Random
     target: str = ""
+    nth: int = 0
 
     def fill(self, schema: Any = None, name: str = "", depth: int = 0) -> Any:
         """An instance of `schema` (the root by default).
@@ -165,13 +177,18 @@ class Filler:
         size = min(max(fewest, len(prefix), 0 if depth >= _DEEP else 2), most)
         items = schema.get("items", {})
         filled: list[Any] = []
+        outer = self.nth
         for at in range(size):
+            self.nth = at
             item = self.fill(prefix[at] if at < len(prefix) else items, name, depth + 1)
             if schema.get("uniqueItems") and item in filled:
                 item = self._another(items, filled)
                 if item is None:
                     break
+            if item in filled and len(filled) >= max(fewest, len(prefix)):
+                break
             filled.append(item)
+        self.nth = outer
         return filled
 
     def _another(self, items: Any, filled: list[Any]) -> Any:
@@ -235,14 +252,14 @@ class Filler:
                 return found.group(1)
         for pattern, phrase in _PHRASES:
             if pattern.search(key):
-                return phrase
+                return phrase[self.nth % len(phrase)]
         if re.search(r"evidence|quote|line|message|log", key):
-            return prompts.evidence(self.text)
+            return prompts.evidence(self.text, self.nth)
         if re.search(r"sever|prio|level|class|urgen", key):
             return ("critical", "high", "medium", "low")[prompts.severity(self.text)]
         if re.search(r"cause|reason|why", key):
-            return f"{prompts.subject(self.text)} reports: {prompts.evidence(self.text)}"
-        return f"{prompts.subject(self.text)}: {prompts.evidence(self.text)}"
+            return f"{prompts.subject(self.text)} reports: {prompts.evidence(self.text, self.nth)}"
+        return f"{prompts.subject(self.text)}: {prompts.evidence(self.text, self.nth)}"
 
 
 def _merge(left: Mapping[str, Any], right: Any) -> Schema:
