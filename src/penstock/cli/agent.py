@@ -22,12 +22,12 @@ from .._text.result import plain
 from ..agent.face import AsyncAgentStream
 from ..errors import EXIT_TEMPFAIL, ConfigError, InputError, NotFound, PenstockError
 from .acting import Showing, call_of
-from .ask import message_of, settled
+from .ask import message_of
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .imported import load_name
 from .job import run, stoppable
 from .schema import SCHEMA_HELP, load_schema
-from .shown import count, note, span, usd, write_json
+from .shown import count, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 NOBODY: Final = "there is no terminal to ask at; whoever runs the command can allow it with --yes"

@@ -16,7 +16,7 @@ from .._flow.mode import MODES
 from .._text.result import POLICIES, plain
 from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
-from .ask import message_of, settled
+from .ask import message_of
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import KeepingClient
