@@ -39,6 +39,11 @@ class Alerts:
             if self._url is not None:
                 self._post(self._url, alert, wall_s)
 
+    def close(self) -> None:
+        """End the webhook's thread once it has posted what waits; waits for nothing. An alert after this begins anew."""
+        if self._webhook is not None:
+            self._webhook.close(0.0)
+
     def _post(self, url: str | Secret, alert: BudgetAlert, wall_s: float) -> None:
         if self._webhook is None:
             from .webhook import Webhook

@@ -203,6 +203,7 @@ class Gate:
             self.budget.close()
         if self.budget.due:
             self._tell()
+        self.alerts.close()
         if self.answers is not None:
             self.answers.close()
 

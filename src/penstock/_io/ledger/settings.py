@@ -10,11 +10,14 @@ from typing import Final
 import msgspec
 
 from ...errors import ConfigError
-from ..home import state_dir as home
+from ..home import state_dir
 
 FILE: Final = "ledger.db"
 KEEP_DAYS: Final = 90
 HOURS_DAYS: Final = 400
+
+home: Final = state_dir
+"""Returns the folder of what Penstock keeps for this user."""
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
