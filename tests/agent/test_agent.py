@@ -28,7 +28,7 @@ from penstock.errors import (
 from penstock.sim import SimConfig, SimServer
 from penstock.sim.config import Limits as SimLimits
 from penstock.sim.config import Model
-from penstock.types import Message, Reasoning, ToolCall
+from penstock.types import Image, Message, Reasoning, ToolCall
 
 from ..cli.terminal import environment
 from .scripts import COLOURS, MODELS, billed, calls, disk_usage, play, run, says, settings
@@ -434,6 +434,7 @@ def test_a_run_that_is_left_is_settled_and_leaves_its_transcript(sim: SimServer,
         with Agent(client, tools=[disk_usage], model=model).stream("How full?") as events:
             next(event for event in events if event.kind == "text")
         assert events.result.stopped == "interrupted"
+        assert events.result.cost_nano == client.usage().cost_nano
         assert client.usage().attempts == 2
         assert client.budget().calls_under_way == 0
         assert [message.role for message in events.transcript.messages] == ["user", "assistant", "tool"]
@@ -445,6 +446,7 @@ def test_a_run_that_is_left_is_settled_and_leaves_its_transcript(sim: SimServer,
             reader = asyncio.ensure_future(_read_until_text(stream))
             await asyncio.wait_for(reader, 10)
             assert client.usage().attempts == 2
+            assert stream.result.cost_nano == client.usage().cost_nano
             return stream.result
 
     assert asyncio.run(main()).stopped == "interrupted"
@@ -481,6 +483,28 @@ def test_an_error_of_a_call_surfaces_as_itself_with_what_was_done(sim: SimServer
     sim.play("")
     outcome = run(sim, "sync", "Write down a runbook for the outage.", tools=[], max_tokens=10)
     assert isinstance(outcome.error, TruncatedOutput)
+
+
+def test_a_picture_goes_to_a_model_that_can_be_shown_it(sim: SimServer) -> None:
+    """To others it is said that there is one."""
+
+    @tool
+    def draw() -> Image:
+        return Image(data="iVBORw0KGgo=", media_type="image/png")
+
+    for model, protocol, shown in (
+        (MODELS[1], "native", True),
+        (MODELS[0], "native", False),
+        (MODELS[1], "lines", False),
+    ):
+        turns = (
+            (calls(("draw", {})), says("ok")) if protocol == "native" else (says("action: draw"), says("answer: ok"))
+        )
+        play(sim, *turns)
+        ended = run(sim, "sync", tools=[draw], model=MODELS[model], protocol=protocol).ended
+        assert ended.answer == "ok"
+        assert ended.uses[0].content == "[image, which this model is not shown]"
+        assert ("image/png" in ended.transcript.to_json()) == shown
 
 
 def test_one_agent_serves_many_threads(sim: SimServer) -> None:

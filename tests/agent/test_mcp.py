@@ -145,6 +145,15 @@ def test_a_server_that_cannot_be_reached_is_said_so(address: str, quiet: Any) ->
         pass
 
 
+def test_a_server_that_never_speaks_is_left_after_its_time(quiet: Any) -> None:
+    """And its program is ended."""
+    silent = f"stdio: {sys.executable} -c 'import sys; sys.stdin.read()'"
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"did not say within 0\.2 s"), McpServer(silent, errors=quiet, connect_s=0.2):
+        pass
+    assert time.monotonic() - began < WAIT_S
+
+
 def test_what_may_be_secret_in_an_address_is_not_shown() -> None:
     """User, password, query and the arguments of a command."""
     for address in ("https://me:k-secret@127.0.0.1/mcp?key=k-secret", "stdio: serve --key k-secret"):

@@ -126,6 +126,7 @@ class _BaseAgent(Generic[ClientT]):
             wanted=self._target,
             approves=self._approve is not None,
             stream=stream,
+            pictures=all(lane.provider.wire == "anthropic" or "tool_images" in lane.provider.takes for lane in lanes),
             instructs_as_user=any(each is not None and "system" in each.rejects for each in known),
             **self._limits,
         )

@@ -104,12 +104,7 @@ class McpServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), name="penstock-mcp", daemon=True)
         self._thread.start()
         try:
-            self._tools = ready.result(self._connect_s)
-        except TimeoutError:
-            self._stop()
-            raise ConfigError(
-                f"the MCP server {self._shown()} did not say within {self._connect_s:g} s what tools it has (connect_s)"
-            ) from None
+            self._tools = ready.result()
         except BaseException:
             self._stop()
             raise
@@ -155,9 +150,14 @@ class McpServer:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         try:
             async with AsyncExitStack() as stack:
-                self._client = await self._connected(stack)
-                ready.set_result(await self._listed(self._client))
+                async with asyncio.timeout(self._connect_s):
+                    self._client = await self._connected(stack)
+                    found = await self._listed(self._client)
+                ready.set_result(found)
                 await self._leave.wait()
+        except TimeoutError:
+            late = f"did not say within {self._connect_s:g} s what tools it has (connect_s)"
+            ready.set_exception(ConfigError(f"the MCP server {self._shown()} {late}"))
         except BaseException as error:  # noqa: BLE001 - told to who waits for it, or to who uses a tool next
             said = _said(error)
             self._lost = f"the MCP server {self._shown()} is gone: {said}"
