@@ -492,15 +492,10 @@ def test_a_picture_goes_to_a_model_that_can_be_shown_it(sim: SimServer) -> None:
     def draw() -> Image:
         return Image(data="iVBORw0KGgo=", media_type="image/png")
 
-    for model, protocol, shown in (
-        (MODELS[1], "native", True),
-        (MODELS[0], "native", False),
-        (MODELS[1], "lines", False),
-    ):
-        turns = (
-            (calls(("draw", {})), says("ok")) if protocol == "native" else (says("action: draw"), says("answer: ok"))
-        )
-        play(sim, *turns)
+    native = (calls(("draw", {})), says("ok"))
+    written = (says("action: draw"), says("answer: ok"))
+    for model, protocol, shown in ((1, "native", True), (0, "native", False), (1, "lines", False)):
+        play(sim, *(native if protocol == "native" else written))
         ended = run(sim, "sync", tools=[draw], model=MODELS[model], protocol=protocol).ended
         assert ended.answer == "ok"
         assert ended.uses[0].content == "[image, which this model is not shown]"
