@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import re
 import signal
 import subprocess
 import sys
@@ -270,6 +272,75 @@ def test_a_limit_is_a_clear_end_that_can_be_gone_on_from(sim: SimServer, limit: 
     assert second.task == first.task
     assert second.transcript.cost_nano == billed(sim)
     assert second.transcript.steps == first.steps + second.steps
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_time_that_is_over_ends_a_tool_too(sim: SimServer, colour: str) -> None:
+    """A tool without a bound of its own has that of the run."""
+    forever = threading.Event()
+
+    @tool(timeout_s=None)
+    def hangs() -> str:
+        forever.wait()
+        return ""
+
+    play(sim, calls(("hangs", {})), says("never"))
+    try:
+        ended = run(sim, colour, tools=[hangs], max_seconds=0.15).ended
+    finally:
+        forever.set()
+    assert (ended.stopped, ended.steps) == ("seconds", 1)
+    assert "did not end within" in ended.uses[0].content
+
+
+def test_a_turn_of_too_many_calls_is_bounded(sim: SimServer) -> None:
+    """Each call has a result, and those beyond the bound are not performed."""
+    play(sim, calls(*[("disk_usage", {"host": f"db{number}"}) for number in range(40)]), says("done"))
+    ended = run(sim, "async").ended
+    assert [use.ran for use in ended.uses] == [True] * 32 + [False] * 8
+    assert ended.answered
+
+
+def test_both_agents_take_the_same_parameters() -> None:
+    """And give the same results, one of them awaited."""
+    for name in ("__init__", "run", "stream"):
+        ours, theirs = (inspect.signature(getattr(agent, name)) for agent in (Agent, AsyncAgent))
+        assert ours.parameters == theirs.parameters
+    assert inspect.signature(Agent.run).return_annotation == inspect.signature(AsyncAgent.run).return_annotation
+
+
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "steps": ({"max_steps": 0}, "max_steps is 0"),
+    "tokens": ({"max_total_tokens": True}, "max_total_tokens is True"),
+    "money": ({"budget": "a lot"}, "budget: 'a lot' is not an amount"),
+    "no money": ({"budget": "0"}, "expected dollars above 0"),
+    "seconds": ({"max_seconds": float("nan")}, "max_seconds is nan"),
+    "protocol": ({"protocol": "yaml"}, "protocol is 'yaml'"),
+    "reduce": ({"reduce": "forget"}, "reduce is 'forget'"),
+    "corrections": ({"corrections": -1}, "corrections is -1"),
+    "approve": ({"approve": "yes"}, "approve is 'yes'"),
+    "tools of a call": ({"response_format": "json"}, "say what the answer is to be with answer"),
+    "unknown": ({"temprature": 1}, "did you mean 'temperature'?"),
+    "no tool": ({"tools": [3]}, "3 is no tool"),
+    "no type": ({"answer": 3}, "neither a type nor a JSON Schema"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_SETTINGS)
+def test_a_wrong_setting_is_refused_when_the_agent_is_made(mistake: str) -> None:
+    """Naming it, with what was expected."""
+    given, words = BAD_SETTINGS[mistake]
+    with Client(keys={"openai": "k"}, config=False, env={}, model=MODELS[0]) as client:
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            Agent(client, **given)
+        with pytest.raises(InputError, match="there is no task"):
+            Agent(client).run()
+        with pytest.raises(ConfigError, match="expected a Transcript"):
+            Agent(client).run(resume="kept.json")  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="no transcript of an agent"):
+            Transcript.from_json("{}")
+        with pytest.raises(InputError, match="version 9"):
+            Transcript.from_json('{"task": "t", "messages": [], "version": 9}')
 
 
 def test_a_budget_is_never_exceeded(sim: SimServer) -> None:
