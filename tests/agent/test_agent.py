@@ -18,7 +18,7 @@ import msgspec
 import pydantic
 import pytest
 
-from penstock import Agent, AgentFailed, AgentResult, AsyncAgent, AsyncClient, Client, Limits, Transcript, tool
+from penstock import Agent, AgentFailed, AgentResult, AsyncAgent, AsyncClient, Client, Transcript, tool
 from penstock.errors import (
     AuthenticationFailed,
     ClientClosed,
@@ -658,28 +658,10 @@ def test_a_model_without_tools_gets_the_text_protocol(sim: SimServer) -> None:
             Agent(client, tools=[disk_usage], model="openai:o1-mini", protocol="native").run("hi")
 
 
-def test_twenty_agents_at_a_tight_limit_meet_no_rate_limit() -> None:
-    """Every run ends with its answer; at a limit that is known not one request is refused."""
-    tight = SimConfig(limits={"openai": SimLimits(rpm=12_000, burst_requests=5)})
-    with SimServer(tight) as server:
-
-        async def main() -> tuple[list[AgentResult], Any]:
-            known = Limits(rpm=12_000, burst_s=0.01)
-            async with AsyncClient(**settings(server), limits=known) as client:
-                agent = AsyncAgent(client, tools=[disk_usage], model=MODELS[0])
-                tasks = [agent.run(f"Use disk_usage: how full is the disk of db{number}?") for number in range(20)]
-                return await asyncio.gather(*tasks), client.usage()
-
-        results, totals = asyncio.run(main())
-    assert all(result.answered and len(result.uses) == 1 for result in results)
-    assert (totals.calls, totals.attempts, totals.rate_limited, totals.failed) == (40, 40, 0, 0)
-
-
-@pytest.mark.slow
-def test_twenty_agents_at_an_unknown_limit_meet_no_rate_limit() -> None:
+@pytest.mark.parametrize("rpm", [12_000, pytest.param(600, marks=pytest.mark.slow)])
+def test_twenty_agents_at_a_tight_limit_meet_no_rate_limit(rpm: int, record_property: Any) -> None:
     """What the server refuses until its limit is learned is waited for and asked again: no user sees it."""
-    tight = SimConfig(limits={"openai": SimLimits(rpm=600, burst_requests=5)})
-    with SimServer(tight) as server:
+    with SimServer(SimConfig(limits={"openai": SimLimits(rpm=rpm, burst_requests=5)})) as server:
 
         async def main() -> tuple[list[AgentResult], Any]:
             async with AsyncClient(**settings(server)) as client:
@@ -688,6 +670,7 @@ def test_twenty_agents_at_an_unknown_limit_meet_no_rate_limit() -> None:
                 return await asyncio.gather(*tasks), client.usage()
 
         results, totals = asyncio.run(main())
-    assert all(result.answered for result in results)
+    assert all(result.answered and len(result.uses) == 1 for result in results)
     assert (totals.calls, totals.failed) == (40, 0)
     assert totals.rate_limited > 0
+    record_property("refused by the server, seen by no user", totals.rate_limited)

@@ -105,6 +105,7 @@ def test_tools_over_http(sim: SimServer, colour: str) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_server_in_an_async_block(sim: SimServer, quiet: Any) -> None:
     """Entered and left without stopping the loop; one that hangs is left after its time."""
     play(sim, calls(("disk_usage", {"host": "db1"}), ("hang", {})), says("done"))
