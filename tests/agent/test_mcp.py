@@ -105,6 +105,7 @@ def test_tools_over_http(sim: SimServer, colour: str) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_server_in_an_async_block(sim: SimServer, quiet: Any) -> None:
     """Entered and left without stopping the loop; one that hangs is left after its time."""
     play(sim, calls(("disk_usage", {"host": "db1"}), ("hang", {})), says("done"))
@@ -143,6 +144,15 @@ def test_a_server_that_cannot_be_reached_is_said_so(address: str, quiet: Any) ->
     errors = quiet if address.startswith("stdio") else None
     with pytest.raises(ConfigError, match="cannot use the MCP server"), McpServer(address, errors=errors):
         pass
+
+
+def test_a_server_that_never_speaks_is_left_after_its_time(quiet: Any) -> None:
+    """And its program is ended."""
+    silent = f"stdio: {sys.executable} -c 'import sys; sys.stdin.read()'"
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"did not say within 0\.2 s"), McpServer(silent, errors=quiet, connect_s=0.2):
+        pass
+    assert time.monotonic() - began < WAIT_S
 
 
 def test_what_may_be_secret_in_an_address_is_not_shown() -> None:

@@ -31,7 +31,7 @@ from ..errors import (
     TruncatedOutput,
 )
 from ..transcript import AgentEvent, AgentResult, Stopped, ToolUse, Transcript, said
-from ..types import Message, Refusal, Response, ToolCall, ToolResult, Usage
+from ..types import Attempt, Document, Image, Message, Refusal, Response, Text, ToolCall, ToolResult, Usage
 from .actions import RESULT_MARK, BadAction, Format, Turn, asks_again, instructions, read_turn
 from .agent_effects import AgentFlow, Approve, Ask, Begin, Clock, Ended, Next, Show, Use, Value
 from .arguments import BadArguments, read_arguments
@@ -68,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `wanted` is the type of the answer, None for text. `approves`: somebody is asked before a tool with side effects is
     used. `reduce` says how room is made in a conversation that is too long, None for never. `corrections` is how often
-    in a row the model is told of a mistake.
+    in a row the model is told of a mistake. `pictures`: the model can be shown what is no text in a tool's result.
     """
 
     toolbox: Toolbox
@@ -83,6 +83,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     reduce: Reduce | None = "drop"
     corrections: int = 1
     instructs_as_user: bool = False
+    pictures: bool = True
 
 
 class _Stop(Exception):
@@ -264,9 +265,7 @@ class AgentRun:
         try:
             made = yield effect
         except PenstockError as error:
-            self._count(Usage(), error.cost_nano if error.attempts else 0)
-            for attempt in error.attempts:
-                self._count(attempt.usage or Usage(), 0)
+            self.add(error.attempts)
             if isinstance(error, BudgetExceeded) and error.scope == "agent":
                 raise _Stop("money", error.message) from None
             if effect.deadline_s is not None and isinstance(error, DeadlineExceeded | TotalTimeout):
@@ -275,6 +274,11 @@ class AgentRun:
             raise
         self._count(made.usage, made.cost_nano)
         return made
+
+    def add(self, attempts: Sequence[Attempt]) -> None:
+        """Count attempts of a call that did not end well, or was left."""
+        for attempt in attempts:
+            self._count(attempt.usage or Usage(), attempt.cost_nano)
 
     def _count(self, usage: Usage, cost_nano: int | None) -> None:
         self._usage += usage
@@ -425,7 +429,9 @@ class AgentRun:
         repairs: tuple[Repair, ...] = (),
     ) -> AgentFlow[None]:
         """Take in what came of a call, and show it."""
-        shown = content if isinstance(content, str) else "".join(getattr(part, "text", None) or "" for part in content)
+        shown = content if isinstance(content, str) else "\n".join(map(_in_words, content))
+        if self._plan.protocol != "native" or not self._plan.pictures:
+            content = shown
         use = ToolUse(
             id=call.id,
             name=call.name,
@@ -497,6 +503,11 @@ def _told(plan: Plan) -> tuple[Message, ...]:
     else:
         return ()
     return (Message("user" if plan.instructs_as_user else "system", words),)
+
+
+def _in_words(part: Text | Image | Document) -> str:
+    """Write a part of a result where it cannot be shown."""
+    return part.text if isinstance(part, Text) else f"[{type(part).__name__.lower()}, which this model is not shown]"
 
 
 def _sendable(part: Any) -> Any:

@@ -17,7 +17,7 @@ from .._flow.prompt import ExtractOptions, Options
 from .._io.drive_async import AsyncRun
 from .._io.drive_sync import SyncRun
 from ..client import AsyncClient, Client
-from ..errors import ConfigError
+from ..errors import ConfigError, PenstockError
 from ..transcript import AgentEvent, AgentResult, Transcript
 from ..types import Chunk, Tool
 from .workbench import TaskBench, ThreadBench, is_async, thread_of
@@ -68,6 +68,7 @@ class Driving(Generic[ClientT, RunT]):
         self.ended = True
         if self._asked is not None:
             self._asked.abandon()
+            self._left(self._asked)
         with contextlib.suppress(Abandoned, StopIteration):
             self._flow.throw(Abandoned())
         if self.run.result is None:
@@ -122,6 +123,11 @@ class Driving(Generic[ClientT, RunT]):
                 except Exception:
                     logging.getLogger("penstock").exception("on_event of an agent failed")
         return events
+
+    def _left(self, asked: SyncRun | AsyncRun) -> None:
+        """Count what a call used that nobody waits for any more."""
+        self._asked = None
+        self.run.add(asked.trail.attempts)
 
     def _ended_well(self, run: SyncRun | AsyncRun) -> Any:
         self._asked = None
@@ -190,8 +196,11 @@ class SyncDriving(Driving[Client, SyncRun]):
                 if events:
                     return events, None, None
             return None, self._ended_well(asked), None
-        except BaseException as error:  # noqa: BLE001 - the flow decides
+        except PenstockError as error:
             self._asked = None
+            return None, None, error
+        except BaseException as error:  # noqa: BLE001 - the flow decides
+            self._left(asked)
             return None, None, error
 
     def _perform(self, effect: AgentEffect) -> Any:
@@ -273,8 +282,11 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
                 if events:
                     return events, None, None
             return None, self._ended_well(asked), None
-        except BaseException as error:  # noqa: BLE001 - the flow decides
+        except PenstockError as error:
             self._asked = None
+            return None, None, error
+        except BaseException as error:  # noqa: BLE001 - the flow decides
+            self._left(asked)
             return None, None, error
 
     async def _perform(self, effect: AgentEffect) -> Any:

@@ -126,6 +126,7 @@ class _BaseAgent(Generic[ClientT]):
             wanted=self._target,
             approves=self._approve is not None,
             stream=stream,
+            pictures=all(lane.provider.wire == "anthropic" or "tool_images" in lane.provider.takes for lane in lanes),
             instructs_as_user=any(each is not None and "system" in each.rejects for each in known),
             **self._limits,
         )
@@ -147,15 +148,22 @@ class _BaseAgent(Generic[ClientT]):
         if resume is None and task is None:
             raise InputError("there is no task; give one, or a transcript to resume")
         messages: tuple[Message, ...] = () if task is None else request(task, {}).messages
-        if isinstance(resume, Transcript):
-            if messages and resume.unanswered():
-                raise InputError("the transcript ends with tool calls without results; resume it without a new task")
-            whole = (*resume.messages, *messages)
-            return msgspec.structs.replace(resume, messages=whole)
+        if resume is not None:
+            return _with(resume, messages)
         if self._system:
             messages = request(messages, {"system": self._system}).messages
         named = (tags or {}).get("task") or (self._options.get("tags") or {}).get("task")
         return Transcript(task=named or unique(self._client._clock), messages=messages)
+
+
+def _with(kept: Transcript, messages: tuple[Message, ...]) -> Transcript:
+    """Add a new task to a conversation.
+
+    Raises: InputError where that would leave tool calls without results.
+    """
+    if messages and kept.unanswered():
+        raise InputError("the transcript ends with tool calls without results; resume it without a new task")
+    return msgspec.structs.replace(kept, messages=(*kept.messages, *messages))
 
 
 def _toolless(lane: Any) -> str | None:

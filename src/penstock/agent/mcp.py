@@ -26,6 +26,9 @@ from .workbench import thread_of
 CONNECT_S: Final = 30.0
 """How long a server may take to start and to say what it has: some fetch packages first."""
 
+LEAVE_S: Final = 10.0
+"""How long the end of a block waits for a server to leave; the SDK kills a program that does not within 6 seconds."""
+
 PAGES_MOST: Final = 20
 """Pages of a list of tools; a server that always has another one would never end."""
 
@@ -70,7 +73,7 @@ class McpServer:
         self._errors = errors
         self._tools: tuple[AgentTool, ...] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._leave: asyncio.Event | None = None
+        self._live_task: asyncio.Task[Any] | None = None
         self._client: Any = None
         self._thread: threading.Thread | None = None
         self._lost: str | None = None
@@ -104,24 +107,19 @@ class McpServer:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), name="penstock-mcp", daemon=True)
         self._thread.start()
         try:
-            self._tools = ready.result(self._connect_s)
-        except TimeoutError:
-            self._stop()
-            raise ConfigError(
-                f"the MCP server {self._shown()} did not say within {self._connect_s:g} s what tools it has (connect_s)"
-            ) from None
+            self._tools = ready.result()
         except BaseException:
             self._stop()
             raise
 
     def _stop(self) -> None:
         self._tools = None
-        loop, leave, thread = self._loop, self._leave, self._thread
-        if loop is not None and leave is not None and not loop.is_closed():
+        loop, task, thread = self._loop, self._live_task, self._thread
+        if loop is not None and task is not None and not loop.is_closed():
             with suppress(RuntimeError):  # it may have ended in between
-                loop.call_soon_threadsafe(leave.set)
+                loop.call_soon_threadsafe(task.cancel)
         if thread is not None:
-            thread.join(self._connect_s)
+            thread.join(LEAVE_S)
         self._thread = None
 
     def __enter__(self) -> Self:
@@ -152,12 +150,18 @@ class McpServer:
     # in the thread of the server
 
     async def _live(self, ready: Future[tuple[AgentTool, ...]]) -> None:
-        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._live_task = asyncio.get_running_loop(), asyncio.current_task()
         try:
             async with AsyncExitStack() as stack:
-                self._client = await self._connected(stack)
-                ready.set_result(await self._listed(self._client))
-                await self._leave.wait()
+                async with asyncio.timeout(self._connect_s):
+                    self._client = await self._connected(stack)
+                    found = await self._listed(self._client)
+                ready.set_result(found)
+                await asyncio.Event().wait()  # until it is cancelled
+        except TimeoutError:
+            late = f"did not say within {self._connect_s:g} s what tools it has (connect_s)"
+            if not ready.done():
+                ready.set_exception(ConfigError(f"the MCP server {self._shown()} {late}"))
         except BaseException as error:  # noqa: BLE001 - told to who waits for it, or to who uses a tool next
             said = _said(error)
             self._lost = f"the MCP server {self._shown()} is gone: {said}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import threading
@@ -137,8 +138,9 @@ class TaskBench:
     def stop(self) -> None:
         """Cancel what is under way, without waiting for it."""
         self._waiting.clear()
-        for task in self._tasks:
-            task.cancel()
+        with contextlib.suppress(RuntimeError):  # the loop may be closed, when a stream is dropped unread
+            for task in self._tasks:
+                task.cancel()
         self._tasks.clear()
 
     async def _use(self, use: Use) -> Ended:
