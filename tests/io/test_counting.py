@@ -145,7 +145,7 @@ def vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     data = b"".join(base64.b64encode(word) + b" %d\n" % rank for rank, word in enumerate(words))
     address = tokenizer.ADDRESS.format(name="o200k_base")
     (folder / hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()).write_bytes(data)
-    monkeypatch.setitem(tokenizer.VOCABULARIES, "o200k_base", hashlib.sha256(data).hexdigest())  # type: ignore[misc]
+    monkeypatch.setitem(tokenizer.VOCABULARIES, "o200k_base", hashlib.sha256(data).hexdigest())
 
     def made() -> dict[str, Any]:
         ranks = {word: rank for rank, word in enumerate(words)}

@@ -152,7 +152,7 @@ def test_a_route_is_pure_and_no_model_of_it_cannot_take_the_call(
     tier: Tier, tokens: int, needs: set[Any], region: str | None, warm: str | None
 ) -> None:
     """The same question gives the same route; each candidate is there once and fits; the reason names the first."""
-    more = {"tokens": tokens, "needs": frozenset(needs), "region": region, "warm": warm}
+    more: dict[str, Any] = {"tokens": tokens, "needs": frozenset(needs), "region": region, "warm": warm}
     try:
         found = route(tier, **more)
     except ConfigError:

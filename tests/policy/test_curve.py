@@ -42,7 +42,8 @@ def test_places_on_the_curve() -> None:
     best = oracle(OUTCOMES)
     place = at_quality(best, 0.75)
     assert place is not None
-    assert (place.share, place.quality, place.cost) == (0.25, 0.75, pytest.approx(3.25))
+    assert (place.share, place.quality) == (0.25, 0.75)
+    assert place.cost == pytest.approx(3.25)
     assert saving(best, place) == pytest.approx(0.675)
     assert at_quality(best, 1.1) is None
     assert at_quality(best, 0.4) == best[0]

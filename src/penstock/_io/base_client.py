@@ -134,19 +134,9 @@ class BaseClient(Generic[GateT, TransportT]):
             default=model or file.model,
             resolve=self._canonical,
         )
-        budget = budget or self.settings.budget
-        self._capped = budget is not None
         self._clock = clock or SystemClock()
-        self._gate = self._gate_class(
-            clock=self._clock,
-            limits=self._limits_of,
-            budget=book_of(budget),
-            retry=retry or file.retry or RetryPolicy(),
-            breaker=breaker or BreakerSettings(),
-        )
-        self._chooser = Routes(
-            self._router, routing or file.routing or Routing(), self.settings.providers, self._gate.warm
-        )
+        self._gate = self._gate_of(budget or self.settings.budget, retry or file.retry, breaker)
+        self._chooser = Routes(self._router, routing or file.routing, self.settings.providers, self._gate.warm)
         self._hedge = hedge
         self._truncate = truncation(truncate) or file.truncate
         self._on_error = on_error or ErrorPolicy(file.on_error)
@@ -175,6 +165,16 @@ class BaseClient(Generic[GateT, TransportT]):
             with contextlib.suppress(BudgetUnavailable):
                 for scope in self.budget().scopes:
                     yield "budget", scope.name, msgspec.json.encode(scope).decode()
+
+    def _gate_of(self, budget: Budget | None, retry: RetryPolicy | None, breaker: BreakerSettings | None) -> GateT:
+        self._capped = budget is not None
+        return self._gate_class(
+            clock=self._clock,
+            limits=self._limits_of,
+            budget=book_of(budget),
+            retry=retry or RetryPolicy(),
+            breaker=breaker or BreakerSettings(),
+        )
 
     def _open(self, name: str | None) -> TransportT:
         raise NotImplementedError

@@ -26,12 +26,12 @@ class Routes:
     def __init__(
         self,
         router: Router,
-        routing: Routing,
+        routing: Routing | None,
         providers: Mapping[str, Provider],
         warm: Callable[[bytes], str | None],
     ) -> None:
         self._router = router
-        self._routing = routing
+        self._routing = routing = routing or Routing()
         self._providers = providers
         self._warm = warm
         self._learned = None if routing.calibration is None else load_learned(routing.calibration)
