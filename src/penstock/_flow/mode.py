@@ -27,10 +27,10 @@ EVERYTHING: Final = (Lost("$", "*"),)
 REMEMBERED_MOST: Final = 1024
 """Refusals kept by a client; the oldest goes first."""
 
-_SHAPE_WORDS: Final = re.compile(
+_SHAPE_WORDS: Final = (
     r"(?i)schema|response_format|output_config|output_format|structured.output|json_object|grammar|\bstrict\b"
 )
-_TOOL_WORDS: Final = re.compile(r"(?i)\btools?\b|tool_choice|function|schema")
+_TOOL_WORDS: Final = r"(?i)\btools?\b|tool_choice|function|schema"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -152,7 +152,7 @@ def refused(error: PenstockError, mode: Mode) -> bool:
     if not isinstance(error, InvalidRequest) or isinstance(error, ContextTooLong | RequestTooLarge | NotFound):
         return False
     words = _SHAPE_WORDS if mode == "native" else _TOOL_WORDS
-    return mode != "prompted" and words.search(f"{error.param or ''} {error.message}") is not None
+    return mode != "prompted" and re.search(words, f"{error.param or ''} {error.message}") is not None
 
 
 def shaped(request: Request, wish: Wish, chosen: Plan, lane: Lane) -> Request:
