@@ -473,3 +473,14 @@ def test_models_as_json_have_their_limits_and_prices(tmp_path: Path) -> None:
     assert row["input"] == 0.5
     assert row["counting"] == "prompt+max"
     assert rows["openai:gpt-3.5-turbo-instruct"]["wires"] is None
+
+
+def test_what_was_adapted_to_the_model_is_said_beside_the_answer(tmp_path: Path) -> None:
+    """On stderr, and in the JSON."""
+    args = ("ask", "Reply with exactly: pong", "-m", "openai:gpt-5-mini", "--temperature", "1", "--no-stdin")
+    with SimServer() as sim:
+        told = penstock(*args, sim=sim, folder=tmp_path)
+        figures = json.loads(penstock(*args, "--json", sim=sim, folder=tmp_path).stdout)
+    assert told.stdout == "pong\n"
+    assert "temperature=1.0 was left out: models like 'gpt-5*' reject it" in told.stderr
+    assert figures["notes"] == [line for line in told.stderr.splitlines() if "left out" in line]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock import AsyncClient, Budget, Client, Limits, Message, Response, RetryPolicy, Tool, ToolResult
+from penstock import AsyncClient, Budget, Cache, Client, Limits, Message, Response, RetryPolicy, Tool, ToolResult
 from penstock.errors import (
     BudgetExceeded,
     ConfigError,
@@ -141,6 +141,16 @@ def test_the_unseen_part_of_a_stored_conversation_is_held_for(sim: SimServer) ->
             client.complete("Go on", model=MODEL, max_tokens=16, extra={"previous_response_id": first.id})
     with Client(**settings(sim), budget=Budget(total="1")) as client:
         assert client.complete("Go on", model=MODEL, max_tokens=16, extra={"previous_response_id": first.id}).text
+
+
+def test_the_same_question_is_answered_from_the_cache(sim: SimServer) -> None:
+    """But not the one over the other wire, whose answer has other ids."""
+    with Client(**settings(sim), cache=Cache()) as client:
+        first = client.complete(ASK, model=MODEL)
+        again = client.complete(ASK, model=MODEL)
+        other = client.complete(ASK, model="openai:gpt-4o-mini")
+    assert (first.cached, again.cached, other.cached) == (False, True, False)
+    assert again.text == first.text
 
 
 def test_both_wires_of_an_account_are_one_lane() -> None:

@@ -88,15 +88,15 @@ class Writer:
         return items + self._spoken(said, note)
 
     def _spoken(self, said: list[JSON], note: JSON) -> list[JSON]:
+        """Write a message of the assistant; without its id it can only be a text, refusals included."""
         if not said:
             return []
-        known = self._keeps_ids and "id" in note
-        if not known and all(piece["type"] == "output_text" for piece in said):
-            written: JSON = {"role": "assistant", "content": "".join(piece["text"] for piece in said)}
+        written: JSON
+        if self._keeps_ids and "id" in note:
+            written = {"type": "message", "id": note["id"], "role": "assistant", "status": "completed", "content": said}
         else:
-            written = {"type": "message", "role": "assistant", "content": said}
-            if known:
-                written |= {"id": note["id"], "status": "completed"}
+            texts = [piece.get("text") or piece.get("refusal") or "" for piece in said]
+            written = {"role": "assistant", "content": "".join(texts)}
         if "phase" in note:
             written["phase"] = note["phase"]
         return [written]
