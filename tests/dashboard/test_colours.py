@@ -93,8 +93,8 @@ def test_series_are_seen_against_the_ground(theme: str) -> None:
 @pytest.mark.parametrize(
     ("text", "ground"),
     [("text", "ground"), ("text", "surface"), ("text", "sunken"), ("muted", "ground"), ("muted", "surface"),
-     ("muted", "sunken"), ("good", "good-ground"), ("warn", "warn-ground"), ("bad", "bad-ground"), ("accent", "surface"),
-     ("on-accent", "accent")],
+     ("muted", "sunken"), ("good", "good-ground"), ("warn", "warn-ground"), ("bad", "bad-ground"),
+     ("accent", "surface"), ("on-accent", "accent")],
 )  # fmt: skip
 def test_text_is_readable(theme: str, text: str, ground: str) -> None:
     """4.5 to 1, as WCAG asks of small text."""

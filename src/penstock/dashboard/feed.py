@@ -1,8 +1,10 @@
 """What viewers hear of the ledger as it changes: one look for all of them, and only while somebody looks.
 
-every POLL_S      has anything been committed? (`PRAGMA data_version`: some microseconds, whatever the ledger's size)
-it has            the views that are being watched are read again, each once, and sent to all who watch it
-every BEAT_S      so they are too, because time passes: calls leave the period, lanes get stale
+    every POLL_S    has anything been committed? (`PRAGMA data_version`: some microseconds, whatever the ledger's size)
+    it has          the views that are being watched are read again, each once, and sent to all who watch it
+    every BEAT_S    so they are too, because time passes: calls leave the period, lanes get stale
+
+A slow viewer gets the newest view when it is ready for one, and holds up nobody.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from .view import View
 POLL_S: Final = 0.05
 BEAT_S: Final = 10.0
 REST_SHARE: Final = 1.0
-"""After views were read for t seconds, nothing is read for as long: at most half of a core, however fast commits come."""
+"""After t seconds of reading, nothing is read for as long: at most half of a core, however fast commits come."""
 AGAIN_S: Final = 1.0
 """After an error the ledger is tried again so much later."""
 VIEWERS_MAX: Final = 64
@@ -75,7 +77,7 @@ class Feed:
         return sum(topic.viewers for topic in self._topics.values())
 
     async def follow(self, asked: Asked) -> AsyncIterator[bytes]:
-        """Yield server-sent events: `view` with a view, or `trouble` with why there is none. The newest, never a queue."""
+        """Yield server-sent events: `view` with a view, or `trouble` with why there is none."""
         topic = self._topics.setdefault(asked, _Topic())
         topic.viewers += 1
         try:

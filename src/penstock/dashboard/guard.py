@@ -1,8 +1,10 @@
 """Who may see the page: whose Host header is believed, and who knows the token. Around it: the headers of every answer.
 
-Host      a page of another site cannot reach this server under a name of its own (DNS rebinding)
-token     bound to other addresses than loopback, nobody sees anything without it; a cookie keeps it
-headers   no script, style or connection from elsewhere, no frame around the page, no cache on the way
+    Host      a page of another site cannot reach this server under a name of its own (DNS rebinding)
+    token     bound to other addresses than loopback, nobody sees anything without it; a cookie keeps it
+    headers   no script, style or connection from elsewhere, no frame around the page, no cache on the way
+
+On loopback there is no token: whoever has an account on the machine can look.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+WRONG: Final = '<p class="banner">That is not the token.</p>'
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
@@ -91,9 +94,7 @@ class Guard:
     async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         headers = Headers(scope=scope)
         if not self._is_ours(headers.get("host", "")):
-            return error(
-                421, "this name does not lead here: open the page by the address that penstock dashboard printed"
-            )
+            return error(421, "wrong host name: open the page by the address that penstock dashboard printed")
         if self._token is None:
             return None
         if scope["path"] == "/login" and scope["method"] == "POST":
@@ -138,9 +139,7 @@ class Guard:
 
     def _welcome(self, given: str, query: str) -> Response:
         if not self._is_known(given):
-            return HTMLResponse(
-                self._login.replace("<!-- wrong -->", "<p class='banner'>That is not the token.</p>"), 401
-            )
+            return HTMLResponse(self._login.replace("<!-- wrong -->", WRONG), 401)
         answer = RedirectResponse("/" + (f"?{query}" if query else ""), 303)
         answer.set_cookie(self._cookie, given, httponly=True, samesite="lax")
         return answer

@@ -202,7 +202,7 @@ class Before(_Shown, frozen=True, kw_only=True):
 
 
 class View(_Shown, frozen=True, kw_only=True):
-    """Everything that the page shows for one period, model and tag. `version` changes with each commit in the ledger."""
+    """All that the page shows for one period, model and tag. `version` changes with each commit in the ledger."""
 
     version: int
     at: float
