@@ -110,7 +110,7 @@ class Feed:
             self._wanted.clear()
             rest = POLL_S
             try:
-                version = await self._desk.ask(Watched.version)
+                version = await self._desk.ask(_version)
                 new = version != seen or loop.time() >= due
                 if new:
                     seen, due = version, loop.time() + BEAT_S
@@ -143,6 +143,10 @@ class Feed:
             self._watch.cancel()
         for topic in self._topics.values():
             topic.told.set()
+
+
+def _version(source: Watched) -> int:
+    return source.version()
 
 
 def _event(name: str, value: object) -> bytes:
