@@ -171,7 +171,7 @@ def test_a_ledger_that_cannot_be_read_is_said_once_and_read_again(
         assert await viewer.hears() == ("trouble", {"error": "ledger.db is damaged; restore it"})
         ledger.error, ledger.number = None, 7
         assert (await viewer.hears())[1]["version"] == 7
-        assert (ledger.opened, ledger.closed) == (2, 1)
+        assert ledger.opened == ledger.closed + 1 >= 2
         await viewer.leaves()
 
     asyncio.run(scene())
