@@ -29,9 +29,9 @@ PERIODS: Final = {
     period.name: period
     for period in (
         Period("1h", "last hour", "hour", HOUR_S, MINUTE_S),
-        Period("24h", "last 24 hours", "24 hours", DAY_S, HOUR_S // 2),
-        Period("7d", "last 7 days", "7 days", 7 * DAY_S, 3 * HOUR_S),
-        Period("30d", "last 30 days", "30 days", 30 * DAY_S, DAY_S // 2),
+        Period("24h", "last 24 hours", "24 hours", DAY_S, HOUR_S),
+        Period("7d", "last 7 days", "7 days", 7 * DAY_S, 6 * HOUR_S),
+        Period("30d", "last 30 days", "30 days", 30 * DAY_S, DAY_S),
         Period("90d", "last 90 days", "90 days", 90 * DAY_S, 2 * DAY_S),
         Period("1y", "last year", "year", 365 * DAY_S, 7 * DAY_S),
         Period("all", "all calls", "", None, DAY_S),

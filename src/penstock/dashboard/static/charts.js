@@ -5,7 +5,7 @@ import { moment, rounded, tick } from "./format.js";
 
 const HEIGHT = 220;
 const THIN_PX = 6; // bars thinner than this have no room for a gap between their segments
-const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+const FONT = "12px Inter, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
 const charts = new Set();
 
@@ -78,8 +78,8 @@ export class Chart {
   }
 
   data() {
-    const { t, series } = this.shown;
-    if (!this.stacked) return [t, ...series.map((each) => each.values)];
+    const { t, step_s: step, series } = this.shown;
+    if (!this.stacked) return [t.map((start) => start + step / 2), ...series.map((each) => each.values)];
     const sums = [];
     const below = new Array(t.length).fill(0);
     for (const { values } of series) {
@@ -108,7 +108,7 @@ export class Chart {
     const ink = inks(this.canvas);
     const axis = { stroke: ink("--muted"), font: FONT, ticks: { show: false } };
     return {
-      width, height: HEIGHT, padding: [10, 8, 0, 0], legend: { show: false },
+      width, height: HEIGHT, padding: [10, 18, 0, 0], legend: { show: false },
       cursor: {
         y: false, drag: { x: false, y: false }, points: { show: !this.stacked, size: 7 }, dataIdx: (_plot, _series, nearest, at) => this.indexAt(nearest, at),
       },
@@ -155,7 +155,7 @@ export class Chart {
   }
 
   point(plot) {
-    const index = plot.cursor.idx;
+    const index = plot.cursor.idxs?.[1];
     const hidden = index === null || index === undefined || plot.cursor.left < 0 || this.shown.t[index] === undefined;
     this.tip.hidden = hidden;
     if (hidden) return;
@@ -185,7 +185,7 @@ export class Chart {
   key(event) {
     const length = this.shown?.t.length;
     if (!length || !this.plot) return;
-    const now = this.plot.cursor.left >= 0 ? this.plot.cursor.idx : null;
+    const now = this.plot.cursor.left >= 0 ? this.plot.cursor.idxs[1] : null;
     const to = {
       ArrowLeft: now === null ? length - 1 : now - 1, ArrowRight: now === null ? 0 : now + 1, Home: 0, End: length - 1, Escape: -1,
     }[event.key];
@@ -196,8 +196,8 @@ export class Chart {
       return;
     }
     const index = Math.min(length - 1, Math.max(0, to));
-    const middle = this.stacked ? this.shown.step_s / 2 : 0;
-    this.plot.setCursor({ left: this.plot.valToPos(this.shown.t[index] + middle, "x"), top: 20 });
+    const middle = this.shown.t[index] + this.shown.step_s / 2;
+    this.plot.setCursor({ left: this.plot.valToPos(middle, "x"), top: 20 });
     const { when, lines } = this.reading(index);
     write(this.said, `${when}: ${lines.map(([name, text]) => `${name} ${text}`).join(", ")}`);
   }
