@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -129,6 +130,8 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
         self._gate.close()
         self._transport.close()
+        if self._gate.hub is not None:
+            self._gate.hub.close()
 
     def __enter__(self) -> Self:
         return self
@@ -255,6 +258,8 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """Refuse new calls and end those under way: each is settled and raises ClientClosed. Waits for none of them."""
         self._gate.close()
         await self._transport.close()
+        if self._gate.hub is not None:
+            await asyncio.to_thread(self._gate.hub.close)  # what it waits for may need this loop
 
     async def __aenter__(self) -> Self:
         return self

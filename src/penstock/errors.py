@@ -9,6 +9,7 @@
     │  └─ ExtractionFailed    no answer of an extraction fits: it has all answers, their reasons and their cost
     ├─ OutputError            the output cannot be written: mend the disk or choose another place
     │  ├─ OutputFull · OutputBusy
+    ├─ LedgerUnavailable      the file of the ledger cannot be used: mend it; calls go on
     ├─ Refused                Penstock sent nothing
     │  ├─ BudgetExceeded      raise the budget or wait for its period
     │  ├─ BudgetUnavailable   the file that keeps the budget cannot be used: mend it
@@ -201,6 +202,14 @@ class OutputBusy(OutputError):
 
     code = "output_busy"
     exit_code = EXIT_TEMPFAIL
+
+
+class LedgerUnavailable(PenstockError):
+    """The file of the ledger cannot be read or written; the message says why. No call is ever refused for that."""
+
+    code = "ledger_unavailable"
+    fault = "caller"
+    exit_code = EXIT_IO
 
 
 class Refused(PenstockError):

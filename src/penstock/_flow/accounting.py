@@ -16,7 +16,7 @@ from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..embeddings import EmbedRequest
-from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
+from ..types import Reasoning, Refusal, Request, Text, Tier, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
 from .seam import asking_for_the_rest
@@ -37,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `continuations`: how often a broken stream may be continued. `received`: the text that came before it broke.
     `batch`: it goes through the provider's batch interface, at its price.
     `by_lane`: what each lane is asked where that differs, by its id.
+    `tier`, `reason`: how the route was chosen, where a tier was asked for; `strongest`: the lane of the highest one.
     """
 
     request: Request
@@ -58,6 +59,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gauges: dict[str, Gauges] = {}
     batch: bool = False
     by_lane: dict[str, Request] | None = None
+    tier: Tier | None = None
+    reason: str | None = None
+    strongest: Lane | None = None
 
     def asked(self, lane: Lane) -> Request:
         """Return what a lane is asked."""

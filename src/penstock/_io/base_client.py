@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
@@ -27,7 +28,7 @@ from .._policy.tally import Totals
 from .._policy.timeouts import Timeouts
 from .._wire import registry
 from ..embeddings import EmbedRequest
-from ..errors import ConfigError
+from ..errors import BudgetUnavailable, ConfigError
 from ..types import Request, Response, Tier
 from . import settings as _settings
 from .clock import Clock, SystemClock, unique
@@ -39,9 +40,13 @@ if TYPE_CHECKING:
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
+    from .hub import Subscription  # loaded with the first subscriber
+    from .ledger.settings import Ledger
+    from .ledger.writer import LedgerWriter
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
+EventT = TypeVar("EventT")
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
@@ -67,6 +72,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
+    ledger: LedgerWriter | None = None
 
     def __init__(
         self,
@@ -82,6 +88,7 @@ class BaseClient(Generic[GateT, TransportT]):
         timeouts: Timeouts | None = None,
         deadline_s: float | None = None,
         cache: Cache | None = None,
+        ledger: Ledger | str | os.PathLike[str] | bool | None = None,
         tags: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
         base_urls: Mapping[str, str] | None = None,
@@ -94,7 +101,8 @@ class BaseClient(Generic[GateT, TransportT]):
 
         `model` answers where a call names none. `tiers` map simple, moderate, complex and expert to models, `fallbacks`
         are tried when a provider fails. `limits` hold for every lane, or by 'provider' and 'provider:model'. `hedge`
-        sends a second attempt beside a late one. `cache` keeps answers. `keys` and `base_urls` are by provider name.
+        sends a second attempt beside a late one. `cache` keeps answers. `ledger` keeps a record of every call: True for
+        the user's own, or its file, or a `Ledger`. `keys` and `base_urls` are by provider name.
         `config` is a settings file, False for none; `env` stands for the environment.
 
         Raises: ConfigError.
@@ -140,11 +148,28 @@ class BaseClient(Generic[GateT, TransportT]):
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
+        self._keep_ledger(self.settings.ledger if ledger is None else ledger)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
         self._targets: dict[str, Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
+
+    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool) -> None:
+        if wanted is False:
+            return
+        from .ledger.keep import keep  # loaded with the first ledger
+
+        self.ledger = keep(wanted, self._gate, self.settings.env, self._shown)
+
+    def _shown(self) -> Iterator[tuple[str, str, str]]:
+        """Tell lanes and budgets to those who watch through the ledger."""
+        for lane in self.lanes():
+            yield "lane", lane.name, msgspec.json.encode(lane).decode()
+        if self._capped:
+            with contextlib.suppress(BudgetUnavailable):
+                for scope in self.budget().scopes:
+                    yield "budget", scope.name, msgspec.json.encode(scope).decode()
 
     def _open(self, name: str | None) -> TransportT:
         raise NotImplementedError
@@ -208,6 +233,9 @@ class BaseClient(Generic[GateT, TransportT]):
             lanes = (lanes[0], *[self._lane(name) for name in options["fallbacks"]])
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
         order = self._ordered(asked, lanes, options, stream=stream, cache=cache)
+        tier = options.get("tier")
+        if tier is not None and self._gate.hub is not None and options.get("model") is None:
+            order = self._with_route(order, tier)
         if self._hedge is not None or "hedge" in options or "continuations" in options:
             return self._with_extras(order, options)
         return order
@@ -289,6 +317,14 @@ class BaseClient(Generic[GateT, TransportT]):
         """How many requests of one call this client can have under way at once."""
         return wanted
 
+    def _with_route(self, order: Order, tier: Tier) -> Order:
+        """Write into an order how its route was chosen, for those who are told of it."""
+        route = self._router.route(None, tier)
+        strongest = None
+        with contextlib.suppress(ConfigError):  # it may have no key here, and nobody asked for it
+            strongest = self._lane(self._router.strongest())
+        return msgspec.structs.replace(order, tier=tier, reason=route.reason, strongest=strongest)
+
     def _with_extras(self, order: Order, options: Options) -> Order:
         hedge = options.get("hedge", self._hedge)
         return msgspec.structs.replace(
@@ -349,6 +385,28 @@ class BaseClient(Generic[GateT, TransportT]):
         """
         order = self._order(prompt, options, stream=False)
         return Preview(order.request, tuple([(lane.name, lane.base_url) for lane in order.lanes]))
+
+    def on(
+        self,
+        kinds: type[EventT] | tuple[type[Any], ...],
+        handler: Callable[[EventT], object],
+        *,
+        content: bool = False,
+        inline: bool = False,
+        queue: int = 10_000,
+        name: str | None = None,
+    ) -> Subscription:
+        """Call `handler` with every event of these kinds (see `penstock.events`; `Event` means all) until it is closed.
+
+        It is called by a thread of its own, or, where it is a coroutine function, in the event loop that runs now; one
+        event after the other, soon after it happened. It may be slow or fail: no call waits for it. At most `queue`
+        events wait for it, further ones are lost, which is counted, logged once and told by `RecordsLost`. `inline`
+        calls it at once, where it happens, and so it must be quick: for tracing. With `content`, events have prompts
+        and answers. `close()` of the client hands over what is left, and waits for at most 5 s.
+
+        Raises: ConfigError.
+        """
+        return self._gate.listen().on(kinds, handler, content=content, inline=inline, queue=queue, name=name)
 
     def carry_spent(self, nano: int) -> None:
         """Count nano-dollars that an earlier run spent against the total budget of this client.

@@ -67,9 +67,8 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         except StopIteration as stop:
             self._end(stop.value)
             return None
-        except BaseException:
-            # Also for an interrupt between two effects, which no flow would see.
-            self.abandon()
+        except BaseException as error:
+            self._failed(error)
             raise
 
     async def _read(self, effect: Read) -> bytes:

@@ -63,9 +63,8 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         except StopIteration as stop:
             self._end(stop.value)
             return None
-        except BaseException:
-            # Also for an interrupt between two effects, which no flow would see.
-            self.abandon()
+        except BaseException as error:
+            self._failed(error)
             raise
 
     def _read(self, effect: Read) -> bytes:

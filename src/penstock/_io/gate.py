@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
-from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, health
+from .._policy.breaker import Breaker, BreakerSettings, Open, Pass, State, health
 from .._policy.budget import Book, BudgetState, Hold
 from .._policy.cache import Cache
 from .._policy.hedge import Latencies
 from .._policy.limiter import GRANT, Limiter, Limits, Refuse, Ticket
+from .._policy.prices import Prices
 from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._wire.headers import limits_seen
@@ -41,6 +42,7 @@ from .clock import Clock
 
 if TYPE_CHECKING:
     from .answers import Answers  # loaded with the first cache
+    from .hub import Hub  # loaded with the first subscriber
 
 CLOSED = "this client is closed; make a new one"
 
@@ -68,7 +70,7 @@ class LaneState:
     `account` is the breaker that all lanes of one credential share.
     """
 
-    __slots__ = ("account", "breaker", "lane", "latencies", "limiter", "parked", "retries", "timer")
+    __slots__ = ("account", "breaker", "lane", "latencies", "limiter", "parked", "retries", "timer", "told")
 
     def __init__(self, lane: Lane, limiter: Limiter, breaker: Breaker, account: Breaker) -> None:
         self.lane = lane
@@ -79,6 +81,7 @@ class LaneState:
         self.latencies: dict[bool, Latencies] = {}
         self.parked: dict[Ticket, Any] = {}
         self.timer: Any = None
+        self.told: tuple[State, State] = ("closed", "closed")
 
 
 class Gate:
@@ -100,6 +103,7 @@ class Gate:
         self.retry = retry
         self.closed = False
         self.answers: Answers | None = None
+        self.hub: Hub | None = None
         self._limits = limits
         self._breaker = breaker
         self._lock = threading.Lock()
@@ -175,10 +179,12 @@ class Gate:
         with self._lock:
             due, self.budget.due = self.budget.due, []
         on_alert = self.budget.budget.on_alert
-        assert on_alert is not None  # or nothing would be due
         for alert in due:
+            if self.hub is not None:
+                self.hub.emit(alert)
             try:
-                on_alert(alert)
+                if on_alert is not None:
+                    on_alert(alert)
             except Exception:
                 logging.getLogger("penstock").exception("on_alert of the budget failed")
 
@@ -224,6 +230,14 @@ class Gate:
             from .answers import Answers
 
             self.answers = Answers(cache, self.clock, self.place)
+
+    def listen(self) -> Hub:
+        """Return the hub of those who listen, made with the first of them."""
+        if self.hub is None:
+            from .hub import Hub
+
+            self.hub = Hub(self.clock)
+        return self.hub
 
     def carry_spent(self, nano: int) -> None:
         """Count what was spent before this client was made."""
@@ -286,6 +300,8 @@ class Gate:
         owner = state.account.ask(now, self.clock.chance())
         assert isinstance(permit, Pass)
         assert isinstance(owner, Pass)
+        if self.hub is not None:
+            state.told = self.hub.watch(state.lane.name, state.told, state.breaker, state.account, now)
         return Admission(now, now - record.ticket.asked_at, permit, owner)
 
     def cut_off(self, error: BaseException) -> BaseException:
@@ -337,7 +353,12 @@ class Gate:
                     deadline=effect.deadline,
                     u=self.clock.chance(),
                 )
+            hub = self.hub
+            if hub is not None:
+                state.told = hub.watch(state.lane.name, state.told, state.breaker, state.account, now)
         self.wake(state, woken)
+        if hub is not None and hub.due:
+            hub.tell()
         if self.budget.due:
             self._tell()
         return Settled(now, decision)
@@ -419,10 +440,12 @@ class Gate:
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
 
-    def count(self, tags: dict[str, str], model: str, ended: Response | PenstockError) -> None:
+    def count(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
         """Count a row of a batch as a call."""
         with self._lock:
-            self._tallies.ended(tags, model, ended.attempts, ok=isinstance(ended, Response))
+            self._tallies.ended(tags, lane.name, ended.attempts, ok=isinstance(ended, Response))
+        if self.hub is not None:
+            self.hub.row(tags, lane, ended, prices)
 
     def saved(self, order: Order, response: Response) -> None:
         """Count a call that the cache answered."""

@@ -11,7 +11,9 @@ from .._flow.call import call
 from .._flow.continuation import continued
 from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
+from ..embeddings import EmbedRequest
 from ..errors import ClientClosed
+from ..events import Operation
 from ..types import Chunk, Response
 from .gate import CLOSED, Gate
 from .http import Target
@@ -19,6 +21,7 @@ from .http import Target
 if TYPE_CHECKING:
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.extracted import Extracted
+    from .hub import Hub  # loaded with the first subscriber
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -41,6 +44,9 @@ class Run(Generic[GateT, TransportT]):
     under_way = False
 
     stopped = False
+    error: BaseException | None = None
+    call_id = ""
+    operation: Operation = "complete"
     _beside = False
 
     def __init__(
@@ -63,6 +69,8 @@ class Run(Generic[GateT, TransportT]):
         self._targets = targets
         self._open: Closable | None = None
         self._answer: Any = None
+        if gate.hub is not None:
+            self._introduce(gate.hub)
 
     @property
     def partial(self) -> Response | None:
@@ -134,7 +142,31 @@ class Run(Generic[GateT, TransportT]):
         self.under_way = False
         if exchange is not None:
             exchange.close()
-        return self._gate.settle(effect)
+        settled = self._gate.settle(effect)
+        hub = self._gate.hub
+        if hub is not None:
+            if not self.call_id:
+                self._introduce(hub)
+            hub.attempt(self._order, self.call_id, self.operation, effect.record, settled)
+        return settled
+
+    def _introduce(self, hub: Hub) -> None:
+        order = self._order
+        self.call_id = hub.call_id()
+        if self.extraction is not None:
+            self.operation = "extract"
+        elif isinstance(order.request, EmbedRequest):
+            self.operation = "embed"
+        else:
+            self.operation = "stream" if order.stream else "complete"
+        hub.started(order, self.call_id, self.operation)
+
+    def _failed(self, error: BaseException) -> None:
+        """End with an error, also an interrupt between two effects, which no flow would see."""
+        if self._gate.hub is not None:
+            self.error = error
+        self.abandon()
+        self.error = None  # whose traceback has this run
 
     def _end(self, response: Response | None) -> None:
         self.ended = True
@@ -144,6 +176,11 @@ class Run(Generic[GateT, TransportT]):
         self._gate.finished(self._order, tuple(self.trail.attempts), ok=response is not None)
         if response is not None and response.cached:
             self._gate.saved(self._order, response)
+        hub = self._gate.hub
+        if hub is not None:
+            if not self.call_id:
+                self._introduce(hub)
+            hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error)
 
 
 def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]] | None) -> Flow[Response]:

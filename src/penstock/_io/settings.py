@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +27,9 @@ from .._wire.protocol import Provider
 from ..errors import ConfigError, MissingKey
 from ..types import Secret, Tier
 
+if TYPE_CHECKING:
+    from .ledger.settings import Ledger
+
 PROJECT_FILE: Final = "penstock.toml"
 
 
@@ -41,6 +44,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeouts: Timeouts | None = None
     retry: RetryPolicy | None = None
     cache: Cache | None = None
+    ledger: dict[str, Any] | bool | None = None
     deadline_s: float | None = None
     tags: dict[str, str] = {}
     providers: dict[str, dict[str, Any]] = {}
@@ -69,7 +73,7 @@ class Settings:
     ) -> None:
         self.file = file
         self.files = files
-        self._env = env
+        self.env = env
         self._dotenv = dotenv
         self._keys = keys
         self._base_urls = base_urls
@@ -81,8 +85,8 @@ class Settings:
         self.budget = Budget(**file.budget) if file.budget else None
 
     def _variable(self, name: str) -> Source | None:
-        if self._env.get(name):
-            return Source(self._env[name], f"environment {name}")
+        if self.env.get(name):
+            return Source(self.env[name], f"environment {name}")
         value = self._dotenv.get(name)
         return Source(value, f".env {name}") if value else None
 
@@ -123,6 +127,30 @@ class Settings:
         if wrong:
             raise ConfigError(f"the base URL of {provider.name} ({found.origin}) {wrong}: {_shown(url)!r}")
         return Source(url.rstrip("/"), found.origin)
+
+    @property
+    def ledger(self) -> Ledger | bool:
+        """The ledger that the environment (PENSTOCK_LEDGER: 1, 0 or a file) or a settings file asks for.
+
+        Raises: ConfigError.
+        """
+        said = self._variable("PENSTOCK_LEDGER")
+        if said is None and self.file.ledger in (None, False, True):
+            return self.file.ledger is True
+        from .ledger.settings import Ledger  # loaded with the first ledger
+
+        if said is not None and said.value not in ("0", "1"):
+            return Ledger(path=said.value)
+        if said is not None and (said.value == "0" or not isinstance(self.file.ledger, dict)):
+            return said.value == "1"
+        assert isinstance(self.file.ledger, dict)
+        with _place(self.files):
+            unknown = self.file.ledger.keys() - {"path", "keep_days", "content", "interval_s"}
+            if unknown:
+                raise ConfigError(
+                    _no_field("ledger", sorted(unknown)[0], ["path", "keep_days", "content", "interval_s"])
+                )
+            return Ledger(**self.file.ledger)
 
     def __repr__(self) -> str:
         return f"<Settings from {', '.join(self.files) or 'defaults'}>"

@@ -29,6 +29,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ..errors import BudgetExceeded, ConfigError
+from ..events import Event
 from ..types import to_nano, to_usd
 
 _DAY_S: Final = 86_400
@@ -37,7 +38,7 @@ _PPM: Final = 1_000_000  # shares of a cap are compared as whole millionths
 _ALERTS: Final = (0.5, 0.8, 1.0)
 
 
-class BudgetAlert(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetAlert(Event, frozen=True, kw_only=True):
     """A budget reached a share of its cap; `scope` is e.g. 'day 2026-11-20', amounts are nano-dollars.
 
     `spent_nano` is what calls cost so far, possible costs included, `held_nano` what calls under way may cost yet.

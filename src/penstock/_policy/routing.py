@@ -107,6 +107,13 @@ class Router:
         fallbacks = ", then ".join(candidates[1:])
         return Route(candidates, f"{why}; fallbacks: {fallbacks}" if fallbacks else f"{why}; no fallbacks")
 
+    def strongest(self) -> str:
+        """Return the model of the highest tier that has one.
+
+        Raises: ConfigError when no tier has one.
+        """
+        return self._of_tier(next((tier for tier in reversed(TIERS) if tier in self._tiers), TIERS[-1]))[0]
+
     def table(self) -> tuple[object, ...]:
         """Return all that decides a route, for comparing."""
         return (self._tiers, self._by_model, self._general, self._default)

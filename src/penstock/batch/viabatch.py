@@ -385,6 +385,7 @@ class ViaBatch(Batch):
         """
         assert self._journal is not None
         journal, tally = self._journal, Tally()
+        lane, prices = self._client._lane(shard.lane), self._client.settings.prices
         for number, each in enumerate(ended):
             if number % TURN_ROWS == 0:
                 await asyncio.sleep(0)
@@ -395,7 +396,7 @@ class ViaBatch(Batch):
             tally = tally.plus(each)
             failed_with = journal.passing_failure(row.id, row.key)
             self._counts.spend(each.end.attempts, again=failed_with is not None)
-            self._client._gate.count(shard.tags, shard.lane, each.end)
+            self._client._gate.count(shard.tags, lane, each.end, prices)
             asked = Row(id=row.id, fields=row.columns or {}, model=shard.lane)
             spent = journal.spent(row.id, row.key)
             task = Task(asked, row.key, shard.lane, row.shaped, failed_with=failed_with, spent_nano=spent)

@@ -1,0 +1,476 @@
+"""Who is told what happens in a client. A client that nobody listens to has no hub, and makes no event."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .._flow.effects import Record, Settled
+from .._flow.trail import Trail, outcome_of
+from .._policy.breaker import Breaker, State
+from .._policy.budget import BudgetAlert
+from ..embeddings import EmbedRequest
+from ..errors import ConfigError, PenstockError
+from ..events import AttemptEnded, CallEnded, CallStarted, Event, LaneChanged, Operation, RecordsLost, ToolCalled
+from ..types import Attempt, Response, Usage
+from .mailbox import CLOSE_S, Mailbox
+
+if TYPE_CHECKING:
+    from .._flow.accounting import Order
+    from .._flow.effects import Lane
+    from .._policy.prices import Prices
+    from .clock import Clock
+
+KINDS: Final[tuple[type, ...]] = (
+    CallStarted,
+    AttemptEnded,
+    CallEnded,
+    LaneChanged,
+    ToolCalled,
+    RecordsLost,
+    BudgetAlert,
+)
+
+States = tuple[State, State]
+
+QUEUE: Final = 10_000
+"""How many events may wait for one subscriber: some seconds of a busy client."""
+
+INTERVAL_S: Final = 0.05
+"""How often a subscriber is handed what gathered."""
+
+
+class Subscriber(Protocol):
+    """Who is told of events of some kinds, with prompts and answers in them if it wants `content`."""
+
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """Of which kinds it is told."""
+        ...
+
+    @property
+    def content(self) -> bool:
+        """Whether it wants prompts and answers."""
+        ...
+
+    @property
+    def post(self) -> Callable[[Any], None]:
+        """Take an event; never waits and never raises."""
+        ...
+
+    def flush(self) -> bool:
+        """Take in what was told so far."""
+        ...
+
+    def settle(self) -> None:
+        """Take in what is left; more may come."""
+        ...
+
+
+class Subscription:
+    """A subscriber, until it is closed. `lost` counts the events that it did not get or failed over."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        kinds: tuple[type, ...],
+        handler: Callable[[Any], object],
+        *,
+        name: str,
+        content: bool,
+        inline: bool,
+        queue: int,
+    ) -> None:
+        self.name = name
+        self.kinds = kinds
+        self.content = content
+        self._hub = hub
+        self._handler = handler
+        self._loop = asyncio.get_running_loop() if _is_async(handler) else None
+        self._told = False
+        self._failed = 0
+        self._box: Mailbox | None = None
+        self.post: Callable[[Any], None] = self._now
+        if not inline:
+            self._box = Mailbox(name, self._read, most=queue, interval_s=INTERVAL_S, lost=self._lost)
+            self.post = self._box.post
+
+    @property
+    def lost(self) -> int:
+        """How many events it did not get, or failed over."""
+        return self._failed + (0 if self._box is None else self._box.lost)
+
+    def _now(self, event: Any) -> None:
+        try:
+            self._handler(event)
+        except Exception:
+            self._failed += 1
+            if not self._told:
+                self._told = True
+                logging.getLogger("penstock").exception("%s failed over an event; calls go on", self.name)
+
+    def _read(self, events: list[Any]) -> None:
+        if self._loop is None:
+            for event in events:
+                self._now(event)
+            return
+        handler: Any = self._handler
+        for event in events:
+            asyncio.run_coroutine_threadsafe(self._later(handler(event)), self._loop).result()
+
+    async def _later(self, handled: Coroutine[Any, Any, object]) -> None:
+        try:
+            await handled
+        except Exception:
+            self._failed += 1
+            if not self._told:
+                self._told = True
+                logging.getLogger("penstock").exception("%s failed over an event; calls go on", self.name)
+
+    def _lost(self, count: int, why: str) -> None:
+        self._hub.lost(self.name, count, why)
+
+    def flush(self, patience_s: float = CLOSE_S) -> bool:
+        """Wait until it was handed all that happened so far; False when it is not done by then."""
+        return self._box is None or self._box.flush(patience_s)
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """Hand over what is left, and end. Again changes nothing."""
+        self._hub.leave(self)
+        self.settle(patience_s)
+
+    def settle(self, patience_s: float = CLOSE_S) -> None:
+        """Hand over what is left and end the thread, but stay: an event that comes later is handed over as well."""
+        if self._box is not None:
+            self._box.close(patience_s)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Hub:
+    """The subscribers of one client. `due` are changes of lanes that nobody was told yet."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.content = False
+        self.due: list[LaneChanged] = []
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._of: dict[type, tuple[Callable[[Any], None], ...]] = {}
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self._prefix = f"{int.from_bytes(os.urandom(6)):012x}-"
+        self._numbers = count(1)
+
+    def call_id(self) -> str:
+        """Return an id that no other call has, of any client, process or machine."""
+        if self._pid != os.getpid():
+            self._renew()
+        return f"{self._prefix}{next(self._numbers):x}"
+
+    def on(
+        self,
+        kinds: object,
+        handler: object,
+        *,
+        name: str | None = None,
+        content: bool = False,
+        inline: bool = False,
+        queue: object = QUEUE,
+    ) -> Subscription:
+        """Have a function called for every event of these kinds.
+
+        Raises: ConfigError.
+        """
+        given: tuple[Any, ...] = kinds if isinstance(kinds, tuple) else (kinds,)
+        for kind in given:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                known = ", ".join(each.__name__ for each in KINDS)
+                raise ConfigError(f"on: {kind!r} is no kind of event; expected one of {known}, or a tuple of them")
+        wanted = tuple([kind for kind in KINDS if issubclass(kind, given)])
+        if not callable(handler):
+            raise ConfigError(f"on: {handler!r} is no function; expected one that takes an event")
+        if isinstance(queue, bool) or not isinstance(queue, int) or queue < 1:
+            raise ConfigError(f"on: queue is {queue!r}; expected how many events may wait, at least 1")
+        if _is_async(handler):
+            self._check_loop(inline)
+        found = Subscription(
+            self,
+            wanted,
+            handler,
+            name=name or str(getattr(handler, "__qualname__", type(handler).__name__)),
+            content=content,
+            inline=inline,
+            queue=queue,
+        )
+        self.enlist(found)
+        return found
+
+    @staticmethod
+    def _check_loop(inline: bool) -> None:
+        if inline:
+            raise ConfigError("on: a coroutine function cannot run in place; leave out inline=True")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigError(
+                "on: a coroutine function is called in the event loop that runs when it is given, and none does; call "
+                "on() inside of it, or give a plain function"
+            ) from None
+
+    def enlist(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber from now on."""
+        self._enlist((*self._subscribers, subscriber))
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more."""
+        self._enlist(tuple(each for each in self._subscribers if each is not subscriber))
+
+    def _enlist(self, subscribers: tuple[Subscriber, ...]) -> None:
+        self._subscribers = subscribers
+        self.content = any(each.content for each in subscribers)
+        self._of = {
+            kind: posts for kind in KINDS if (posts := tuple(each.post for each in subscribers if kind in each.kinds))
+        }
+
+    def emit(self, event: Any) -> None:
+        """Tell those who listen for events of its kind. Never waits and never raises."""
+        for post in self._of.get(type(event), ()):
+            post(event)
+
+    def lost(self, name: str, count: int, why: str) -> None:
+        """Say that a subscriber lost events."""
+        self.emit(RecordsLost(subscriber=name, count=count, why=why, at_s=self.clock.wall()))
+
+    def flush(self) -> None:
+        """Wait until all were handed what happened so far."""
+        for each in self._subscribers:
+            each.flush()
+
+    def close(self) -> None:
+        """Hand over what is left. Calls that settle after this are still told."""
+        for each in self._subscribers:
+            each.settle()
+
+    def started(self, order: Order, call_id: str, operation: Operation) -> None:
+        """Tell that a call begins."""
+        if CallStarted in self._of:
+            self.emit(
+                CallStarted(
+                    call_id=call_id,
+                    operation=operation,
+                    model=order.lanes[0].name,
+                    tags=order.tags,
+                    at_s=order.wall_s,
+                    stream=order.stream,
+                    tier=order.tier,
+                    request=order.request if self.content else None,
+                )
+            )
+
+    def watch(self, name: str, told: States, breaker: Breaker, account: Breaker, now: float) -> States:
+        """Note what changed in the breakers of a lane since it was `told`; its owner holds the lock of both."""
+        are = (breaker.state, account.state)
+        if are == told:
+            return told
+        for was, each in zip(told, (breaker, account), strict=True):
+            if was != each.state:
+                shown = each.snapshot()
+                self.due.append(
+                    LaneChanged(
+                        lane=name,
+                        was=was,
+                        state=each.state,
+                        at_s=self.clock.wall(),
+                        account=each is account,
+                        reason=shown.reason,
+                        retry_after_s=None if shown.open_until is None else shown.open_until - now,
+                    )
+                )
+        return are
+
+    def tell(self) -> None:
+        """Tell what changed, outside of the lock."""
+        due, self.due = self.due, []
+        for change in due:
+            self.emit(change)
+
+    def attempt(self, order: Order, call_id: str, operation: Operation, record: Record, settled: Settled) -> None:
+        """Tell how an attempt ended."""
+        if AttemptEnded not in self._of:
+            return
+        lane, admission, error, first, hold = (
+            record.lane,
+            record.admission,
+            record.error,
+            record.first_output_at,
+            record.hold,
+        )
+        now = settled.now
+        began = admission.now if admission is not None else now
+        event = AttemptEnded(
+            call_id=call_id,
+            operation=operation,
+            number=record.past.attempts + 1,
+            provider=lane.provider.name,
+            model=lane.model,
+            wire=lane.provider.wire,
+            lane=lane.id,
+            outcome="ok" if error is None else outcome_of(error),
+            sent=record.sent,
+            at_s=order.wall_s + (now - order.started),
+            wait_s=admission.wait_s if admission is not None else 0.0,
+            latency_s=now - began,
+            tags=order.tags,
+            first_token_s=None if first is None else first - began,
+            status=record.status,
+            request_id=record.request_id,
+            retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
+            usage=record.usage,
+            cost_nano=record.cost_nano,
+            scopes=() if hold is None else tuple([account.name for account in hold.accounts]),
+        )
+        for post in self._of[AttemptEnded]:
+            post(event)
+
+    def ended(
+        self,
+        order: Order,
+        call_id: str,
+        operation: Operation,
+        trail: Trail,
+        response: Response | None,
+        error: BaseException | None,
+    ) -> None:
+        """Tell how a call ended."""
+        if CallEnded not in self._of:
+            return
+        attempts = trail.attempts
+        last = attempts[-1] if attempts else None
+        lane = order.lanes[0]
+        cached = response is not None and response.cached
+        where: Response | Attempt | None = response if cached else last
+        usage = last.usage if len(attempts) == 1 and last is not None else _sum(attempts)
+        told = response or (trail.partial() if last is not None and last.usage is not None else None)
+        event = CallEnded(
+            call_id=call_id,
+            operation=operation,
+            asked=lane.name,
+            provider=where.provider if where is not None else lane.provider.name,
+            model=where.model if where is not None else lane.model,
+            outcome="ok" if response is not None else "cancelled" if error is None else outcome_of(error),
+            at_s=order.wall_s + (trail.ended - order.started),
+            latency_s=(response.latency_s if cached and response is not None else trail.ended - order.started),
+            tags=order.tags,
+            attempts=sum(attempt.sent for attempt in attempts),
+            retries=sum(attempt.number > 1 for attempt in attempts),
+            usage=usage,
+            cost_nano=trail.cost_nano if attempts else 0,
+            first_token_s=None if told is None else told.first_token_s,
+            wait_s=sum(attempt.wait_s for attempt in attempts),
+            status=None if last is None else last.status,
+            stop_reason=None if response is None or not response.choices else response.choices[0].stop_reason,
+            message=None if error is None else getattr(error, "message", type(error).__name__),
+            cached=cached,
+            saved_nano=response.saved_nano if response is not None and cached else None,
+            batch=order.batch,
+            tier=order.tier,
+            reason=order.reason,
+            strongest_nano=self._strongest(order, usage),
+            prices=order.prices.date,
+            request=order.request if self.content and not isinstance(order.request, EmbedRequest) else None,
+            response=told if self.content else None,
+        )
+        for post in self._of[CallEnded]:
+            post(event)
+
+    def row(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
+        """Tell how a row of a provider's batch ended, which is a call as any other."""
+        call_id = self.call_id()
+        attempt = ended.attempts[0] if ended.attempts else None
+        usage = None if attempt is None else attempt.usage
+        at_s = self.clock.wall()
+        outcome = "ok" if isinstance(ended, Response) else ended.code
+        full = None
+        if usage is not None:
+            full = prices.cost(lane.provider.name, lane.model, usage, wall_s=at_s)
+        if attempt is not None and AttemptEnded in self._of:
+            self.emit(
+                AttemptEnded(
+                    call_id=call_id,
+                    operation="batch",
+                    number=1,
+                    provider=lane.provider.name,
+                    model=lane.model,
+                    wire=lane.provider.wire,
+                    lane=lane.id,
+                    outcome=outcome,
+                    sent=attempt.sent,
+                    at_s=at_s,
+                    wait_s=0.0,
+                    latency_s=attempt.latency_s,
+                    tags=tags,
+                    status=attempt.status,
+                    request_id=attempt.request_id,
+                    usage=usage,
+                    cost_nano=attempt.cost_nano,
+                    batch=True,
+                )
+            )
+        if CallEnded in self._of:
+            self.emit(
+                CallEnded(
+                    call_id=call_id,
+                    operation="batch",
+                    asked=lane.name,
+                    provider=lane.provider.name,
+                    model=lane.model,
+                    outcome=outcome,
+                    at_s=at_s,
+                    latency_s=0.0 if attempt is None else attempt.latency_s,
+                    tags=tags,
+                    attempts=len(ended.attempts),
+                    usage=usage,
+                    cost_nano=ended.cost_nano,
+                    status=None if attempt is None else attempt.status,
+                    stop_reason=ended.stop_reason if isinstance(ended, Response) else None,
+                    message=None if isinstance(ended, Response) else ended.message,
+                    batch=True,
+                    full_nano=full,
+                    prices=prices.date,
+                    response=ended if self.content and isinstance(ended, Response) else None,
+                )
+            )
+
+    @staticmethod
+    def _strongest(order: Order, usage: Usage | None) -> int | None:
+        """What the same tokens cost at the strongest model there is a tier for; None where no tier chose the model."""
+        strongest = order.strongest
+        if strongest is None or usage is None:
+            return None
+        return order.prices.cost(
+            strongest.provider.name,
+            strongest.model,
+            usage,
+            service_tier=order.request.service_tier,
+            wall_s=order.wall_s,
+        )
+
+
+def _sum(attempts: list[Attempt]) -> Usage | None:
+    used = [attempt.usage for attempt in attempts if attempt.usage is not None]
+    return sum(used[1:], used[0]) if used else None
+
+
+def _is_async(handler: object) -> bool:
+    return any(map(inspect.iscoroutinefunction, (handler, getattr(handler, "__call__", None))))  # noqa: B004

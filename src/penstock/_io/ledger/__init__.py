@@ -1,0 +1,1 @@
+"""The ledger: a file that has every call and attempt, and answers what they cost."""

@@ -1,0 +1,151 @@
+"""Sums of calls and attempts by hour, provider, model, operation, outcome and tags.
+
+A call counts under the lane that answered it and under its own outcome, an attempt under the lane that it went to and
+under its own: so money by model is right where a call fell back, and an error rate counts calls.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ..events import AttemptEnded, CallEnded
+from .sketch import Counts, bucket
+
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
+
+USAGE: Final = (
+    "input",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_30m",
+    "cache_write_1h",
+    "cache_write_12h",
+    "output",
+    "reasoning",
+    "audio_in",
+    "audio_out",
+)
+"""The buckets of a usage, in its order."""
+
+OF_CALLS: Final = (
+    "calls",
+    "cached",
+    "saved_nano",
+    "batched",
+    "batch_saved_nano",
+    "routed",
+    "route_saved_nano",
+    "latency_us",
+)
+OF_ATTEMPTS: Final = (
+    "attempts",
+    "refused",
+    "retries",
+    "cost_nano",
+    "unpriced",
+    "estimated",
+    "estimated_nano",
+    "wait_us",
+)
+SUMS: Final = (*OF_CALLS, *OF_ATTEMPTS, *USAGE)
+"""What is added up.
+
+Of calls: how many, how many the cache answered and what that saved; how many went through a provider's batch and what
+that saved; for how many a tier chose the model and what that saved against the strongest; their latencies.
+Of attempts: how many were sent, refused before that, or repeated another; what they cost, how many of them have no
+known price, how many have an estimated usage and what those cost; what they waited. And the tokens.
+"""
+
+_CALLS, _CACHED, _SAVED, _BATCHED, _BATCH_SAVED, _ROUTED, _ROUTE_SAVED, _LATENCY = range(8)
+_ATTEMPTS, _REFUSED, _RETRIES, _COST, _UNPRICED, _ESTIMATED, _ESTIMATED_NANO, _WAIT = range(8, 16)
+_TOKENS: Final = 16
+_EMPTY: Final = (0,) * len(SUMS)
+
+
+class Key(NamedTuple):
+    """What a row of sums is of; `hour` is when it began (seconds since 1970, UTC), `tags` a dict written as JSON."""
+
+    hour: int
+    provider: str
+    model: str
+    operation: str
+    outcome: str
+    tags: str
+
+
+class Sums(msgspec.Struct):
+    """One row: the figures of `SUMS`, and how long calls and their first tokens took."""
+
+    figures: list[int]
+    latency: Counts
+    first: Counts
+
+
+class Rollup:
+    """Adds events up. `rows` has what came of it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Sums] = {}
+
+    def _row(self, key: Key) -> Sums:
+        found = self.rows.get(key)
+        if found is None:
+            found = self.rows[key] = Sums(list(_EMPTY), {}, {})
+        return found
+
+    def call(self, event: CallEnded, tags: str) -> None:
+        """Add a call."""
+        hour = int(event.at_s // HOUR_S) * HOUR_S
+        row = self._row(Key(hour, event.provider, event.model, event.operation, event.outcome, tags))
+        figures = row.figures
+        figures[_CALLS] += 1
+        if event.cached:
+            figures[_CACHED] += 1
+            figures[_SAVED] += event.saved_nano or 0
+        if event.batch:
+            figures[_BATCHED] += 1
+            if event.full_nano is not None and event.cost_nano is not None:
+                figures[_BATCH_SAVED] += event.full_nano - event.cost_nano
+        else:  # a batch takes up to a day, which says nothing about the latency of calls
+            us = event.latency_s * 1e6
+            figures[_LATENCY] += int(us)
+            at = bucket(us)
+            row.latency[at] = row.latency.get(at, 0) + 1
+        if event.strongest_nano is not None and event.cost_nano is not None:
+            figures[_ROUTED] += 1
+            figures[_ROUTE_SAVED] += event.strongest_nano - event.cost_nano
+        first_s = event.first_token_s
+        if first_s is not None:
+            at = bucket(first_s * 1e6)
+            row.first[at] = row.first.get(at, 0) + 1
+
+    def attempt(self, event: AttemptEnded, tags: str) -> None:
+        """Add an attempt."""
+        hour = int(event.at_s // HOUR_S) * HOUR_S
+        figures = self._row(Key(hour, event.provider, event.model, event.operation, event.outcome, tags)).figures
+        if not event.sent:
+            figures[_REFUSED] += 1
+            return
+        figures[_ATTEMPTS] += 1
+        if event.number > 1:
+            figures[_RETRIES] += 1
+        figures[_WAIT] += int(event.wait_s * 1e6)
+        cost, usage = event.cost_nano, event.usage
+        if cost is None:
+            figures[_UNPRICED] += 1
+        else:
+            figures[_COST] += cost
+        if usage is None:
+            return
+        figures[_TOKENS] += usage.input
+        figures[_TOKENS + 6] += usage.output
+        if usage.total != usage.input + usage.output:
+            for place, name in enumerate(USAGE):
+                if place not in (0, 6):
+                    figures[_TOKENS + place] += getattr(usage, name)
+        if usage.estimated:
+            figures[_ESTIMATED] += 1
+            figures[_ESTIMATED_NANO] += cost or 0
