@@ -78,7 +78,8 @@ async def polled(ledger: Ledger, times: int) -> None:
 
 def feed_of(ledger: Ledger, path: Path) -> Feed:
     """A feed of this ledger."""
-    return Feed(Desk(str(path), ledger.open), wall=lambda: 1000.0)
+    desk: Desk[Any] = Desk(str(path), ledger.open)
+    return Feed(desk, wall=lambda: 1000.0)
 
 
 def test_a_viewer_hears_the_view_at_once_and_each_change(tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ class BaseClient(Generic[GateT, TransportT]):
         )
         budget = budget or self.settings.budget
         self._capped = budget is not None
+        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
         self._clock = clock or SystemClock()
         self._gate = self._gate_class(
             clock=self._clock,
@@ -164,12 +165,14 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _shown(self) -> Iterator[tuple[str, str, str]]:
         """Tell lanes and budgets to those who watch through the ledger."""
+        now = self._clock.now()  # the instants of a lane are on this clock, which others cannot read
         for lane in self.lanes():
-            yield "lane", lane.name, msgspec.json.encode(lane).decode()
+            yield "lane", lane.name, msgspec.json.encode({"now": now, **msgspec.structs.asdict(lane)}).decode()
         if self._capped:
             with contextlib.suppress(BudgetUnavailable):
                 for scope in self.budget().scopes:
-                    yield "budget", scope.name, msgspec.json.encode(scope).decode()
+                    shown = {"file": self._budget_file, **msgspec.structs.asdict(scope)}
+                    yield "budget", scope.name, msgspec.json.encode(shown).decode()
 
     def _open(self, name: str | None) -> TransportT:
         raise NotImplementedError

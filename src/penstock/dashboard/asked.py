@@ -33,7 +33,7 @@ PERIODS: Final = {
         Period("7d", "last 7 days", "7 days", 7 * DAY_S, 6 * HOUR_S),
         Period("30d", "last 30 days", "30 days", 30 * DAY_S, DAY_S),
         Period("90d", "last 90 days", "90 days", 90 * DAY_S, 2 * DAY_S),
-        Period("1y", "last year", "year", 365 * DAY_S, 7 * DAY_S),
+        Period("1y", "last 52 weeks", "52 weeks", 364 * DAY_S, 7 * DAY_S),
         Period("all", "all calls", "", None, DAY_S),
     )
 }

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 SourceT = TypeVar("SourceT", bound="Source")
@@ -22,13 +22,13 @@ class Source(Protocol):
         """Let go of the file."""
 
 
-class Desk:
+class Desk(Generic[SourceT]):
     """Asks a source, one question at a time; after an error the source is opened again with the next question."""
 
     def __init__(self, path: str, opened: Callable[[], SourceT]) -> None:
         self._path = path
-        self._opened: Callable[[], Source] = opened
-        self._source: Source | None = None
+        self._opened = opened
+        self._source: SourceT | None = None
         self._file: tuple[int, int] | None = None
         self._checked_s = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-dashboard")
@@ -43,12 +43,12 @@ class Desk:
 
     def _answer(self, question: Callable[[SourceT], T], now: float) -> T:
         try:
-            return question(self._current(now))  # type: ignore[arg-type]
+            return question(self._current(now))
         except BaseException:
             self._leave()
             raise
 
-    def _current(self, now: float) -> Source:
+    def _current(self, now: float) -> SourceT:
         if self._source is not None and now - self._checked_s >= CHECKED_S:
             self._checked_s = now
             if _identity(self._path) != self._file:

@@ -13,13 +13,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import msgspec
 
 from ..errors import PenstockError
 from .asked import Asked
 from .desk import Desk
+from .reading import Reading
 from .view import View
 
 POLL_S: Final = 0.05
@@ -29,19 +31,6 @@ REST_SHARE: Final = 1.0
 AGAIN_S: Final = 1.0
 """After an error the ledger is tried again so much later."""
 VIEWERS_MAX: Final = 64
-
-
-class Watched(Protocol):
-    """What the feed asks of a ledger."""
-
-    def version(self) -> int:
-        """Say a number that changes with each commit of anyone."""
-
-    def view(self, asked: Asked, now_s: float) -> View:
-        """Read a view."""
-
-    def close(self) -> None:
-        """Let go of the file."""
 
 
 class _Topic:
@@ -63,7 +52,7 @@ class _Topic:
 class Feed:
     """Reads for all viewers. Used inside one event loop."""
 
-    def __init__(self, desk: Desk, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, desk: Desk[Reading], wall: Callable[[], float] = time.time) -> None:
         self._desk = desk
         self._wall = wall
         self._topics: dict[Asked, _Topic] = {}
@@ -126,7 +115,7 @@ class Feed:
 
     async def _read(self, views: list[Asked]) -> None:
         for asked in views:
-            view = await self._desk.ask(lambda source, asked=asked: source.view(asked, self._wall()))
+            view = await self._desk.ask(partial(_view, asked=asked, now_s=self._wall()))
             topic = self._topics.get(asked)
             if topic is not None:
                 topic.tell(_event("view", view))
@@ -145,8 +134,12 @@ class Feed:
             topic.told.set()
 
 
-def _version(source: Watched) -> int:
-    return source.version()
+def _version(reading: Reading) -> int:
+    return reading.version()
+
+
+def _view(reading: Reading, *, asked: Asked, now_s: float) -> View:
+    return reading.view(asked, now_s)
 
 
 def _event(name: str, value: object) -> bytes:

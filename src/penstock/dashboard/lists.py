@@ -6,7 +6,6 @@ hours that have calls that fit; after that it takes in what is new.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -64,10 +63,6 @@ class _Kept(msgspec.Struct):
         ):  # fmt: skip
             unique = {call.id: call for call in calls if call.at_s >= since}
             calls[:] = sorted(unique.values(), key=order, reverse=True)[:SPARE]
-
-    def short(self) -> bool:
-        """Whether a list has become so short that some may be missing from it."""
-        return any(len(calls) < SHOWN for calls in (self.dearest, self.slowest, self.failed, self.latest))
 
 
 class Calls:
@@ -165,8 +160,8 @@ class Calls:
         return found, whole
 
     def _highest_of(self, kind: Kind, where: Where, start: int, end: int) -> tuple[list[CallRow], bool]:
-        """Return those of whole days, which have them noted by model, or of a part of one."""
-        noted = start % DAY_S == 0 and not where.tags
+        """Return those of whole days, which have them noted by model, or of a part of one; a task has few calls."""
+        noted = where.task is not None or (start % DAY_S == 0 and not where.tags)
         of_model = Where(model=where.model)
         if noted or self._reader.stats(_period(start, end), of_model).total.calls <= ROWS_MAX:
             return self._reader.calls(_period(start, end), where, order=kind, limit=SPARE), True
@@ -177,9 +172,8 @@ class Calls:
 
 def fits(call: CallRow, where: Where) -> bool:
     """Whether a call is one of those asked for, by model and tags."""
-    return (where.model is None or where.model == f"{call.provider}:{call.model}") and (
-        where.tags.items() <= call.tags.items()
-    )
+    tags = where.tags if where.task is None else {**where.tags, "task": where.task}
+    return (where.model is None or where.model == f"{call.provider}:{call.model}") and tags.items() <= call.tags.items()
 
 
 def _period(start: float, end: float) -> Period:
@@ -219,6 +213,3 @@ def _row(call: CallRow) -> Row:
         outcome=call.outcome,
         cached=call.cached,
     )
-
-
-_ORDERS: Final[dict[str, Callable[[CallRow], float]]] = {"dearest": _cost, "slowest": _latency}

@@ -1,256 +1,261 @@
+"""The ledger as the page asks it: one `View` for a period and filter, one call with its attempts."""
+
 from __future__ import annotations
-import math, random, time
-from .asked import *
-from .view import *
+
+import os
+from typing import Any, Final
+
+from .._policy.sketch import percentile
+from ..ledger import CallDetail, Figures, LedgerReader, Period, Where, file_of
+from .asked import DAY_S, HOUR_S, PERIODS, Asked
+from .asked import Period as Span
+from .lists import Calls
+from .standing import budgets, daily, lanes
+from .steps import KEPT_S, Step, Steps, total
+from .view import (
+    Before,
+    ErrorSeries,
+    LedgerShown,
+    ModelSeries,
+    Name,
+    Names,
+    Percentiles,
+    PercentileSeries,
+    PeriodShown,
+    Series,
+    Today,
+    Tokens,
+    TokenSeries,
+    TotalsShown,
+    View,
+)
+
+MODELS_SHOWN: Final = 5
+ERRORS_SHOWN: Final = 5
+"""As many as there are colours that everyone can tell apart; the others are one."""
+STEPS_MOST: Final = 60
+ALL_STEPS: Final = (HOUR_S, 6 * HOUR_S, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S, 91 * DAY_S)
+TAGS_MOST: Final = 300
+NAMES_S: Final = 30.0
+EVERYTHING: Final = Where()
 
 
 class Reading:
-    def __init__(self, path):
-        self.path = path
+    """An open ledger, for one thread.
 
-    def version(self):
-        return int(time.time() // 2)
+    Raises: ConfigError when there is no ledger yet, LedgerUnavailable when it cannot be read, from every method.
+    """
 
-    def close(self):
-        pass
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._path = file_of(path)
+        self._reader = LedgerReader(self._path)
+        self._steps = Steps(self._reader)
+        self._calls = Calls(self._reader)
+        self._before: dict[tuple[Asked, int], tuple[float, Before]] = {}
+        self._names: dict[tuple[str, int], tuple[float, Any]] = {}
 
-    def call(self, name):
-        at = time.time() - 300
-        call = dict(
-            id=name,
-            at_s=at,
-            latency_s=14.2,
-            asked="openai:gpt-4o",
-            model="anthropic:claude-haiku-4-5",
-            operation="stream",
-            tags={"team": "search", "task": "t-19"},
-            usage=dict(
-                input=1203,
-                cache_read=8000,
-                cache_write_5m=512,
-                cache_write_30m=0,
-                cache_write_1h=0,
-                cache_write_12h=0,
-                output=640,
-                reasoning=120,
-                audio_in=0,
-                audio_out=0,
-                estimated=False,
-            ),
-            cost_nano=12_345_678,
-            first_token_s=1.21,
-            wait_s=0.8,
-            outcome="ok",
-            cached=False,
-            message=None,
-            stop_reason="end",
-            saved_nano=None,
-            batch=False,
-            full_nano=None,
-            tier="complex",
-            reason="long prompt",
-            strongest_nano=99_000_000,
-            prices="2026-11-20",
-        )
-        A = lambda n, **k: dict(
-            dict(
-                number=n,
-                provider="openai",
-                model="gpt-4o",
-                outcome="ok",
-                sent=True,
-                at_s=at,
-                wait_s=0.2,
-                latency_s=2.1,
-                first_token_s=None,
-                status=200,
-                request_id="req_8f2e11",
-                usage=None,
-                cost_nano=None,
-            ),
-            **k,
-        )
-        return dict(
-            call=call,
-            attempts=[
-                A(1, outcome="rate_limited", status=429, at_s=at - 10, latency_s=0.3, wait_s=2.8),
-                A(2, outcome="overloaded", status=503, at_s=at - 6.5),
-                A(
-                    3,
-                    provider="anthropic",
-                    model="claude-haiku-4-5",
-                    first_token_s=1.2,
-                    latency_s=5.5,
-                    usage=call["usage"],
-                    cost_nano=12_345_678,
-                ),
-            ],
-        )
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
 
-    def view(self, asked, now):
-        p = PERIODS[asked.period]
-        step = p.step_s
-        span = p.span_s or 200 * 86400
-        until = math.ceil(now / step) * step
-        since = until - span
-        t = list(range(int(since), int(until), step))
-        n = len(t)
-        R = random.Random(7)
-        day = [max(0.12, math.sin((x / 86400) * 2 * math.pi - 1.2) + 0.75) for x in t]
-        names = [
-            "openai:gpt-5-mini",
-            "anthropic:claude-sonnet-4-5",
-            "anthropic:claude-haiku-4-5",
-            "openai:gpt-4o-mini",
-            "mistral:mistral-large-latest",
-            "",
-        ]
-        w = [9, 7, 3, 1.6, 0.9, 0.5]
-        models = [
-            ModelSeries(
-                name=m,
-                cost_nano=[int(d * k * step / 1800 * R.uniform(0.6, 1.3) * 2.1e7) for d in day],
-                calls=[int(d * k * step / 1800 * R.uniform(3, 5)) for d in day],
-            )
-            for m, k in zip(names, w)
-        ]
-        calls = sum(sum(m.calls) for m in models)
-        cost = sum(sum(m.cost_nano) for m in models)
-        tk = lambda f: [int(d * step * f * R.uniform(0.7, 1.2)) for d in day]
-        ts = TokenSeries(
-            input=tk(800), cache_read=tk(1400), cache_write=tk(110), output=tk(300), reasoning=tk(190), audio=[0] * n
-        )
-        S = msgspec.structs.asdict(ts)
-        lat = lambda b: [None if R.random() < 0.0 else b * R.uniform(0.85, 1.2) * (1 + 0.3 * d) for d in day]
-        err = [
-            ErrorSeries(code=c, values=[int(R.random() ** 4 * k * step / 1800) for _ in t])
-            for c, k in (
-                ("rate_limited", 14),
-                ("overloaded", 9),
-                ("idle_timeout", 4),
-                ("connection_failed", 3),
-                ("content_filtered", 1.5),
-            )
-        ]
-        rows = lambda key: [
-            Row(
-                id=f"01JF{i:04d}{key}",
-                at_s=now - R.uniform(10, 80000),
-                model=names[i % 4],
-                operation=("complete", "stream", "extract")[i % 3],
-                tags={"team": ("search", "support", "ingest")[i % 3], **({"task": f"t-{i}"} if i % 2 else {})},
-                tokens=int(R.uniform(900, 90000)),
-                attempts=1 + (i % 4 == 2) * 2,
-                first_token_s=R.uniform(0.2, 4) if i % 3 == 1 else None,
-                latency_s=60 / (i + 1.2),
-                cost_nano=int(8.3e8 / (i + 1)) if i != 6 else None,
-                estimated=i == 4,
-                outcome="ok" if key != "f" and i != 3 else ("overloaded", "rate_limited", "idle_timeout")[i % 3],
-                cached=i == 7,
-            )
-            for i in range(12)
-        ]
-        now_i = int(now)
+    def version(self) -> int:
+        """Return a number that changes with each commit of anyone."""
+        return self._reader.version
+
+    def call(self, name: str) -> CallDetail | None:
+        """Return a call by its id."""
+        return self._reader.call(name)
+
+    def view(self, asked: Asked, now_s: float) -> View:
+        """Return all that the page shows."""
+        version = self._reader.version
+        span = PERIODS[asked.period]
+        since, until, step_s = self._frame(span, now_s)
+        where = _where(asked)
+        steps = self._steps.read(where, since, until, step_s, now_s)
+        whole = total(figures for step in steps for figures in step.models.values())
+        standing = self._reader.live(now_s - DAY_S + 60)
+        scopes = budgets(standing, now_s)
         return View(
-            version=now_i,
-            at=now,
-            period=PeriodShown(name=p.name, label=p.label, words=p.words, since=since, until=until, step_s=step),
+            version=version,
+            at=now_s,
+            period=PeriodShown(
+                name=span.name, label=span.label, words=span.words, since=since, until=until, step_s=step_s
+            ),
             ledger=LedgerShown(
-                name="ledger.db",
-                path="/home/ada/.local/state/penstock/ledger.db",
-                calls=1284003,
-                first_s=now - 120 * 86400,
+                name=os.path.basename(self._path),
+                path=self._path,
+                empty=not whole.calls and not self._reader.tail(limit=1),
             ),
-            today=Today(
-                spent_nano=int(13.47e9) + now_i % 100 * 1000000,
-                daily=Scope(name="day 2026-12-01", cap_nano=int(20e9), spent_nano=int(13.47e9), held_nano=int(0.21e9)),
-            ),
-            budgets=[
-                Scope(name="day 2026-12-01", cap_nano=int(20e9), spent_nano=int(13.47e9), held_nano=int(0.21e9)),
-                Scope(name="month 2026-12", cap_nano=int(400e9), spent_nano=int(371e9), held_nano=int(0.21e9)),
-                Scope(name="tag team=search", cap_nano=int(5e9), spent_nano=int(5.02e9), held_nano=0),
-                Scope(name="tag team=support", cap_nano=int(5e9), spent_nano=int(1.1e9), held_nano=0),
-            ],
-            totals=TotalsShown(
-                calls=calls,
-                failed=int(calls * 0.0061),
-                cached=int(calls * 0.12),
-                attempts=int(calls * 1.04),
-                rate_limited=sum(err[0].values),
-                cost_nano=cost,
-                unpriced=3,
-                usage=Tokens(**{k: sum(v) for k, v in S.items()}),
-                saved_cache_nano=int(cost * 0.11),
-                saved_batch_nano=int(cost * 0.2),
-                saved_routing_nano=int(cost * 0.31),
-            ),
-            previous=Before(cost_nano=int(cost * 1.18), calls=calls),
-            latency=Percentiles(count=calls, p50=1.42, p95=6.3, p99=14.9),
-            first_token=Percentiles(count=calls // 2, p50=0.41, p95=1.3, p99=2.2),
-            series=Series(
-                t=t,
-                models=models,
-                tokens=ts,
-                latency=PercentileSeries(p50=lat(1.4), p95=lat(5.2), p99=lat(11)),
-                first_token=PercentileSeries(p50=lat(0.4), p95=lat(1.2), p99=lat(2.1)),
-                errors=err,
-            ),
-            lanes=[
-                LaneShown(
-                    name="openai:gpt-5-mini",
-                    where="key a1b2c3d4",
-                    state="closed",
-                    reason="",
-                    until_s=None,
-                    in_flight=41,
-                    queued=112,
-                    limits=[
-                        LimitShown(name="requests / min", used=487, limit=500),
-                        LimitShown(name="tokens / min", used=141000, limit=200000),
-                    ],
-                    at_s=now,
-                    stale=False,
-                ),
-                LaneShown(
-                    name="anthropic:claude-sonnet-4-5",
-                    where="key 99ffab12",
-                    state="open",
-                    reason="12 of 20 calls failed: overloaded",
-                    until_s=now + 17,
-                    in_flight=0,
-                    queued=9,
-                    limits=[LimitShown(name="requests / min", used=11, limit=50)],
-                    at_s=now,
-                    stale=False,
-                ),
-                LaneShown(
-                    name="anthropic:claude-haiku-4-5",
-                    where="key 99ffab12",
-                    state="half_open",
-                    reason="1 probe is out",
-                    until_s=None,
-                    in_flight=1,
-                    queued=0,
-                    limits=[],
-                    at_s=now,
-                    stale=False,
-                ),
-                LaneShown(
-                    name="mistral:mistral-large-latest",
-                    where="",
-                    state="closed",
-                    reason="",
-                    until_s=None,
-                    in_flight=0,
-                    queued=0,
-                    limits=[],
-                    at_s=now - 400,
-                    stale=True,
-                ),
-            ],
-            calls=Lists(dearest=rows("d"), slowest=rows("s"), failed=rows("f"), latest=rows("l")),
-            names=Names(
-                models=[Name(name=m, cost_nano=1) for m in names if m],
-                tags=[Name(name="team=search", cost_nano=3), Name(name="team=support", cost_nano=2)],
-            ),
+            today=Today(spent_nano=self._spent_today(now_s), daily=daily(scopes, now_s)),
+            budgets=scopes,
+            totals=_totals(whole),
+            previous=self._previous(asked, where, since, until, now_s) if span.span_s else None,
+            latency=_percentiles(whole.latency),
+            first_token=_percentiles(whole.first),
+            series=_series(steps, range(since, until, step_s)),
+            lanes=lanes(standing, now_s),
+            calls=self._calls.read(where, since, until, until - since, now_s),
+            names=self._offered(asked, since, until, steps, now_s),
         )
+
+    def _frame(self, span: Span, now_s: float) -> tuple[int, int, int]:
+        """Return since, until and the step; both ends are on the border of a step, the running one included."""
+        if span.span_s is not None:
+            until = _end(span.step_s, now_s)
+            return until - span.span_s, until, span.step_s
+        began_s = self._reader.began_s()
+        first = int(now_s if began_s is None else began_s)
+        for step_s in ALL_STEPS:
+            until = _end(step_s, now_s)
+            count = max(1, -(-(until - first) // step_s))
+            if count <= STEPS_MOST or step_s == ALL_STEPS[-1]:
+                break
+        return until - max(12, count) * step_s, until, step_s
+
+    def _spent_today(self, now_s: float) -> int:
+        """Add up the UTC day, whatever the filter: it is the day of budgets."""
+        day = int(now_s) // DAY_S * DAY_S
+        steps = self._steps.read(EVERYTHING, day, _end(HOUR_S, now_s), HOUR_S, now_s)
+        return sum(figures.cost_nano for step in steps for figures in step.models.values())
+
+    def _previous(self, asked: Asked, where: Where, since: int, until: int, now_s: float) -> Before:
+        """Return what the period of the same length before came to, up to the same point within it."""
+        read_s, before = self._before.get((asked, since), (0.0, None))
+        if before is None or now_s - read_s > KEPT_S:
+            end = since - max(0, until - int(now_s)) // HOUR_S * HOUR_S
+            figures = self._reader.stats(Period(float(2 * since - until), float(end), ""), where).total
+            before = Before(cost_nano=figures.cost_nano, calls=figures.calls)
+            if len(self._before) > 100:
+                self._before.clear()
+            self._before[asked, since] = (now_s, before)
+        return before
+
+    def _offered(self, asked: Asked, since: int, until: int, steps: list[Step], now_s: float) -> Names:
+        read_s, choices = self._names.get((asked.period, since), (0.0, None))
+        if choices is None or now_s - read_s > NAMES_S:
+            choices = self._reader.choices(Period(float(since), float(until), ""))
+            if len(self._names) > 100:
+                self._names.clear()
+            self._names[asked.period, since] = (now_s, choices)
+        cost: dict[str, int] = {}
+        for step in steps:
+            for name, figures in step.models.items():
+                cost[name] = cost.get(name, 0) + figures.cost_nano
+        models = sorted({*choices.models, *cost}, key=lambda name: (-cost.get(name, 0), name))
+        tags = [f"{name}={value}" for name, values in choices.tags.items() for value in values]
+        return Names(
+            models=[Name(name=name, cost_nano=cost.get(name)) for name in models],
+            tags=[Name(name=name, cost_nano=None) for name in tags[:TAGS_MOST]],
+        )
+
+
+def _where(asked: Asked) -> Where:
+    name, _, value = (asked.tag or "").partition("=")
+    if name == "task":  # each task has one of its own, so it is no part of the sums
+        return Where(model=asked.model, task=value)
+    return Where(model=asked.model, tags={name: value} if name else {})
+
+
+def _end(step_s: int, now_s: float) -> int:
+    size = min(step_s, DAY_S)
+    return (int(now_s) // size + 1) * size
+
+
+def _totals(whole: Figures) -> TotalsShown:
+    return TotalsShown(
+        calls=whole.calls,
+        failed=whole.failed,
+        cached=whole.cached,
+        attempts=whole.attempts,
+        rate_limited=whole.rate_limited,
+        cost_nano=whole.cost_nano,
+        unpriced=whole.unpriced,
+        estimated_nano=whole.estimated_nano,
+        usage=_tokens(whole),
+        saved_cache_nano=whole.saved_nano,
+        saved_batch_nano=whole.batch_saved_nano,
+        saved_routing_nano=whole.route_saved_nano,
+    )
+
+
+def _tokens(figures: Figures) -> Tokens:
+    writes = figures.cache_write_5m + figures.cache_write_30m + figures.cache_write_1h + figures.cache_write_12h
+    return Tokens(
+        input=figures.input,
+        cache_read=figures.cache_read,
+        cache_write=writes,
+        output=figures.output,
+        reasoning=figures.reasoning,
+        audio=figures.audio_in + figures.audio_out,
+    )
+
+
+def _percentiles(counts: dict[int, int]) -> Percentiles:
+    p50, p95, p99 = (percentile(counts, percent) for percent in (50, 95, 99))
+    return Percentiles(count=sum(counts.values()), p50=p50, p95=p95, p99=p99)
+
+
+def _series(steps: list[Step], starts: range) -> Series:
+    wholes = [total(step.models.values()) for step in steps]
+    tokens = [_tokens(whole) for whole in wholes]
+    return Series(
+        t=list(starts),
+        models=_by_model(steps),
+        tokens=TokenSeries(
+            input=[each.input for each in tokens],
+            cache_read=[each.cache_read for each in tokens],
+            cache_write=[each.cache_write for each in tokens],
+            output=[each.output for each in tokens],
+            reasoning=[each.reasoning for each in tokens],
+            audio=[each.audio for each in tokens],
+        ),
+        latency=_percentile_series([whole.latency for whole in wholes]),
+        first_token=_percentile_series([whole.first for whole in wholes]),
+        errors=_by_error(steps),
+    )
+
+
+def _percentile_series(counts: list[dict[int, int]]) -> PercentileSeries:
+    found = [_percentiles(each) for each in counts]
+    return PercentileSeries(
+        p50=[each.p50 for each in found], p95=[each.p95 for each in found], p99=[each.p99 for each in found]
+    )
+
+
+def _ranked(sums: dict[str, int], most: int) -> list[list[str]]:
+    """Return the names with the largest sums, each in a group of its own, and the others in one."""
+    names = sorted((name for name, value in sums.items() if value), key=lambda name: (-sums[name], name))
+    if len(names) <= most:
+        return [[name] for name in names]
+    return [*([name] for name in names[:most]), names[most:]]
+
+
+def _by_model(steps: list[Step]) -> list[ModelSeries]:
+    weight: dict[str, int] = {}
+    for step in steps:
+        for name, figures in step.models.items():
+            weight[name] = weight.get(name, 0) + figures.cost_nano + figures.calls
+    return [
+        ModelSeries(
+            name=names[0] if len(names) == 1 else "",
+            cost_nano=[sum(step.models[name].cost_nano for name in names if name in step.models) for step in steps],
+            calls=[sum(step.models[name].calls for name in names if name in step.models) for step in steps],
+        )
+        for names in _ranked(weight, MODELS_SHOWN)
+    ]
+
+
+def _by_error(steps: list[Step]) -> list[ErrorSeries]:
+    weight: dict[str, int] = {}
+    for step in steps:
+        for code, figures in step.outcomes.items():
+            if code != "ok":
+                weight[code] = weight.get(code, 0) + figures.attempts
+    return [
+        ErrorSeries(
+            code=codes[0] if len(codes) == 1 else "",
+            values=[sum(step.outcomes[code].attempts for code in codes if code in step.outcomes) for step in steps],
+        )
+        for codes in _ranked(weight, ERRORS_SHOWN)
+    ]

@@ -11,8 +11,10 @@ from typing import Final
 import uvicorn
 
 from ..errors import ConfigError
+from ..ledger import file_of
 from .app import Server
 from .guard import is_loopback, new_token
+from .reading import Reading
 
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not chosen
 GRACE_S: Final = 2
@@ -29,14 +31,16 @@ class _Served(uvicorn.Server):
 class Page:
     """A page that listens already; `url` opens it. `token` is None where only this machine can reach it.
 
-    Raises: ConfigError when nobody can listen there.
+    Raises: ConfigError when nobody can listen there or there is no ledger, LedgerUnavailable when it cannot be read.
     """
 
-    def __init__(self, ledger: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, ledger: str | os.PathLike[str] | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.ledger = file_of(ledger)
+        Reading(self.ledger).close()
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.token = None if is_loopback(host) else new_token()
-        self._server = Server(ledger, host=host, port=self.port, token=self.token)
+        self._server = Server(self.ledger, host=host, port=self.port, token=self.token)
         name = socket.gethostname() if host in EVERYWHERE else f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self.port}/"
         config = uvicorn.Config(

@@ -51,9 +51,7 @@ class Steps:
             fresh = self._fresh(where, missing)
             if len(self._kept) + len(fresh) > STEPS_MAX:
                 self._kept.clear()
-            self._kept.update(
-                ((key, step_s, start), (now_s, step)) for start, step in zip(missing, fresh, strict=True)
-            )
+            self._kept.update(((key, step_s, start), (now_s, step)) for start, step in zip(missing, fresh, strict=True))
             found += fresh
         return found
 

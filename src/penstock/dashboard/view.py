@@ -29,14 +29,14 @@ class LedgerShown(_Shown, frozen=True, kw_only=True):
 
     name: str
     path: str
-    calls: int
-    first_s: float | None
+    empty: bool
 
 
 class Scope(_Shown, frozen=True, kw_only=True):
-    """One capped budget."""
+    """One capped budget; `where` tells budgets of one name apart: the file, or the process that keeps it."""
 
     name: str
+    where: str
     cap_nano: int
     spent_nano: int
     held_nano: int
@@ -70,6 +70,7 @@ class TotalsShown(_Shown, frozen=True, kw_only=True):
     rate_limited: int
     cost_nano: int
     unpriced: int
+    estimated_nano: int
     usage: Tokens
     saved_cache_nano: int
     saved_batch_nano: int
@@ -172,19 +173,20 @@ class Row(_Shown, frozen=True, kw_only=True):
 
 
 class Lists(_Shown, frozen=True, kw_only=True):
-    """The calls worth a look."""
+    """The calls worth a look. `whole` is False where the dearest and slowest are those among the noted ones only."""
 
     dearest: list[Row]
     slowest: list[Row]
     failed: list[Row]
     latest: list[Row]
+    whole: bool
 
 
 class Name(_Shown, frozen=True, kw_only=True):
-    """A model or tag that can be filtered by, and what it cost in the period."""
+    """A model or tag that can be filtered by, and what it cost in the period where that is known."""
 
     name: str
-    cost_nano: int
+    cost_nano: int | None
 
 
 class Names(_Shown, frozen=True, kw_only=True):

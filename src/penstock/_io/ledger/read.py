@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 import msgspec
 
 from ..._policy.figures import Figures, Where
-from ..._policy.period import Period
+from ..._policy.period import FOREVER_S, Period
 from ..._policy.rollup import SUMS
 from ...errors import ConfigError
 from .parts import Part, parts
@@ -32,7 +32,7 @@ from .records import (
     call_words,
     tags_of,
 )
-from .schema import DAY, HOUR, meant, open_to_read
+from .schema import DAY, HOUR, MINUTE, meant, open_to_read
 from .settings import file_of
 from .sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
 from .words import texts
@@ -41,6 +41,7 @@ from .writer import OTHER
 By = str
 """'model', 'provider', 'operation', 'outcome', 'day', 'hour', or 'tag:NAME'."""
 
+_STEPS: Final = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 _BYS: Final = ("model", "provider", "operation", "outcome", "day", "hour")
 LIVE_S: Final = 10.0
 """A state that was not written again for this long is of a client that ended, or rests."""
@@ -122,14 +123,16 @@ class LedgerReader:
         where: Where = EVERYTHING,
         *,
         by: By | None = None,
-        step: Literal["hour", "day"] = "day",
+        step: Literal["minute", "hour", "day"] = "day",
     ) -> list[Point]:
-        """Return the figures of each hour or UTC day of a period that has any, by group.
+        """Return the figures of each minute, hour or UTC day of a period that has any, by group.
+
+        Minutes have no sums: all single calls of the period are added up for them.
 
         Raises: ConfigError for an unknown group.
         """
         found: dict[tuple[int, str], Figures] = {}
-        for group, outcome, start, row, _ in self._sums(period, where, by, HOUR if step == "hour" else DAY):
+        for group, outcome, start, row, _ in self._sums(period, where, by, _STEPS[step]):
             found.setdefault((start, group or ""), Figures()).take(outcome, *row)
         return [Point(*key, found[key]) for key in sorted(found)]
 
@@ -152,7 +155,12 @@ class LedgerReader:
         dims = ["outcome"]
         dims += {"model": ["provider", "model"], "provider": ["provider"], "operation": ["operation"]}.get(by or "", [])
         dims += ["tags"] if by is not None and by.startswith("tag:") else []
-        for part in parts(max(period.start_s, first), min(period.end_s, last + HOUR), step, raw=where.task is not None):
+        for part in parts(
+            max(period.start_s, first),
+            min(period.end_s, last + HOUR),
+            step,
+            raw=where.task is not None or step == MINUTE,
+        ):
             if part.span and of_tags and self._is_other(part):
                 part = Part(0, part.start, part.end)
             rows = self._of_part(part, dims, step, filters, values)
@@ -245,6 +253,10 @@ class LedgerReader:
         oldest = self._rows("SELECT min(at_ms) FROM call")[0][0]
         return oldest is not None and oldest <= part.start * 1000 + HOUR * 1000
 
+    def began_s(self) -> float | None:
+        """Return the first hour that has records; None where there are none."""
+        return self._extent(Period(0.0, FOREVER_S, ""))[0]
+
     def _extent(self, period: Period) -> tuple[float | None, float | None]:
         """Return the first and the last hour of a period that have records."""
         row = self._rows(
@@ -282,7 +294,7 @@ class LedgerReader:
         if order == "newest":
             until = "" if before_id is None else "AND id < ?"
             return self._calls(
-                f"WHERE at_ms >= ? AND at_ms < ? {filters} {until} ORDER BY id DESC LIMIT ?",
+                f"WHERE at_ms >= ? AND at_ms < ? {filters} {until} ORDER BY at_ms DESC, id DESC LIMIT ?",
                 [*between, *values, *([] if before_id is None else [before_id]), limit],
             )
         column = "latency_us" if order == "slowest" else "cost_nano"

@@ -37,7 +37,11 @@ export class Calls {
   draw(view) {
     this.view = view;
     const calls = view.calls[this.sort];
-    redraw(byId("calls-list"), [this.sort, calls], () => (calls.length ? this.list(calls) : h("p", { class: "nothing" }, NOTHING[this.sort])));
+    const part = !view.calls.whole && (this.sort === "dearest" || this.sort === "slowest");
+    redraw(byId("calls-list"), [this.sort, calls, part], () => [
+      calls.length ? this.list(calls) : h("p", { class: "nothing" }, NOTHING[this.sort]),
+      part ? h("p", { class: "hint" }, `Looked for among the ${this.sort} calls of each day and model: so many calls of a tag are not all gone through.`) : null,
+    ]);
   }
 
   list(calls) {

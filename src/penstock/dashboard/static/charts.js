@@ -84,7 +84,7 @@ export class Chart {
     const below = new Array(t.length).fill(0);
     for (const { values } of series) {
       values.forEach((value, index) => (below[index] += value ?? 0));
-      sums.unshift([...below]); // the highest sum is drawn first, and the lower ones over it
+      sums.unshift(below.map((sum) => sum || null)); // the highest sum is drawn first, and the lower ones over it
     }
     return [t, ...sums];
   }

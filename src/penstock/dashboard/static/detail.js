@@ -16,13 +16,22 @@ function fact(name, ...value) {
 }
 
 function total(usage) {
-  return BUCKETS.reduce((all, [key]) => all + usage[key], 0);
+  return BUCKETS.reduce((all, [key]) => all + (usage[key] ?? 0), 0);
 }
 
 function words(usage) {
   if (!usage) return "unknown";
   const parts = BUCKETS.filter(([key]) => usage[key] > 0).map(([key, name]) => `${count(usage[key])} ${name}`);
   return `${parts.join(", ") || "none"}${usage.estimated ? " (estimated)" : ""}`;
+}
+
+/** JSON with line breaks; a text that was cut, or is none, as it is. */
+function pretty(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
 }
 
 export class Detail {
@@ -69,24 +78,24 @@ export class Detail {
     close.focus();
   }
 
-  content({ call, attempts }) {
+  content({ call, attempts, prompt, answer, message }) {
     return [
       h("p", { class: "sheet-sum" }, result(call.outcome, call.cached), h("b", { title: exactMoney(call.cost_nano) }, money(call.cost_nano)),
-        h("span", null, durationText(call.latency_s)), h("span", null, call.model)),
-      call.message ? h("p", { class: "quote" }, call.message) : null,
+        h("span", null, durationText(call.latency_s)), h("span", null, `${call.provider}:${call.model}`)),
+      message ? h("p", { class: "quote" }, message) : null,
       this.facts(call),
       h("h3", null, attempts.length ? counted(attempts.length, "attempt") : "No attempt"),
       attempts.length ? this.waterfall(call, attempts) : h("p", { class: "nothing" },
         call.cached ? "The cache had the answer; nothing was sent." : "Nothing was sent, or the attempts are no longer kept."),
       attempts.length ? this.table(attempts) : null,
-      ...["request", "response"].filter((name) => call[name]).map((name) =>
-        h("details", { class: "data" }, h("summary", null, name === "request" ? "Prompt" : "Answer"), h("pre", null, call[name]))),
+      ...[["Prompt", prompt], ["Answer", answer]].filter(([, text]) => text).map(([name, text]) =>
+        h("details", { class: "data" }, h("summary", null, name), h("pre", null, pretty(text)))),
     ].filter(Boolean);
   }
 
   facts(call) {
     const facts = [
-      fact("Ended", moment(call.at_s)), fact("Asked as", call.operation), fact("Asked for", call.asked), fact("Answered by", call.model),
+      fact("Ended", moment(call.at_s)), fact("Asked as", call.operation), fact("Asked for", call.asked), fact("Answered by", `${call.provider}:${call.model}`),
       fact("Tags", tagList(call.tags)), fact("Tokens", words(call.usage)),
       fact("Cost", exactMoney(call.cost_nano), call.usage?.estimated ? " (estimated)" : ""),
       fact("First token", durationText(call.first_token_s)), fact("Waited for a turn", durationText(call.wait_s)),

@@ -34,14 +34,15 @@ function today({ spent_nano: spent, daily }) {
 }
 
 function spend({ totals, previous, period }) {
-  const { cost_nano: cost, unpriced } = totals;
+  const { cost_nano: cost, estimated_nano: estimated, unpriced } = totals;
   const notes = [];
   if (previous && previous.cost_nano > 0) {
     const change = (100 * (cost - previous.cost_nano)) / previous.cost_nano;
     const size = Math.abs(change) >= 1000 ? `${(cost / previous.cost_nano).toFixed(0)} times` : `${Math.abs(change).toFixed(0)} % ${change < 0 ? "less than" : "more than"}`;
     notes.push(`${size} the ${period.words} before`);
   }
-  if (unpriced) notes.push(`${counted(unpriced, "call")} without a price`);
+  if (estimated) notes.push(`${money(estimated)} of it estimated`);
+  if (unpriced) notes.push(`${counted(unpriced, "attempt")} without a price`);
   if (!notes.length) notes.push(totals.calls ? `${money(Math.round(cost / totals.calls))} a call` : "nothing spent");
   return card(`Spend, ${period.label}`, money(cost), null, notes.join("; "), { exact: exactMoney(cost) });
 }

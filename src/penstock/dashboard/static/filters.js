@@ -67,7 +67,7 @@ export class Filters {
       const names = found.map(({ name }) => name);
       redraw(select, [names, this.values[id]], () => [
         h("option", { value: "" }, all),
-        found.map(({ name, cost_nano: cost }) => h("option", { value: name, title: money(cost) }, name)),
+        found.map(({ name, cost_nano: cost }) => h("option", { value: name, title: cost === null ? null : money(cost) }, name)),
       ].flat());
       this.choose(select, this.values[id]);
     }

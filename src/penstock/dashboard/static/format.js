@@ -59,6 +59,7 @@ export function rounded(text) {
 /** Seconds as [value, unit]. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return [UNKNOWN, ""];
+  if (seconds === 0) return ["0", "s"];
   if (seconds < 0.001) return ["< 1", "ms"];
   if (seconds < 0.9995) return [plain.format(Math.round(seconds * 1000)), "ms"];
   if (seconds < 59.95) return [seconds < 9.995 ? seconds.toFixed(2) : oneDigit.format(seconds), "s"];

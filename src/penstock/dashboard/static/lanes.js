@@ -37,13 +37,13 @@ export class Lanes {
           h("code", null, "[budget]"), " in penstock.toml."));
     }
     return h("ul", { class: "budgets" }, budgets.map((scope) => {
-      const { name, cap_nano: cap, spent_nano: spent, held_nano: held } = scope;
+      const { name, where, cap_nano: cap, spent_nano: spent, held_nano: held } = scope;
       const left = Math.max(0, cap - spent - held);
       return h("li", null,
         h("p", { class: "budget-top" }, h("span", null, name),
           h("span", { title: `${exactMoney(spent)} of ${exactMoney(cap)}` }, h("b", null, money(spent)), ` of ${money(cap)}`)),
         meter(`${name}: used`, spent, cap),
-        h("p", { class: "sub" }, `${percent(spent, cap)} used, ${money(left)} left${held > 0 ? `, ${money(held)} held` : ""}`),
+        h("p", { class: "sub" }, `${percent(spent, cap)} used, ${money(left)} left${held > 0 ? `, ${money(held)} held` : ""}${where ? ` · ${where}` : ""}`),
       );
     }));
   }

@@ -51,7 +51,7 @@ class Page {
     write(byId("ledger-name"), ledger.name);
     byId("ledger-name").title = ledger.path;
     write(byId("range"), `${moment(period.since, 60)} – ${period.until >= view.at - 60 ? "now" : moment(period.until, 60)}`);
-    write(byId("foot"), `${counted(ledger.calls, "call")} in ${ledger.path}${ledger.first_s ? ` since ${moment(ledger.first_s, 86_400)}` : ""}. Times are yours, days of budgets are UTC.`);
+    write(byId("foot"), `${ledger.path}. Times are yours; days, weeks and budgets begin at 00:00 UTC.`);
     this.filters.offer(view.names);
     this.empty(view, nothing);
     byId("figures").hidden = nothing;
@@ -75,7 +75,7 @@ class Page {
     const place = byId("empty");
     place.hidden = !nothing;
     if (!nothing) return;
-    const fresh = view.ledger.calls === 0;
+    const fresh = view.ledger.empty;
     redraw(place, [fresh, this.filters.narrowed, view.period.label], () => fresh ? [
       h("h2", { id: "empty-title" }, "No calls yet"),
       h("p", null, "Every call that goes through Penstock appears here by itself. Make the first one:"),

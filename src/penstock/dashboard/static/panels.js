@@ -64,7 +64,7 @@ export class Panels {
   drawSpend(frame, { series: { models }, totals, period }) {
     const text = this.by === "calls" ? count : money;
     const shown = models.map((model, index) => ({
-      name: model.name || "other models", ink: model.name ? INKS[index] : REST, values: model[this.by],
+      name: model.name || "other models", ink: INKS[index] ?? REST, values: model[this.by],
       total: text(sum(model[this.by])), pick: model.name ? () => this.filters.set({ model: model.name }) : null,
     }));
     const words = this.by === "calls" ? `${counted(totals.calls, "call")}` : money(totals.cost_nano);
@@ -96,7 +96,7 @@ export class Panels {
 
   drawErrors(frame, { series: { errors }, totals }) {
     const shown = errors.map(({ code, values }, index) => ({
-      name: code ? outcome(code) : "others", ink: code ? INKS[index] : REST, values, total: count(sum(values)),
+      name: code ? outcome(code) : "others", ink: INKS[index] ?? REST, values, total: count(sum(values)),
     }));
     const limited = `${counted(totals.rate_limited, "429")} in ${counted(totals.attempts, "attempt")}`;
     const series = shown.length ? shown : [{ name: "none", ink: REST, values: frame.t.map(() => 0) }];
