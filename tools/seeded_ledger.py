@@ -170,10 +170,20 @@ class Story:
                 outcome="ok", latency_s=0.001, cached=True, saved_nano=self.cost_nano, stop_reason="end", **same
             )
         return CallEnded(
-            outcome="ok", latency_s=self.took_s + tries * 1.5, first_token_s=self.first_s, attempts=tries + 1, retries=tries,
-            usage=self.usage, cost_nano=self.cost_nano, status=200, stop_reason="end", prices="2026-11-20",
-            tier="simple" if self.routed else None, strongest_nano=self.cost_nano * 3 if self.routed else None, **same,
-        )  # fmt: skip
+            outcome="ok",
+            latency_s=self.took_s + tries * 1.5,
+            first_token_s=self.first_s,
+            attempts=tries + 1,
+            retries=tries,
+            usage=self.usage,
+            cost_nano=self.cost_nano,
+            status=200,
+            stop_reason="end",
+            prices="2026-11-20",
+            tier="simple" if self.routed else None,
+            strongest_nano=self.cost_nano * 3 if self.routed else None,
+            **same,
+        )
 
 
 def lane_state(name: str, used: float, rpm: int, *, flying: int = 0, queued: int = 0, why_shut: str = "") -> str:

@@ -83,8 +83,8 @@ def test_a_wrong_token_does_not_open(given: str) -> None:
     """Not as address, cookie or header, and no spelling of it is an error of ours."""
     browser = behind("0.0.0.0", token=TOKEN)
     assert browser.get("/", params={"token": given}).status_code == 401
-    assert browser.get("/", headers={"authorization": f"Bearer {given}".encode()}).status_code == 401
-    assert browser.get("/", headers={"cookie": f"penstock-8787={given}".encode()}).status_code == 401
+    assert browser.get("/", headers={b"authorization": f"Bearer {given}".encode()}).status_code == 401
+    assert browser.get("/", headers={b"cookie": f"penstock-8787={given}".encode()}).status_code == 401
 
 
 def test_a_long_form_is_not_read() -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
+    "dashboard": "Show spend, latency, errors, budgets and lanes as a live page.",
     "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",
     "doctor": "Show settings, keys and versions, and where each came from.",
