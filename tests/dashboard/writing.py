@@ -27,7 +27,13 @@ def events(name: str, *, at_s: float | None = None, tags: dict[str, str] | None 
         "first_token_s": None,
         **more,
     }
-    same = {"call_id": name, "operation": "complete", "at_s": at_s or time.time(), "tags": tags or {}, "wait_s": 0.0}
+    same: dict[str, Any] = {
+        "call_id": name,
+        "operation": "complete",
+        "at_s": at_s or time.time(),
+        "tags": tags or {},
+        "wait_s": 0.0,
+    }
     lane = f"{facts['provider']}:{facts['model']}"
     attempt = AttemptEnded(number=1, wire="openai_chat", lane=lane, sent=True, **same, **facts)
     return [attempt, CallEnded(asked=lane, attempts=1, **same, **facts)]
