@@ -21,7 +21,7 @@ Operation = Literal["complete", "stream", "extract", "embed", "batch", "agent"]
 """What was asked for; `batch` is a row that came back from a provider's batch interface."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Something that happened. `client.on(Event, …)` listens to all kinds, the alerts of a budget among them."""
 
 
@@ -38,7 +38,7 @@ class CallStarted(Event, frozen=True, kw_only=True):
     request: Request | None = None
 
 
-class AttemptEnded(Event, frozen=True, kw_only=True):
+class AttemptEnded(Event, frozen=True):
     """One HTTP exchange is over and settled, or was refused before it was sent (`sent` is False).
 
     `number` counts within its call, from 1; above it, it is a retry. `outcome` is 'ok', the code of an error class,
@@ -71,7 +71,7 @@ class AttemptEnded(Event, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
 
 
-class CallEnded(Event, frozen=True, kw_only=True):
+class CallEnded(Event, frozen=True):
     """A call is over, well or not.
 
     `provider` and `model` are of the lane that answered, or was asked last; `asked` is what was asked for first.

@@ -354,7 +354,7 @@ class Gate:
                     u=self.clock.chance(),
                 )
             hub = self.hub
-            if hub is not None:
+            if hub is not None and (state.breaker.state, state.account.state) != state.told:
                 state.told = hub.watch(state.lane.name, state.told, state.breaker, state.account, now)
         self.wake(state, woken)
         if hub is not None and hub.due:

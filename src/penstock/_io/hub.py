@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 from .._flow.effects import Record, Settled
 from .._flow.trail import Trail, outcome_of
 from .._policy.breaker import Breaker, State
@@ -163,8 +165,7 @@ class Hub:
         self.clock = clock
         self.content = False
         self.due: list[LaneChanged] = []
-        self._subscribers: tuple[Subscriber, ...] = ()
-        self._of: dict[type, tuple[Callable[[Any], None], ...]] = {}
+        self._enlist(())
         self._renew()
 
     def _renew(self) -> None:
@@ -242,6 +243,9 @@ class Hub:
         self._of = {
             kind: posts for kind in KINDS if (posts := tuple(each.post for each in subscribers if kind in each.kinds))
         }
+        self._attempts, self._ends = self._of.get(AttemptEnded, ()), self._of.get(CallEnded, ())
+        self.hears_starts, self.hears_attempts = CallStarted in self._of, AttemptEnded in self._of
+        self.hears_ends = CallEnded in self._of
 
     def emit(self, event: Any) -> None:
         """Tell those who listen for events of its kind. Never waits and never raises."""
@@ -264,25 +268,22 @@ class Hub:
 
     def started(self, order: Order, call_id: str, operation: Operation) -> None:
         """Tell that a call begins."""
-        if CallStarted in self._of:
-            self.emit(
-                CallStarted(
-                    call_id=call_id,
-                    operation=operation,
-                    model=order.lanes[0].name,
-                    tags=order.tags,
-                    at_s=order.wall_s,
-                    stream=order.stream,
-                    tier=order.tier,
-                    request=order.request if self.content else None,
-                )
+        self.emit(
+            CallStarted(
+                call_id=call_id,
+                operation=operation,
+                model=order.lanes[0].name,
+                tags=order.tags,
+                at_s=order.wall_s,
+                stream=order.stream,
+                tier=order.tier,
+                request=order.request if self.content else None,
             )
+        )
 
     def watch(self, name: str, told: States, breaker: Breaker, account: Breaker, now: float) -> States:
         """Note what changed in the breakers of a lane since it was `told`; its owner holds the lock of both."""
         are = (breaker.state, account.state)
-        if are == told:
-            return told
         for was, each in zip(told, (breaker, account), strict=True):
             if was != each.state:
                 shown = each.snapshot()
@@ -307,8 +308,6 @@ class Hub:
 
     def attempt(self, order: Order, call_id: str, operation: Operation, record: Record, settled: Settled) -> None:
         """Tell how an attempt ended."""
-        if AttemptEnded not in self._of:
-            return
         lane, admission, error, first, hold = (
             record.lane,
             record.admission,
@@ -317,30 +316,31 @@ class Hub:
             record.hold,
         )
         now = settled.now
-        began = admission.now if admission is not None else now
-        event = AttemptEnded(
-            call_id=call_id,
-            operation=operation,
-            number=record.past.attempts + 1,
-            provider=lane.provider.name,
-            model=lane.model,
-            wire=lane.provider.wire,
-            lane=lane.id,
-            outcome="ok" if error is None else outcome_of(error),
-            sent=record.sent,
-            at_s=order.wall_s + (now - order.started),
-            wait_s=admission.wait_s if admission is not None else 0.0,
-            latency_s=now - began,
-            tags=order.tags,
-            first_token_s=None if first is None else first - began,
-            status=record.status,
-            request_id=record.request_id,
-            retry_after_s=None if error is None else getattr(error, "retry_after_s", None),
-            usage=record.usage,
-            cost_nano=record.cost_nano,
-            scopes=() if hold is None else tuple([account.name for account in hold.accounts]),
+        began = now if admission is None else admission.now
+        event = AttemptEnded(  # by place: by name it costs the call five times as much
+            call_id,
+            operation,
+            record.past.attempts + 1,
+            lane.provider.name,
+            lane.model,
+            lane.provider.wire,
+            lane.id,
+            "ok" if error is None else outcome_of(error),
+            record.sent,
+            order.wall_s + (now - order.started),
+            0.0 if admission is None else admission.wait_s,
+            now - began,
+            order.tags,
+            None if first is None else first - began,
+            record.status,
+            record.request_id,
+            None if error is None else getattr(error, "retry_after_s", None),
+            record.usage,
+            record.cost_nano,
+            False,
+            () if hold is None else tuple([account.name for account in hold.accounts]),
         )
-        for post in self._of[AttemptEnded]:
+        for post in self._attempts:
             post(event)
 
     def ended(
@@ -353,45 +353,48 @@ class Hub:
         error: BaseException | None,
     ) -> None:
         """Tell how a call ended."""
-        if CallEnded not in self._of:
-            return
-        attempts = trail.attempts
-        last = attempts[-1] if attempts else None
-        lane = order.lanes[0]
+        attempts, lane = trail.attempts, order.lanes[0]
         cached = response is not None and response.cached
+        last = attempts[-1] if attempts else None
         where: Response | Attempt | None = response if cached else last
-        usage = last.usage if len(attempts) == 1 and last is not None else _sum(attempts)
-        told = response or (trail.partial() if last is not None and last.usage is not None else None)
-        event = CallEnded(
-            call_id=call_id,
-            operation=operation,
-            asked=lane.name,
-            provider=where.provider if where is not None else lane.provider.name,
-            model=where.model if where is not None else lane.model,
-            outcome="ok" if response is not None else "cancelled" if error is None else outcome_of(error),
-            at_s=order.wall_s + (trail.ended - order.started),
-            latency_s=(response.latency_s if cached and response is not None else trail.ended - order.started),
-            tags=order.tags,
-            attempts=sum(attempt.sent for attempt in attempts),
-            retries=sum(attempt.number > 1 for attempt in attempts),
-            usage=usage,
-            cost_nano=trail.cost_nano if attempts else 0,
-            first_token_s=None if told is None else told.first_token_s,
-            wait_s=sum(attempt.wait_s for attempt in attempts),
-            status=None if last is None else last.status,
-            stop_reason=None if response is None or not response.choices else response.choices[0].stop_reason,
-            message=None if error is None else getattr(error, "message", type(error).__name__),
-            cached=cached,
-            saved_nano=response.saved_nano if response is not None and cached else None,
-            batch=order.batch,
-            tier=order.tier,
-            reason=order.reason,
-            strongest_nano=self._strongest(order, usage),
-            prices=order.prices.date,
-            request=order.request if self.content and not isinstance(order.request, EmbedRequest) else None,
-            response=told if self.content else None,
+        told = response if response is not None or last is None or last.usage is None else trail.partial()
+        if last is not None and len(attempts) == 1:
+            sent, retries, usage, wait_s = int(last.sent), int(last.number > 1), last.usage, last.wait_s
+        else:
+            sent, retries, usage, wait_s = _tried(attempts)
+        latency_s = response.latency_s if cached and response is not None else trail.ended - order.started
+        event = CallEnded(  # by place, as above
+            call_id,
+            operation,
+            lane.name,
+            lane.provider.name if where is None else where.provider,
+            lane.model if where is None else where.model,
+            "ok" if response is not None else "cancelled" if error is None else outcome_of(error),
+            order.wall_s + (trail.ended - order.started if not cached else latency_s),
+            latency_s,
+            order.tags,
+            sent,
+            retries,
+            usage,
+            trail.cost_nano,
+            None if told is None else told.first_token_s,
+            wait_s,
+            None if last is None else last.status,
+            None if response is None or not response.choices else response.choices[0].stop_reason,
+            None if error is None else getattr(error, "message", type(error).__name__),
+            cached,
+            response.saved_nano if cached and response is not None else None,
+            order.batch,
+            None,
+            order.tier,
+            order.reason,
+            None if order.strongest is None else self._strongest(order, order.strongest, usage),
+            order.prices.date,
         )
-        for post in self._of[CallEnded]:
+        if self.content:
+            asked = None if isinstance(order.request, EmbedRequest) else order.request
+            event = msgspec.structs.replace(event, request=asked, response=told)
+        for post in self._ends:
             post(event)
 
     def row(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
@@ -453,23 +456,23 @@ class Hub:
             )
 
     @staticmethod
-    def _strongest(order: Order, usage: Usage | None) -> int | None:
-        """What the same tokens cost at the strongest model there is a tier for; None where no tier chose the model."""
-        strongest = order.strongest
-        if strongest is None or usage is None:
+    def _strongest(order: Order, strongest: Lane, usage: Usage | None) -> int | None:
+        """What the same tokens cost at the strongest model there is a tier for."""
+        if usage is None:
             return None
-        return order.prices.cost(
-            strongest.provider.name,
-            strongest.model,
-            usage,
-            service_tier=order.request.service_tier,
-            wall_s=order.wall_s,
-        )
+        tier, at_s = order.request.service_tier, order.wall_s
+        return order.prices.cost(strongest.provider.name, strongest.model, usage, service_tier=tier, wall_s=at_s)
 
 
-def _sum(attempts: list[Attempt]) -> Usage | None:
+def _tried(attempts: list[Attempt]) -> tuple[int, int, Usage | None, float]:
+    """Return what attempts come to: how many were sent, how many repeat another, their usage and their waits."""
     used = [attempt.usage for attempt in attempts if attempt.usage is not None]
-    return sum(used[1:], used[0]) if used else None
+    return (
+        sum(attempt.sent for attempt in attempts),
+        sum(attempt.number > 1 for attempt in attempts),
+        sum(used[1:], used[0]) if used else None,
+        sum(attempt.wait_s for attempt in attempts),
+    )
 
 
 def _is_async(handler: object) -> bool:

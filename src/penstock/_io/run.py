@@ -147,7 +147,8 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            hub.attempt(self._order, self.call_id, self.operation, effect.record, settled)
+            if hub.hears_attempts:
+                hub.attempt(self._order, self.call_id, self.operation, effect.record, settled)
         return settled
 
     def _introduce(self, hub: Hub) -> None:
@@ -155,11 +156,12 @@ class Run(Generic[GateT, TransportT]):
         self.call_id = hub.call_id()
         if self.extraction is not None:
             self.operation = "extract"
+        elif order.stream:
+            self.operation = "stream"
         elif isinstance(order.request, EmbedRequest):
             self.operation = "embed"
-        else:
-            self.operation = "stream" if order.stream else "complete"
-        hub.started(order, self.call_id, self.operation)
+        if hub.hears_starts:
+            hub.started(order, self.call_id, self.operation)
 
     def _failed(self, error: BaseException) -> None:
         """End with an error, also an interrupt between two effects, which no flow would see."""
@@ -180,7 +182,8 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error)
+            if hub.hears_ends:
+                hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error)
 
 
 def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]] | None) -> Flow[Response]:

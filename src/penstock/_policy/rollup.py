@@ -6,28 +6,19 @@ under its own: so money by model is right where a call fell back, and an error r
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from ..events import AttemptEnded, CallEnded
+from ..types import Usage
 from .sketch import Counts, bucket
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 
-USAGE: Final = (
-    "input",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_30m",
-    "cache_write_1h",
-    "cache_write_12h",
-    "output",
-    "reasoning",
-    "audio_in",
-    "audio_out",
-)
+USAGE: Final = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
 """The buckets of a usage, in its order."""
 
 OF_CALLS: Final = (
@@ -62,18 +53,12 @@ known price, how many have an estimated usage and what those cost; what they wai
 _CALLS, _CACHED, _SAVED, _BATCHED, _BATCH_SAVED, _ROUTED, _ROUTE_SAVED, _LATENCY = range(8)
 _ATTEMPTS, _REFUSED, _RETRIES, _COST, _UNPRICED, _ESTIMATED, _ESTIMATED_NANO, _WAIT = range(8, 16)
 _TOKENS: Final = 16
+assert Usage.__struct_fields__[-1] == "estimated"
 _EMPTY: Final = (0,) * len(SUMS)
 
 
-class Key(NamedTuple):
-    """What a row of sums is of; `hour` is when it began (seconds since 1970, UTC), `tags` a dict written as JSON."""
-
-    hour: int
-    provider: str
-    model: str
-    operation: str
-    outcome: str
-    tags: str
+Key = tuple[int, str, str, str, str, str]
+"""The hour (its start, seconds since 1970, UTC), provider, model, operation, outcome, and tags written as JSON."""
 
 
 class Sums(msgspec.Struct):
@@ -90,7 +75,9 @@ class Rollup:
     def __init__(self) -> None:
         self.rows: dict[Key, Sums] = {}
 
-    def _row(self, key: Key) -> Sums:
+    def _row(self, event: CallEnded | AttemptEnded, tags: str) -> Sums:
+        hour = int(event.at_s // HOUR_S) * HOUR_S
+        key = (hour, event.provider, event.model, event.operation, event.outcome, tags)
         found = self.rows.get(key)
         if found is None:
             found = self.rows[key] = Sums(list(_EMPTY), {}, {})
@@ -98,54 +85,63 @@ class Rollup:
 
     def call(self, event: CallEnded, tags: str) -> None:
         """Add a call."""
-        hour = int(event.at_s // HOUR_S) * HOUR_S
-        row = self._row(Key(hour, event.provider, event.model, event.operation, event.outcome, tags))
-        figures = row.figures
-        figures[_CALLS] += 1
-        if event.cached:
-            figures[_CACHED] += 1
-            figures[_SAVED] += event.saved_nano or 0
-        if event.batch:
-            figures[_BATCHED] += 1
-            if event.full_nano is not None and event.cost_nano is not None:
-                figures[_BATCH_SAVED] += event.full_nano - event.cost_nano
-        else:  # a batch takes up to a day, which says nothing about the latency of calls
-            us = event.latency_s * 1e6
-            figures[_LATENCY] += int(us)
-            at = bucket(us)
-            row.latency[at] = row.latency.get(at, 0) + 1
-        if event.strongest_nano is not None and event.cost_nano is not None:
-            figures[_ROUTED] += 1
-            figures[_ROUTE_SAVED] += event.strongest_nano - event.cost_nano
-        first_s = event.first_token_s
-        if first_s is not None:
-            at = bucket(first_s * 1e6)
-            row.first[at] = row.first.get(at, 0) + 1
+        _add_call(self._row(event, tags), event)
 
     def attempt(self, event: AttemptEnded, tags: str) -> None:
         """Add an attempt."""
-        hour = int(event.at_s // HOUR_S) * HOUR_S
-        figures = self._row(Key(hour, event.provider, event.model, event.operation, event.outcome, tags)).figures
-        if not event.sent:
-            figures[_REFUSED] += 1
-            return
-        figures[_ATTEMPTS] += 1
-        if event.number > 1:
-            figures[_RETRIES] += 1
+        _add_attempt(self._row(event, tags).figures, event)
+
+    def whole(self, event: CallEnded, only: AttemptEnded, tags: str) -> None:
+        """Add a call and its only attempt, which went to the same lane and ended alike."""
+        row = self._row(event, tags)
+        _add_call(row, event)
+        _add_attempt(row.figures, only)
+
+
+def _add_call(row: Sums, event: CallEnded) -> None:
+    figures = row.figures
+    figures[_CALLS] += 1
+    if event.batch:
+        figures[_BATCHED] += 1
+        if event.full_nano is not None and event.cost_nano is not None:
+            figures[_BATCH_SAVED] += event.full_nano - event.cost_nano
+    else:  # a batch takes up to a day, which says nothing about the latency of calls
+        us = event.latency_s * 1e6
+        figures[_LATENCY] += int(us)
+        at = bucket(us)
+        latency = row.latency
+        latency[at] = latency.get(at, 0) + 1
+    if event.cached:
+        figures[_CACHED] += 1
+        figures[_SAVED] += event.saved_nano or 0
+    if event.strongest_nano is not None and event.cost_nano is not None:
+        figures[_ROUTED] += 1
+        figures[_ROUTE_SAVED] += event.strongest_nano - event.cost_nano
+    first_s = event.first_token_s
+    if first_s is not None:
+        at = bucket(first_s * 1e6)
+        row.first[at] = row.first.get(at, 0) + 1
+
+
+def _add_attempt(figures: list[int], event: AttemptEnded) -> None:
+    if not event.sent:
+        figures[_REFUSED] += 1
+        return
+    figures[_ATTEMPTS] += 1
+    if event.number > 1:
+        figures[_RETRIES] += 1
+    if event.wait_s:
         figures[_WAIT] += int(event.wait_s * 1e6)
-        cost, usage = event.cost_nano, event.usage
-        if cost is None:
-            figures[_UNPRICED] += 1
-        else:
-            figures[_COST] += cost
-        if usage is None:
-            return
-        figures[_TOKENS] += usage.input
-        figures[_TOKENS + 6] += usage.output
-        if usage.total != usage.input + usage.output:
-            for place, name in enumerate(USAGE):
-                if place not in (0, 6):
-                    figures[_TOKENS + place] += getattr(usage, name)
-        if usage.estimated:
-            figures[_ESTIMATED] += 1
-            figures[_ESTIMATED_NANO] += cost or 0
+    cost, usage = event.cost_nano, event.usage
+    if cost is None:
+        figures[_UNPRICED] += 1
+    else:
+        figures[_COST] += cost
+    if usage is None:
+        return
+    for place, tokens in enumerate(astuple(usage)[:-1], _TOKENS):
+        if tokens:
+            figures[place] += tokens
+    if usage.estimated:
+        figures[_ESTIMATED] += 1
+        figures[_ESTIMATED_NANO] += cost or 0

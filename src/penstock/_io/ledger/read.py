@@ -35,8 +35,8 @@ from .records import (
 from .schema import DAY, HOUR, MINUTE, meant, open_to_read
 from .settings import file_of
 from .sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
+from .sums import OTHER
 from .words import texts
-from .writer import OTHER
 
 By = str
 """'model', 'provider', 'operation', 'outcome', 'day', 'hour', or 'tag:NAME'."""

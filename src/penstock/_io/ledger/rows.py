@@ -13,15 +13,25 @@ _CALL_COLUMNS: Final = (
     "id at_ms call_id operation asked provider model outcome tags task attempts retries status stop latency_us "
     f"first_us wait_us {' '.join(USAGE)} estimated cost_nano cached saved_nano batch full_nano tier reason "
     "strongest_nano prices wire lane request_id scopes attempt_us retry_after_ms"
-).split()
+)
 _ATTEMPT_COLUMNS: Final = (
     "at_ms call_id number operation provider model outcome tags task wire lane sent status request_id wait_us "
     f"latency_us first_us retry_after_ms {' '.join(USAGE)} known estimated cost_nano batch scopes"
-).split()
-CALL_SQL: Final = f"INSERT INTO call ({', '.join(_CALL_COLUMNS)}) VALUES ({', '.join('?' * len(_CALL_COLUMNS))})"
-ATTEMPT_SQL: Final = (
-    f"INSERT INTO attempt ({', '.join(_ATTEMPT_COLUMNS)}) VALUES ({', '.join('?' * len(_ATTEMPT_COLUMNS))})"
 )
+_PLAIN_COLUMNS: Final = (
+    "id at_ms call_id operation asked provider model outcome tags task status stop latency_us first_us "
+    "wait_us input output estimated cost_nano prices wire lane request_id attempt_us"
+)
+
+
+def _insert(table: str, columns: str) -> str:
+    names = columns.split()
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+CALL_SQL: Final = _insert("call", _CALL_COLUMNS)
+PLAIN_SQL: Final = _insert("call", _PLAIN_COLUMNS)
+ATTEMPT_SQL: Final = _insert("attempt", _ATTEMPT_COLUMNS)
 _NOTHING: Final = (0,) * len(USAGE)
 _NO_ATTEMPT: Final = (None,) * 6
 
@@ -45,6 +55,10 @@ def _us(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1e6)
 
 
+def _number(words: Words, text: str | None) -> int | None:
+    return None if text is None else words[text]
+
+
 def is_whole(event: CallEnded, attempt: AttemptEnded) -> bool:
     """Whether one row has room for a call and its only attempt: nothing that both have differs."""
     return (
@@ -55,8 +69,59 @@ def is_whole(event: CallEnded, attempt: AttemptEnded) -> bool:
         and attempt.model == event.model
         and attempt.provider == event.provider
         and attempt.cost_nano == event.cost_nano
-        and attempt.usage == event.usage
-        and attempt.at_s == event.at_s
+        and (attempt.usage is event.usage or attempt.usage == event.usage)
+        and int(attempt.at_s * 1e3) == int(event.at_s * 1e3)
+    )
+
+
+def plain_row(
+    row: int, event: CallEnded, usage: Usage, tags: int | None, task: str | None, words: Words, only: AttemptEnded
+) -> tuple[Any, ...]:
+    """Return the short row of a call as most are: one attempt, plain input and output, nothing out of the ordinary."""
+    stop, first_s = event.stop_reason, event.first_token_s
+    return (
+        row,
+        int(event.at_s * 1e3),
+        event.call_id,
+        words[event.operation],
+        words[event.asked],
+        words[event.provider],
+        words[event.model],
+        words[event.outcome],
+        tags,
+        task,
+        event.status,
+        None if stop is None else words[stop],
+        int(event.latency_s * 1e6),
+        None if first_s is None else int(first_s * 1e6),
+        int(event.wait_s * 1e6),
+        usage.input,
+        usage.output,
+        usage.estimated,
+        event.cost_nano,
+        words[event.prices],
+        words[only.wire],
+        words[only.lane],
+        only.request_id,
+        int(only.latency_s * 1e6),
+    )
+
+
+def is_plain(event: CallEnded, usage: Usage, only: AttemptEnded) -> bool:
+    """Whether `plain_row` has room for all of it."""
+    return not (
+        usage.cache_read
+        or usage.reasoning
+        or usage.cache_write_5m
+        or usage.cache_write_1h
+        or usage.cache_write_30m
+        or usage.cache_write_12h
+        or usage.audio_in
+        or usage.audio_out
+        or event.tier is not None
+        or event.batch
+        or only.scopes
+        or only.retry_after_s is not None
     )
 
 
@@ -64,7 +129,7 @@ def call_row(
     row: int, event: CallEnded, tags: int | None, task: str | None, words: Words, only: AttemptEnded | None
 ) -> tuple[Any, ...]:
     """Return the row of a call, with its `only` attempt where there is room for it."""
-    number, maybe, usage = words.number, words.maybe, event.usage
+    number, usage = words.__getitem__, event.usage
     attempt = _NO_ATTEMPT
     if only is not None:
         attempt = (
@@ -89,7 +154,7 @@ def call_row(
         event.attempts,
         event.retries,
         event.status,
-        maybe(event.stop_reason),
+        _number(words, event.stop_reason),
         int(event.latency_s * 1e6),
         _us(event.first_token_s),
         int(event.wait_s * 1e6),
@@ -100,17 +165,17 @@ def call_row(
         event.saved_nano,
         event.batch,
         event.full_nano,
-        maybe(event.tier),
-        maybe(event.reason),
+        _number(words, event.tier),
+        _number(words, event.reason),
         event.strongest_nano,
-        maybe(event.prices),
+        _number(words, event.prices),
         *attempt,
     )
 
 
 def attempt_row(event: AttemptEnded, tags: int | None, task: str | None, words: Words) -> tuple[Any, ...]:
     """Return the row of an attempt."""
-    number, usage = words.number, event.usage
+    number, usage = words.__getitem__, event.usage
     return (
         int(event.at_s * 1e3),
         event.call_id,

@@ -36,7 +36,7 @@ DAY: Final = 86_400
 PEAKS: Final = 20
 """How many of the slowest and dearest calls are kept of a day and model."""
 
-_TOKENS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in USAGE)
+_TOKENS: Final = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in USAGE)
 _SUMS: Final = ", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)
 
 _CALL: Final = f"""CREATE TABLE call (
@@ -46,10 +46,11 @@ _CALL: Final = f"""CREATE TABLE call (
     operation INTEGER NOT NULL, asked INTEGER NOT NULL, provider INTEGER NOT NULL, model INTEGER NOT NULL,
     outcome INTEGER NOT NULL,
     tags INTEGER, task TEXT,
-    attempts INTEGER NOT NULL, retries INTEGER NOT NULL, status INTEGER, stop INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 1, retries INTEGER NOT NULL DEFAULT 0, status INTEGER, stop INTEGER,
     latency_us INTEGER NOT NULL, first_us INTEGER, wait_us INTEGER NOT NULL,
     {_TOKENS}, estimated INTEGER,
-    cost_nano INTEGER, cached INTEGER NOT NULL, saved_nano INTEGER, batch INTEGER NOT NULL, full_nano INTEGER,
+    cost_nano INTEGER, cached INTEGER NOT NULL DEFAULT 0, saved_nano INTEGER, batch INTEGER NOT NULL DEFAULT 0,
+    full_nano INTEGER,
     tier INTEGER, reason INTEGER, strongest_nano INTEGER, prices INTEGER,
     wire INTEGER, lane INTEGER, request_id TEXT, scopes INTEGER, attempt_us INTEGER, retry_after_ms INTEGER
 )"""
