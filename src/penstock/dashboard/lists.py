@@ -6,6 +6,7 @@ hours that have calls that fit; after that it takes in what is new.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -129,20 +130,24 @@ class Calls:
     def _newest(self, where: Where, since: int, until: int) -> list[CallRow]:
         """Look in the hours that have such calls, the last first."""
         found: list[CallRow] = []
-        hours = 0
-        for day in reversed(self._reader.series(_period(since, until), where, step="day")):
-            if not day.figures.calls:
-                continue
-            of_day = _period(max(since, day.start_s), min(until, day.start_s + DAY_S))
-            for hour in reversed(self._reader.series(of_day, where, step="hour")):
-                if not hour.figures.calls:
-                    continue
-                of_hour = _period(max(since, hour.start_s), hour.start_s + HOUR_S)
-                found += self._reader.calls(of_hour, where, order="newest", limit=SPARE - len(found))
-                hours += 1
-                if len(found) >= SPARE or hours >= HOURS_MAX:
-                    return found
+        for hours, hour in enumerate(self._hours(where, since, until), 1):
+            of_hour = _period(max(since, hour), hour + HOUR_S)
+            found += self._reader.calls(of_hour, where, order="newest", limit=SPARE - len(found))
+            if len(found) >= SPARE or hours >= HOURS_MAX:
+                break
         return found
+
+    def _hours(self, where: Where, since: int, until: int) -> Iterator[int]:
+        """Yield the hours that have such calls, the last first; stretches further back are longer."""
+        days, end = 1, until
+        while end > since:
+            start = max(since, end // DAY_S * DAY_S - days * DAY_S)
+            for day in reversed(self._reader.series(_period(start, end), where, step="day")):
+                if day.figures.calls:
+                    of_day = _period(max(start, day.start_s), min(end, day.start_s + DAY_S))
+                    hours = self._reader.series(of_day, where, step="hour")
+                    yield from (hour.start_s for hour in reversed(hours) if hour.figures.calls)
+            days, end = days * 3, start
 
     def _highest(self, kind: Kind, where: Where, since: int, until: int) -> tuple[list[CallRow], bool]:
         """Return the dearest or slowest calls, and whether they are all of them."""

@@ -73,7 +73,7 @@ class Reading:
         since, until, step_s = self._frame(span, now_s)
         where = _where(asked)
         steps = self._steps.read(where, since, until, step_s, now_s)
-        whole = total(figures for step in steps for figures in step.models.values())
+        whole = total(step.whole for step in steps)
         standing = self._reader.live(now_s - DAY_S + 60)
         scopes = budgets(standing, now_s)
         return View(
@@ -117,7 +117,7 @@ class Reading:
         """Add up the UTC day, whatever the filter: it is the day of budgets."""
         day = int(now_s) // DAY_S * DAY_S
         steps = self._steps.read(EVERYTHING, day, _end(HOUR_S, now_s), HOUR_S, now_s)
-        return sum(figures.cost_nano for step in steps for figures in step.models.values())
+        return sum(step.whole.cost_nano for step in steps)
 
     def _previous(self, asked: Asked, where: Where, since: int, until: int, now_s: float) -> Before:
         """Return what the period of the same length before came to, up to the same point within it."""
@@ -197,7 +197,7 @@ def _percentiles(counts: dict[int, int]) -> Percentiles:
 
 
 def _series(steps: list[Step], starts: range) -> Series:
-    wholes = [total(step.models.values()) for step in steps]
+    wholes = [step.whole for step in steps]
     tokens = [_tokens(whole) for whole in wholes]
     return Series(
         t=list(starts),
@@ -249,13 +249,12 @@ def _by_model(steps: list[Step]) -> list[ModelSeries]:
 def _by_error(steps: list[Step]) -> list[ErrorSeries]:
     weight: dict[str, int] = {}
     for step in steps:
-        for code, figures in step.outcomes.items():
-            if code != "ok":
-                weight[code] = weight.get(code, 0) + figures.attempts
+        for code, attempts in step.whole.faults.items():
+            weight[code] = weight.get(code, 0) + attempts
     return [
         ErrorSeries(
             code=codes[0] if len(codes) == 1 else "",
-            values=[sum(step.outcomes[code].attempts for code in codes if code in step.outcomes) for step in steps],
+            values=[sum(step.whole.faults.get(code, 0) for code in codes) for step in steps],
         )
         for codes in _ranked(weight, ERRORS_SHOWN)
     ]

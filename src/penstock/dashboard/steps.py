@@ -1,7 +1,7 @@
 """The sums of a view, step by step.
 
-A step that is over does not change any more, so it is kept for `KEPT_S`; an update reads the rest: one or two steps,
-whatever the length of the period and the size of the ledger.
+A step that is over hardly changes any more, so it is kept for some minutes, or an hour when it is more than a day old. An
+update reads the rest: one or two steps, whatever the length of the period and the size of the ledger.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from ..ledger import Figures, LedgerReader, Period, Where
 from .asked import DAY_S, HOUR_S, MINUTE_S
 
 KEPT_S: Final = 300.0
+OLD_KEPT_S: Final = 3600.0
 LATE: Final = {MINUTE_S: 60.0, HOUR_S: 900.0, DAY_S: 900.0}
 """Records come late: so long after its end a step is read again."""
 STEPS_MAX: Final = 5_000
 _GRAIN: Final[dict[int, Literal["minute", "hour", "day"]]] = {MINUTE_S: "minute", HOUR_S: "hour", DAY_S: "day"}
 
 
-class Step(msgspec.Struct, gc=False):
-    """The figures of one step: by model, and by outcome."""
+class Step(msgspec.Struct):
+    """The figures of one step, in all and by model."""
 
     models: dict[str, Figures]
-    outcomes: dict[str, Figures]
+    whole: Figures
 
 
 class Steps:
@@ -43,7 +44,8 @@ class Steps:
         found: list[Step] = []
         for start in starts:
             read_s, step = self._kept.get((key, step_s, start), (0.0, None))
-            if step is None or now_s - read_s > KEPT_S or start + step_s + late_s > now_s:
+            ago_s = now_s - start - step_s
+            if step is None or ago_s < late_s or now_s - read_s > (KEPT_S if ago_s < DAY_S else OLD_KEPT_S):
                 break
             found.append(step)
         missing = starts[len(found) :]
@@ -56,14 +58,13 @@ class Steps:
         return found
 
     def _fresh(self, where: Where, starts: range) -> list[Step]:
-        steps = [Step({}, {}) for _ in starts]
+        found: list[dict[str, list[Figures]]] = [{} for _ in starts]
         period = Period(float(starts.start), float(starts.stop), "")
-        name = _GRAIN[grain(starts.step)]
-        for point in self._reader.series(period, where, by="model", step=name):
-            _join(steps[(point.start_s - starts.start) // starts.step].models, point.group, point.figures)
-        for point in self._reader.series(period, where, by="outcome", step=name):
-            _join(steps[(point.start_s - starts.start) // starts.step].outcomes, point.group, point.figures)
-        return steps
+        for point in self._reader.series(period, where, by="model", step=_GRAIN[grain(starts.step)]):
+            of_step = found[(point.start_s - starts.start) // starts.step]
+            of_step.setdefault(point.group, []).append(point.figures)
+        by_model = [{name: total(parts) for name, parts in of_step.items()} for of_step in found]
+        return [Step(models, total(models.values())) for models in by_model]
 
 
 def grain(step_s: int) -> int:
@@ -71,13 +72,11 @@ def grain(step_s: int) -> int:
     return next(size for size in (DAY_S, HOUR_S, MINUTE_S) if step_s % size == 0)
 
 
-def _join(groups: dict[str, Figures], group: str, figures: Figures) -> None:
-    there = groups.get(group)
-    groups[group] = figures if there is None else total((there, figures))
-
-
 def total(parts: Iterable[Figures]) -> Figures:
-    """Add figures up, into new ones."""
+    """Add figures up; nobody changes what is returned."""
+    first, *others = parts = tuple(parts) or (Figures(),)
+    if not others:
+        return first
     whole = Figures()
     for part in parts:
         for name in Figures.__struct_fields__:

@@ -259,18 +259,19 @@ class LedgerReader:
 
     def _extent(self, period: Period) -> tuple[float | None, float | None]:
         """Return the first and the last hour of a period that have records."""
-        row = self._rows(
-            "SELECT min(start), max(start) FROM rollup WHERE span = ? AND start > ? AND start < ?",
-            [HOUR, period.start_s - HOUR, period.end_s],
-        )[0]
-        days = self._rows(
-            "SELECT min(start), max(start) FROM rollup WHERE span = ? AND start >= ? AND start < ?",
-            [DAY, period.start_s, period.end_s],
-        )[0]
+        row = self._ends(HOUR, period.start_s - HOUR + 1, period.end_s)
+        days = self._ends(DAY, period.start_s, period.end_s)
         if row[0] is None:
             return (days[0], None if days[1] is None else days[1] + DAY - HOUR)
         if days[0] is not None and days[0] < row[0] - DAY:
             return days[0], row[1]
+        return row[0], row[1]
+
+    def _ends(self, span: int, start_s: float, end_s: float) -> tuple[int | None, int | None]:
+        """Return the first and last step between; each by itself, as both at once would go through all of them."""
+        of = "FROM rollup WHERE span = ? AND start >= ? AND start < ?"
+        query = f"SELECT (SELECT min(start) {of}), (SELECT max(start) {of})"
+        row = self._rows(query, [span, start_s, end_s, span, start_s, end_s])[0]
         return row[0], row[1]
 
     def _lost(self, period: Period) -> int:

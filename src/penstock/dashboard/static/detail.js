@@ -72,7 +72,7 @@ export class Detail {
   fill(content, id) {
     const close = h("button", { class: "button", type: "button", onclick: () => this.sheet.close() }, "Close");
     this.sheet.replaceChildren(
-      h("header", { class: "sheet-head" }, h("div", null, h("h2", { id: "sheet-title" }, "Call"), h("p", { class: "sub id" }, id)), close),
+      h("header", { class: "sheet-head" }, h("div", null, h("h2", null, "Call"), h("p", { class: "sub id" }, id)), close),
       h("div", { class: "sheet-body" }, content),
     );
     close.focus();

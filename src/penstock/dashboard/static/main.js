@@ -77,11 +77,11 @@ class Page {
     if (!nothing) return;
     const fresh = view.ledger.empty;
     redraw(place, [fresh, this.filters.narrowed, view.period.label], () => fresh ? [
-      h("h2", { id: "empty-title" }, "No calls yet"),
+      h("h2", null, "No calls yet"),
       h("p", null, "Every call that goes through Penstock appears here by itself. Make the first one:"),
       h("pre", null, 'penstock ask "Why is the sky blue?"'),
     ] : [
-      h("h2", { id: "empty-title" }, "Nothing here"),
+      h("h2", null, "Nothing here"),
       h("p", null, `No call ${this.filters.narrowed ? "fits these filters " : ""}in this period (${view.period.label}).`),
       h("p", null,
         h("button", { class: "button", type: "button", onclick: () => this.filters.set({ period: "all", model: "", tag: "" }) }, "Show all calls")),
