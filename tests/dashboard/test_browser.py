@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from penstock._io.ledger.schema import open_to_write
 from penstock.dashboard import serve
-from tests.dashboard.browser import launched
+from tests.dashboard.browser import a_browser
 from tests.dashboard.served import served
 from tests.dashboard.writing import USD, events, write
 
@@ -31,7 +31,7 @@ PHONE = {"width": 390, "height": 844}
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this file."""
-    yield from launched()
+    yield from a_browser()
 
 
 @pytest.fixture
