@@ -239,7 +239,9 @@ def seed(
             writer.flush()  # more than its queue holds would be lost
     writer.settle()
     writer.live = lambda: states(now_s, spent)
-    for event in Story(dice, count, now_s).events():  # the state is written with the last call, so it is fresh
+    last = Story(dice, count, now_s)  # the state is written with the last call, so it is fresh
+    last.faults, last.failed, last.cached = [FAULTS[0], FAULTS[1]], False, False
+    for event in last.events():
         writer.post(event)
     writer.settle()
     return count + 1

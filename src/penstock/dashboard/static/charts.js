@@ -7,6 +7,8 @@ const HEIGHT = 220;
 const THIN_PX = 6; // bars thinner than this have no room for a gap between their segments
 const FONT = "12px Inter, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10].flatMap((size) => [size, 2 * size, 5 * size]);
+
 const charts = new Set();
 
 /** What the colours of the page are now; a canvas knows no `var()` and no `light-dark()`. */
@@ -29,12 +31,12 @@ export function recolour() {
 }
 
 /**
- * A chart in `host`. `stacked` bars or lines; `format` turns a value into text. `show` gives it what to draw:
+ * A chart in `host`. `stacked` bars or lines; `format` turns a value into text; values may be `whole` numbers. `show` gives it what to draw:
  * {t, step_s, since, until, series: [{name, ink, values, dash, total}], summary, empty}; a value of null is a gap.
  */
 export class Chart {
-  constructor(host, { title, stacked = false, format, total = true }) {
-    Object.assign(this, { title, stacked, format, total, shown: null, plot: null, made: "" });
+  constructor(host, { title, stacked = false, format, whole = false }) {
+    Object.assign(this, { title, stacked, format, whole, shown: null, plot: null, made: "" });
     this.tip = h("div", { class: "tip", "aria-hidden": "true", hidden: true });
     this.said = h("p", { class: "hidden", role: "status" });
     this.none = h("p", { class: "none", hidden: true });
@@ -122,7 +124,7 @@ export class Chart {
           values: (_plot, marks) => marks.map((mark) => tick(mark, this.shown.until - this.shown.since)),
         },
         {
-          ...axis, grid: { stroke: ink("--hairline"), width: 1 }, space: 40,
+          ...axis, grid: { stroke: ink("--hairline"), width: 1 }, space: 40, ...(this.whole ? { incrs: WHOLE } : {}),
           values: (_plot, marks) => marks.map((mark) => (mark === 0 ? "0" : rounded(this.format(mark)))),
           size: (_plot, texts) => Math.max(32, 14 + 7 * Math.max(0, ...(texts ?? []).map((text) => text.length))),
         },
@@ -175,7 +177,7 @@ export class Chart {
     const { t, step_s: step, series } = this.shown;
     const lines = series.map(({ name, ink, values }) => [name, values[index], ink]).filter(([, value]) => value);
     const texts = lines.map(([name, value, ink]) => [name, this.format(value), ink]);
-    if (this.stacked && this.total && lines.length > 1) {
+    if (this.stacked && lines.length > 1) {
       texts.push(["All", this.format(lines.reduce((sum, [, value]) => sum + value, 0)), null]);
     }
     if (this.stacked) texts.reverse();

@@ -48,7 +48,7 @@ export class Panels {
     this.spend = new Chart(byId("spend"), { title: "Spend by model", stacked: true, format: amount });
     this.tokens = new Chart(byId("tokens"), { title: "Tokens by bucket", stacked: true, format: shortText });
     this.latency = new Chart(byId("latency"), { title: "Latency", format: durationText });
-    this.errors = new Chart(byId("errors"), { title: "Errors and 429s", stacked: true, format: count });
+    this.errors = new Chart(byId("errors"), { title: "Errors and 429s", stacked: true, format: count, whole: true });
   }
 
   draw(view) {
