@@ -1,13 +1,21 @@
 """What every test gets: an environment with no keys and no settings of the developer."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 
+@pytest.fixture(scope="session")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Penstock keeps what it keeps for a user, in place of the developer's own."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove keys, base URLs and proxies, so that no test can reach or bill a provider."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
+    """Remove keys, base URLs and proxies, so that no test can reach a provider, and keep off the home."""
     for name in os.environ:
         if name.endswith(("_API_KEY", "_BASE_URL", "_AUTH_TOKEN", "_PROXY", "_proxy")) or name.startswith("PENSTOCK_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PENSTOCK_HOME", str(own_home))

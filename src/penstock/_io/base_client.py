@@ -73,6 +73,8 @@ class BaseClient(Generic[GateT, TransportT]):
 
     _gate_class: type[GateT]
     ledger: LedgerWriter | None = None
+    _keeps_ledger = False
+    """Whether there is a ledger where nobody said so."""
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class BaseClient(Generic[GateT, TransportT]):
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
-        self._keep_ledger(self.settings.ledger if ledger is None else ledger)
+        self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}

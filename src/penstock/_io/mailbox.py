@@ -144,6 +144,14 @@ class Mailbox:
         if self._on_lost is not None:
             self._on_lost(count, why)
 
+    def hold(self, patience_s: float) -> bool:
+        """Keep the reader from reading until `go_on`; False when it is not done in time."""
+        return self._reading.acquire(timeout=patience_s)
+
+    def go_on(self) -> None:
+        """Let the reader read again."""
+        self._reading.release()
+
     def flush(self, patience_s: float = CLOSE_S) -> bool:
         """Read all letters that are here now, in this thread; False when the reader is not done by then."""
         if not self._reading.acquire(timeout=patience_s):

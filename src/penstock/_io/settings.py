@@ -128,29 +128,28 @@ class Settings:
             raise ConfigError(f"the base URL of {provider.name} ({found.origin}) {wrong}: {_shown(url)!r}")
         return Source(url.rstrip("/"), found.origin)
 
-    @property
-    def ledger(self) -> Ledger | bool:
-        """The ledger that the environment (PENSTOCK_LEDGER: 1, 0 or a file) or a settings file asks for.
+    def ledger(self, default: bool) -> Ledger | bool:
+        """Return the ledger that the environment (PENSTOCK_LEDGER: 1, 0 or a file) or a settings file asks for.
 
         Raises: ConfigError.
         """
-        said = self._variable("PENSTOCK_LEDGER")
-        if said is None and self.file.ledger in (None, False, True):
-            return self.file.ledger is True
+        said, file = self._variable("PENSTOCK_LEDGER"), self.file.ledger
+        if said is not None and said.value == "0":
+            return False
+        if said is None and not isinstance(file, dict):
+            return default if file is None else file
         from .ledger.settings import Ledger  # loaded with the first ledger
 
-        if said is not None and said.value not in ("0", "1"):
+        if said is not None and said.value != "1":
             return Ledger(path=said.value)
-        if said is not None and (said.value == "0" or not isinstance(self.file.ledger, dict)):
-            return said.value == "1"
-        assert isinstance(self.file.ledger, dict)
+        if not isinstance(file, dict):
+            return True
         with _place(self.files):
-            unknown = self.file.ledger.keys() - {"path", "keep_days", "content", "interval_s"}
+            known = [name for name in Ledger.__struct_fields__ if name != "redact"]
+            unknown = file.keys() - set(known)
             if unknown:
-                raise ConfigError(
-                    _no_field("ledger", sorted(unknown)[0], ["path", "keep_days", "content", "interval_s"])
-                )
-            return Ledger(**self.file.ledger)
+                raise ConfigError(_no_field("ledger", sorted(unknown)[0], known))
+            return Ledger(**file)
 
     def __repr__(self) -> str:
         return f"<Settings from {', '.join(self.files) or 'defaults'}>"

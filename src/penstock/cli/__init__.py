@@ -19,6 +19,8 @@ COMMANDS = {
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
+    "stats": "Show what calls cost and how they went, from the ledger.",
+    "log": "Show single calls of the ledger, and follow it.",
     "dashboard": "Show spend, latency, errors, budgets and lanes as a live page.",
     "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import click
 
-from .. import AsyncClient, AsyncStream, Totals
+from .. import AsyncStream, Totals
 from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
+from .keeping import KeepingClient
 from .shown import note, span, usd, write_json
 from .streams import check_stdout, printing
 
@@ -81,7 +82,7 @@ def command(
 
 
 async def _ask(message: Message, options: dict[str, Any], budget: Decimal | None, *, streamed: bool) -> Response:
-    async with AsyncClient(budget=budget_of(budget)) as client:
+    async with KeepingClient(budget=budget_of(budget)) as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
         options = {"priority": "interactive", **options}

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 import msgspec
 
-from .. import AsyncClient, Hedge, Limits
+from .. import Hedge, Limits
 from .._io.settings import Settings
 from ..batch import (
     Batch,
@@ -36,6 +36,7 @@ from .batch_jobs import cancel, resume, status
 from .bounds import bounded
 from .choice import Calls, Number, budget_of, default_model, meant, weighed
 from .job import conduct, finish, run
+from .keeping import KeepingClient
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
@@ -188,7 +189,7 @@ async def _run(
 ) -> BatchReport:
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
     only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
-    async with AsyncClient(limits=limits, budget=budget_of(told.cap)) as client:
+    async with KeepingClient(limits=limits, budget=budget_of(told.cap)) as client:
         more: BatchOptions = {
             "models": weighed(models) or (default_model(client.settings),),
             "concurrency": options["concurrency"],

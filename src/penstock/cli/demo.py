@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from decimal import Decimal
@@ -18,10 +19,12 @@ from .._io.journal import Journal
 from .._io.settings import load
 from ..batch import Batch, BatchReport, RowFile
 from ..errors import InputError, MissingKey
+from ..ledger import open_ledger, period
 from ..sim import SimConfig, SimServer
 from ..sim.reading import parse_config
 from .choice import Dollars, has_key
 from .job import conduct, exit_code, explain, run
+from .keeping import KeepingClient
 from .shown import count, exact_usd, note, span, usd
 from .streams import is_plain
 
@@ -34,6 +37,7 @@ LONG_ENOUGH_S: Final = 20.0
 """A shorter run may use the burst that a limit allows, and says nothing about its use by the minute."""
 
 ROWS: Final = "incidents.jsonl"
+LEDGER: Final = "penstock-demo-ledger.db"
 
 
 @click.command(name="demo")
@@ -62,8 +66,11 @@ def command(real: bool, budget: Decimal | None, limit: int | None, output: str |
 
 def _simulated(rows: RowFile, path: Path, budget: Decimal) -> None:
     config = _scenario()
+    ledger = path.with_name(LEDGER)
+    _remove(ledger)
     with SimServer(config) as server:
         client = AsyncClient(
+            ledger=ledger,
             base_urls={"openai": f"{server.url}/v1", "anthropic": server.url},
             keys={"openai": "demo", "anthropic": "demo"},
             budget=Budget(total=budget),
@@ -78,10 +85,31 @@ def _simulated(rows: RowFile, path: Path, budget: Decimal) -> None:
         bill, limits, log = server.bill(), server.limits(), server.log()
     lines = _table(report, path)
     lines += _bill(report, bill)
+    lines += _kept(ledger, bill)
     lines += _use(limits)
     faults = Counter(entry["fault"] for entry in log if entry["fault"] and not entry["fault"].startswith("limit:"))
     lines.append(("faults played", ", ".join(f"{number}× {name}" for name, number in faults.items()) or "none"))
-    _end(report, path, lines, resumes=False)
+    _end(report, path, lines, resumes=False, ledger=ledger)
+
+
+def _remove(ledger: Path) -> None:
+    """Remove the ledger of an earlier demo, and nothing that is none.
+
+    Raises: LedgerUnavailable.
+    """
+    if ledger.exists():
+        open_ledger(ledger).close()
+        for suffix in ("", "-wal", "-shm"):
+            ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
+
+
+def _kept(ledger: Path, bill: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what the ledger has, beside the bill."""
+    with open_ledger(ledger) as reader:
+        total = reader.stats(period("all")).total
+    apart = total.cost_nano - bill["total_nano"]
+    verdict = "equal to the bill" if apart == 0 else f"{exact_usd(abs(apart))} apart from the bill"
+    return [("ledger", f"{exact_usd(total.cost_nano)} in {count(total.attempts, 'attempt')}: {verdict}")]
 
 
 def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
@@ -98,10 +126,11 @@ def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
     )
     if not yes and sys.stdin.isatty():
         click.confirm("Spend it?", abort=True, err=True)
-    client = AsyncClient(budget=Budget(total=budget))
+    client = KeepingClient(budget=Budget(total=budget))
     report = run(_run(rows, path, client, models, budget))
     earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
-    _end(report, path, [*_table(report, path), ("cost", usd(report.cost_nano) + earlier)], resumes=True)
+    lines = [*_table(report, path), ("cost", usd(report.cost_nano) + earlier)]
+    _end(report, path, lines, resumes=True, ledger=None)
 
 
 def _guess(rows: RowFile, models: list[str], prices: Any) -> int:
@@ -205,9 +234,12 @@ def _use(limits: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]], *, resumes: bool) -> None:
-    shown = os.path.relpath(path) if path.is_absolute() else str(path)
-    lines.append(("output", shown))
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_absolute() else str(path)
+
+
+def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]], *, resumes: bool, ledger: Path | None) -> None:
+    lines.append(("output", _shown(path)))
     if not is_plain(sys.stdout):
         from rich import box
         from rich.console import Console
@@ -222,4 +254,6 @@ def _end(report: BatchReport, path: Path, lines: list[tuple[str, str]], *, resum
             click.echo(f"{name:<14}{value}")
     if why := explain(report, resumes=resumes):
         note(f"penstock: {why}")
+    at = "" if ledger is None else f" --ledger {shlex.quote(_shown(ledger))}"
+    note(f"\nWhere it went:     penstock stats all{at}\nThe cost page:     penstock dashboard{at}")
     raise click.exceptions.Exit(exit_code(report))

@@ -12,6 +12,7 @@ import click
 from .. import AsyncClient
 from ..batch import Batch, BatchOptions, RowFile, Shard, ViaBatch, check_shards, open_shards, withdraw_batches
 from .job import run
+from .keeping import KeepingClient
 from .shards import told_of
 from .shown import count, note, write_json
 from .streams import is_plain
@@ -145,7 +146,7 @@ def withdraw(output: str) -> bool:
         return False
 
     async def main() -> tuple[Shard, ...]:
-        async with AsyncClient() as client:
+        async with KeepingClient() as client:
             return await withdraw_batches(
                 output, client=client, told=lambda shard, what: tell(shard, what, quiet=False, as_json=False)
             )

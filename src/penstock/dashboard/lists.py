@@ -142,10 +142,10 @@ class Calls:
         days, end = 1, until
         while end > since:
             start = max(since, end // DAY_S * DAY_S - days * DAY_S)
-            for day in reversed(self._reader.series(_period(start, end), where, step="day")):
+            for day in reversed(self._reader.series(_period(start, end), where, step="day", percentiles=False)):
                 if day.figures.calls:
                     of_day = _period(max(start, day.start_s), min(end, day.start_s + DAY_S))
-                    hours = self._reader.series(of_day, where, step="hour")
+                    hours = self._reader.series(of_day, where, step="hour", percentiles=False)
                     yield from (hour.start_s for hour in reversed(hours) if hour.figures.calls)
             days, end = days * 3, start
 

@@ -1,7 +1,7 @@
 """The sums of a view, step by step.
 
-A step that is over hardly changes any more, so it is kept for some minutes, or an hour when it is more than a day old. An
-update reads the rest: one or two steps, whatever the length of the period and the size of the ledger.
+A step that is over hardly changes any more, so it is kept for some minutes, or an hour when it is more than a day old.
+An update reads the rest: one or two steps, whatever the length of the period and the size of the ledger.
 """
 
 from __future__ import annotations

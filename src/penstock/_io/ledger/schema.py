@@ -2,7 +2,7 @@
 
     call      a row for each call; where it had one attempt that ended as the call did, its row has that one too
     attempt   a row for each other attempt
-    rollup    sums by hour and by UTC day (`span` seconds), for questions over many rows
+    rollup    sums by hour, by UTC day and by 16 days (`span` seconds), for questions over many rows
     peak      the slowest and the dearest calls of each day and model
     word      texts that come again and again, by number; NULL in the tables above is no text
     content   prompts and answers, where they are kept
@@ -33,6 +33,10 @@ OPEN_S: Final = 5.0
 MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86_400
+SPELL: Final = 16 * DAY
+"""Of a year there are 23, so that a question over one adds up few rows."""
+
+SPANS: Final = (HOUR, DAY, SPELL)
 PEAKS: Final = 20
 """How many of the slowest and dearest calls are kept of a day and model."""
 
@@ -121,7 +125,7 @@ _FIRST: Final = (
         day INTEGER, kind TEXT CHECK (kind IN ('slowest', 'dearest')), provider INTEGER, model INTEGER, value INTEGER,
         call INTEGER, PRIMARY KEY (day, kind, provider, model, value, call)
     ) WITHOUT ROWID""",
-    "CREATE TABLE rolled (day INTEGER, tags INTEGER, PRIMARY KEY (day, tags)) WITHOUT ROWID",
+    "CREATE TABLE rolled (spell INTEGER, tags INTEGER, PRIMARY KEY (spell, tags)) WITHOUT ROWID",
     "CREATE TABLE content (call_id TEXT PRIMARY KEY, prompt TEXT, answer TEXT, message TEXT) WITHOUT ROWID",
     """CREATE TABLE state (
         process TEXT, kind TEXT, name TEXT, at_ms INTEGER NOT NULL, data TEXT NOT NULL,
@@ -236,8 +240,19 @@ def open_to_read(path: str) -> sqlite3.Connection:
             "name another with --ledger or PENSTOCK_HOME"
         )
     try:
+        return _open_to_read(path, "mode=ro")
+    except LedgerUnavailable as error:
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        # In a folder that nobody may write to, nobody writes now, and SQLite must be told so.
+        return _open_to_read(path, "immutable=1")
+
+
+def _open_to_read(path: str, how: str) -> sqlite3.Connection:
+    try:
         db = sqlite3.connect(
-            f"file:{quote(path)}?mode=ro", uri=True, timeout=OPEN_S, isolation_level=None, check_same_thread=False
+            f"file:{quote(path)}?{how}", uri=True, timeout=OPEN_S, isolation_level=None, check_same_thread=False
         )
     except sqlite3.Error as error:
         raise meant(path, error) from error
@@ -253,7 +268,7 @@ def open_to_read(path: str) -> sqlite3.Connection:
         db.close()
         if found:
             open_to_write(path).close()
-            return open_to_read(path)
+            return _open_to_read(path, how)
         raise ConfigError(f"the ledger at {path} is empty; no call was written to it yet")
     return db
 

@@ -13,6 +13,7 @@ import os
 import socket
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ from .words import Words
 
 QUEUE: Final = 100_000
 """How many records may wait: some seconds of more calls than one process makes."""
+
+FORK_S: Final = 2.0
+"""How long a fork waits for a transaction under way."""
 
 RETRY_S: Final = 1.0
 """How long after a failure it is tried again."""
@@ -53,6 +57,7 @@ class LedgerWriter:
         )
         self.post = self._box.post
         self._start()
+        _follow_forks(self)
 
     def _start(self) -> None:
         self._pid = os.getpid()
@@ -60,9 +65,12 @@ class LedgerWriter:
         self._db: sqlite3.Connection | None = None
         self._early: dict[str, None] = {}
         self._backlog: list[Any] = []
-        self._failed_s: float | None = None
+        self._failing = False
+        self._retry_s = -1e9
+        self._why = ""
         self._unsaid: list[tuple[int, str]] = []
         self._state_s = self._tidied_s = -1e9
+        self._held = False
 
     @property
     def lost(self) -> int:
@@ -82,12 +90,22 @@ class LedgerWriter:
         if self._pid != os.getpid():
             self._start()
         if self._backlog:
-            self._failed_s = None
+            self._retry_s = -1e9
             self._read([])
         if self._backlog:
             count, self._backlog = len(self._backlog), []
             self._lose(count, self._why)
         self._disconnect()
+
+    def _before_fork(self) -> None:
+        self._held = self._box.hold(FORK_S)
+        if self._held:
+            self._disconnect()
+
+    def _after_fork(self) -> None:
+        held, self._held = self._held, False
+        if held:
+            self._box.go_on()
 
     def _read(self, events: list[Any]) -> None:
         if self._pid != os.getpid():
@@ -95,7 +113,7 @@ class LedgerWriter:
         if self._backlog:
             events = self._backlog + events
         now = time.monotonic()
-        if self._failed_s is not None and now < self._failed_s + RETRY_S:
+        if now < self._retry_s:
             self._keep(events)
             return
         try:
@@ -104,18 +122,18 @@ class LedgerWriter:
             self._fail(events, error)
         else:
             self._backlog = []
-            self._failed_s = None
+            self._failing = False
             self._unsaid = []
 
     def _fail(self, events: list[Any], error: Exception) -> None:
         said = error if isinstance(error, PenstockError) else meant(self.path, error)
-        if self._failed_s is None:
+        if not self._failing:
             logging.getLogger("penstock").warning(
                 "%s. Calls go on; their records wait in memory and are lost unless this is mended in time", said.message
             )
         self._why = said.message
         self._disconnect()
-        self._failed_s = time.monotonic()
+        self._failing, self._retry_s = True, time.monotonic() + RETRY_S
         self._keep(events)
 
     def _keep(self, events: list[Any]) -> None:
@@ -175,3 +193,22 @@ class LedgerWriter:
     def _note_losses(self, db: sqlite3.Connection) -> None:
         at_ms = int(time.time() * 1e3)
         db.executemany("INSERT INTO loss VALUES (?, ?, ?, ?)", [(at_ms, self._process, *one) for one in self._unsaid])
+
+
+def _follow_forks(writer: LedgerWriter) -> None:
+    """See that no thread is inside SQLite, and no file open, while the process forks: a child could use neither."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    living = weakref.ref(writer)
+
+    def before() -> None:
+        found = living()
+        if found is not None:
+            found._before_fork()
+
+    def after() -> None:
+        found = living()
+        if found is not None:
+            found._after_fork()
+
+    os.register_at_fork(before=before, after_in_parent=after)
