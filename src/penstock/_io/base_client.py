@@ -159,15 +159,18 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _shown(self) -> Iterator[tuple[str, str, str]]:
         """Tell lanes and budgets to those who watch through the ledger."""
+        now = self._clock.now()  # the instants of a lane are on this clock, which others cannot read
         for lane in self.lanes():
-            yield "lane", lane.name, msgspec.json.encode(lane).decode()
+            yield "lane", lane.name, msgspec.json.encode({"now": now, **msgspec.structs.asdict(lane)}).decode()
         if self._capped:
             with contextlib.suppress(BudgetUnavailable):
                 for scope in self.budget().scopes:
-                    yield "budget", scope.name, msgspec.json.encode(scope).decode()
+                    shown = {"file": self._budget_file, **msgspec.structs.asdict(scope)}
+                    yield "budget", scope.name, msgspec.json.encode(shown).decode()
 
     def _gate_of(self, budget: Budget | None, retry: RetryPolicy | None, breaker: BreakerSettings | None) -> GateT:
         self._capped = budget is not None
+        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
         return self._gate_class(
             clock=self._clock,
             limits=self._limits_of,

@@ -27,6 +27,7 @@ class Figures(msgspec.Struct, kw_only=True):
     """Sums over calls and attempts; see `SUMS` for what each is. `failed` and `rate_limited` are by outcome.
 
     Of attempts: `attempts` were sent, `refused` were not, `rate_limited` were answered with 429.
+    `faults` counts the attempts that failed by the code of their error.
     `latency` and `first` count the durations of calls (without those of a provider's batch) and of first tokens.
     """
 
@@ -60,6 +61,7 @@ class Figures(msgspec.Struct, kw_only=True):
     audio_out: int = 0
     latency: Counts = msgspec.field(default_factory=dict)
     first: Counts = msgspec.field(default_factory=dict)
+    faults: dict[str, int] = msgspec.field(default_factory=dict)
 
     def take(self, outcome: str, sums: tuple[Any, ...], latency: bytes | None, first: bytes | None) -> None:
         """Add a row of sums, in the order of `SUMS`, of one outcome."""
@@ -70,6 +72,8 @@ class Figures(msgspec.Struct, kw_only=True):
             self.failed += sums[0] or 0
         if outcome == "rate_limited":
             self.rate_limited += sums[_ATTEMPTS] or 0
+        if outcome != "ok" and sums[_ATTEMPTS]:
+            self.faults[outcome] = self.faults.get(outcome, 0) + sums[_ATTEMPTS]
         add(self.latency, latency)
         add(self.first, first)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 import msgspec
 
 from ..._policy.figures import Figures, Where
-from ..._policy.period import Period
+from ..._policy.period import FOREVER_S, Period
 from ..._policy.reconcile import Line
 from ..._policy.rollup import SUMS
 from ...errors import ConfigError
@@ -33,7 +33,7 @@ from .records import (
     call_words,
     tags_of,
 )
-from .schema import DAY, HOUR, meant, open_to_read
+from .schema import DAY, HOUR, MINUTE, meant, open_to_read
 from .settings import file_of
 from .sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
 from .sums import OTHER
@@ -42,6 +42,7 @@ from .words import texts
 By = str
 """'model', 'provider', 'operation', 'outcome', 'day', 'hour', or 'tag:NAME'."""
 
+_STEPS: Final = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 _BYS: Final = ("model", "provider", "operation", "outcome", "day", "hour")
 _Row = tuple[tuple[Any, ...], bytes | None, bytes | None]
 """The figures of `SUMS`, and the packed counts of latencies and first tokens."""
@@ -135,19 +136,19 @@ class LedgerReader:
         where: Where = EVERYTHING,
         *,
         by: By | None = None,
-        step: Literal["hour", "day"] = "day",
+        step: Literal["minute", "hour", "day"] = "day",
         percentiles: bool = True,
     ) -> list[Point]:
-        """Return the figures of each hour or UTC day of a period that has any, by group.
+        """Return the figures of each minute, hour or UTC day of a period that has any, by group.
+
+        Minutes have no sums: all single calls of the period are added up for them.
 
         Without `percentiles` it has sums only, several times as fast.
 
         Raises: ConfigError for an unknown group.
         """
         found: dict[tuple[int, str], Figures] = {}
-        for group, outcome, start, row in self._sums(
-            _Question(period, where, by, HOUR if step == "hour" else DAY, percentiles), []
-        ):
+        for group, outcome, start, row in self._sums(_Question(period, where, by, _STEPS[step], percentiles), []):
             found.setdefault((start, group or ""), Figures()).take(outcome, *row)
         return [Point(*key, found[key]) for key in sorted(found)]
 
@@ -184,7 +185,12 @@ class LedgerReader:
         dims = ["outcome"]
         dims += {"model": ["provider", "model"], "provider": ["provider"], "operation": ["operation"]}.get(by or "", [])
         dims += ["tags"] if by is not None and by.startswith("tag:") else []
-        for part in parts(max(period.start_s, first), min(period.end_s, last + HOUR), step, raw=where.task is not None):
+        for part in parts(
+            max(period.start_s, first),
+            min(period.end_s, last + HOUR),
+            step,
+            raw=where.task is not None or step == MINUTE,
+        ):
             if part.span and of_tags and self._is_other(part):
                 part = Part(0, part.start, part.end)
             rows = self._of_part(part, dims, step, (filters, values), asked.percentiles)
@@ -279,20 +285,25 @@ class LedgerReader:
         oldest = self._rows("SELECT min(at_ms) FROM call")[0][0]
         return oldest is not None and oldest <= part.start * 1000 + HOUR * 1000
 
+    def began_s(self) -> float | None:
+        """Return the first hour that has records; None where there are none."""
+        return self._extent(Period(0.0, FOREVER_S, ""))[0]
+
     def _extent(self, period: Period) -> tuple[float | None, float | None]:
         """Return the first and the last hour of a period that have records."""
-        row = self._rows(
-            "SELECT min(start), max(start) FROM rollup WHERE span = ? AND start > ? AND start < ?",
-            [HOUR, period.start_s - HOUR, period.end_s],
-        )[0]
-        days = self._rows(
-            "SELECT min(start), max(start) FROM rollup WHERE span = ? AND start >= ? AND start < ?",
-            [DAY, period.start_s, period.end_s],
-        )[0]
+        row = self._ends(HOUR, period.start_s - HOUR + 1, period.end_s)
+        days = self._ends(DAY, period.start_s, period.end_s)
         if row[0] is None:
             return (days[0], None if days[1] is None else days[1] + DAY - HOUR)
         if days[0] is not None and days[0] < row[0] - DAY:
             return days[0], row[1]
+        return row[0], row[1]
+
+    def _ends(self, span: int, start_s: float, end_s: float) -> tuple[int | None, int | None]:
+        """Return the first and last step between; each by itself, as both at once would go through all of them."""
+        of = "FROM rollup WHERE span = ? AND start >= ? AND start < ?"
+        query = f"SELECT (SELECT min(start) {of}), (SELECT max(start) {of})"
+        row = self._rows(query, [span, start_s, end_s, span, start_s, end_s])[0]
         return row[0], row[1]
 
     def _lost(self, period: Period) -> int:

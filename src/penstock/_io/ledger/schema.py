@@ -30,6 +30,7 @@ SCHEMA: Final = 1
 OPEN_S: Final = 5.0
 """How long a writer or reader waits for another process that has the file for itself."""
 
+MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 86_400
 SPELL: Final = 16 * DAY
