@@ -36,9 +36,10 @@ def cpu_ms(usage: resource.struct_rusage) -> float:
 def started(arguments: list[str | Path], url: str = "", stdin: object = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start a program that reaches nobody but one server."""
     keys = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"} if url else {}
-    return subprocess.Popen(
+    child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
         arguments, cwd=ROOT, env=environment() | keys, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )  # type: ignore[call-overload, no-any-return]
+    )
+    return child
 
 
 def reaped(child: subprocess.Popen[bytes]) -> resource.struct_rusage:

@@ -34,7 +34,6 @@ COMMANDS = {
     "models": "Show what models take: pictures, tools, how much of both.",
     "route": "Say which model would answer a prompt, or fit the router to outcomes.",
     "dashboard": "Show spend, latency, errors, budgets and lanes as a live page.",
-    "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",
     "doctor": "Show settings, keys and versions, and where each came from.",
     "sim": "Run the provider simulator.",

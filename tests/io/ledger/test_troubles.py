@@ -313,14 +313,14 @@ def test_content_is_kept_only_on_request_and_redacted(tmp_path: Path) -> None:
 
     request = Request(model="m", messages=(Message("user", "my secret is 4711"),))
     response = Response(provider="openai", model="m", choices=(Choice(content=(Text("4711, I see"),)),))
-    told = {"request": request, "response": response, "message": "4711 is wrong"}
+    told: dict[str, Any] = {"request": request, "response": response, "message": "4711 is wrong"}
 
     def redact(text: str) -> str:
         if "wrong" in text:
             raise ValueError(text)
         return text.replace("4711", "****")
 
-    for name, settings, expected in (
+    kept_by: list[tuple[str, dict[str, Any], list[str | None]]] = [
         ("off", {}, [None, None, None]),
         ("on", {"content": True}, ["my secret is 4711", "4711, I see", "4711 is wrong"]),
         (
@@ -328,7 +328,8 @@ def test_content_is_kept_only_on_request_and_redacted(tmp_path: Path) -> None:
             {"content": True, "redact": redact},
             ["secret is ****", "****, I see", "redact raised ValueError"],
         ),
-    ):
+    ]
+    for name, settings, expected in kept_by:
         path = str(tmp_path / f"{name}.db")
         attempt, ended = call(**told)
         written(path, attempt, ended, **settings)
