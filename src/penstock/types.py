@@ -193,13 +193,18 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Tool(_Struct, frozen=True, kw_only=True):
-    """A function that the model may call; `parameters` is a JSON Schema of type object."""
+    """A function that the model may call; `parameters` is a JSON Schema of type object.
+
+    `native` is a tool of the provider's own, sent as it is, as {'type': 'web_search'} or a custom tool with a grammar:
+    what it does and costs beside tokens is the provider's affair. Of the other fields only `name` counts then.
+    """
 
     name: str
     description: str = ""
     parameters: dict[str, Any] = {}
     strict: bool | None = None
     cache: CacheTTL | None = None
+    native: dict[str, Any] | None = None
 
 
 class JSONSchema(_Struct, frozen=True, kw_only=True):

@@ -118,7 +118,7 @@ def _chosen_max_tokens(request: Request) -> int:
 def _worst_nano(order: Order, lane: Lane, request: Request, prompt_tokens: int, output_tokens: int) -> int | None:
     """Return the most that one attempt can cost in nano-dollars, None when the model has no known price."""
     return order.prices.worst(
-        lane.provider.name,
+        lane.provider.owner,
         lane.model,
         prompt_tokens,
         output_tokens,
@@ -139,7 +139,7 @@ def _marks_cache(request: Request) -> bool:
 def cost_nano(order: Order, lane: Lane, usage: Usage) -> int | None:
     """Return what the usage costs in nano-dollars, None when the model has no known price."""
     return order.prices.cost(
-        lane.provider.name, lane.model, usage, service_tier=order.request.service_tier, wall_s=order.wall_s
+        lane.provider.owner, lane.model, usage, service_tier=order.request.service_tier, wall_s=order.wall_s
     )
 
 

@@ -244,6 +244,11 @@ def _openai_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
         return dict(tool["function"])
     if "input_schema" in tool:
         return {("parameters" if key == "input_schema" else key): value for key, value in tool.items() if key != "type"}
+    kind = tool.get("type", "function")
+    if kind != "function" and "parameters" not in tool:
+        inner = tool.get(kind) if isinstance(kind, str) else None
+        named = tool.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None) or kind
+        return {"name": named, "native": dict(tool)}
     return tool
 
 

@@ -156,15 +156,24 @@ class BaseClient(Generic[GateT, TransportT]):
         for name, value in limits.items():
             if not isinstance(value, Limits):
                 raise ConfigError(f"limits[{name!r}] is {value!r}; expected a Limits")
-            known = name == "*" or name in self.settings.providers
             try:
-                found[name if known else self._canonical(name)] = value
+                owned = name if name == "*" else self._owned(name)
             except ConfigError as error:
                 raise type(error)(f"limits[{name!r}]: {error.message}") from None
+            if found.setdefault(owned, value) != value:
+                raise ConfigError(f"limits[{name!r}]: other limits are given for the same account; give those of {owned!r}")
         return found
 
+    def _owned(self, name: str) -> str:
+        """Return the name by which limits of a provider or a model are known: rows that share an account share them."""
+        if name in self.settings.providers:
+            return self.settings.providers[name].owner
+        provider, model = registry.resolve(name, self.settings.providers)
+        return f"{provider.owner}:{model}"
+
     def _limits_of(self, lane: Lane) -> Limits | None:
-        named = self._limits.get(lane.name) or self._limits.get(lane.provider.name) or self._limits.get("*")
+        owner = lane.provider.owner
+        named = self._limits.get(f"{owner}:{lane.model}") or self._limits.get(owner) or self._limits.get("*")
         # A server of one's own tells no limits and queues whatever comes.
         return named or (Limits(concurrency="auto") if lane.provider.local else None)
 
@@ -188,7 +197,7 @@ class BaseClient(Generic[GateT, TransportT]):
             credential = "none" if key is None else blake2s(key.reveal().encode(), digest_size=4).hexdigest()
             wire = registry.wire(provider.wire)
             lane = Lane(
-                id=f"{provider.name}:{name}@{base_url}#{credential}",
+                id=f"{provider.owner}:{name}@{base_url}#{credential}",
                 provider=provider,
                 model=name,
                 wire=wire,

@@ -113,7 +113,7 @@ class Gate:
         if found is None:
             with self._lock:
                 limiter = Limiter(self._limits(lane), counting=lane.provider.counting, name=lane.name)
-                owner = (lane.provider.name, lane.base_url, lane.credential)
+                owner = (lane.provider.owner, lane.base_url, lane.credential)
                 account = self._accounts.setdefault(owner, Breaker(self._breaker))
                 made = LaneState(lane, limiter, Breaker(self._breaker), account)
                 found = self._lanes.setdefault(lane.id, made)

@@ -91,8 +91,9 @@ class Settings:
 
         Raises: MissingKey.
         """
-        if provider.name in self._keys:
-            return _secret(self._keys[provider.name], provider, "argument"), "argument"
+        given = next((self._keys[name] for name in (provider.name, provider.owner) if name in self._keys), None)
+        if given is not None:
+            return _secret(given, provider, "argument"), "argument"
         for name in provider.key_env:
             found = self._variable(name)
             if found is not None:
@@ -111,8 +112,9 @@ class Settings:
         Raises: ConfigError when there is none or it is not an http(s) URL.
         """
         found = Source(provider.base_url, "provider table")
-        if provider.name in self._base_urls:
-            found = Source(self._base_urls[provider.name], "argument")
+        given = next((self._base_urls[name] for name in (provider.name, provider.owner) if name in self._base_urls), None)
+        if given is not None:
+            found = Source(given, "argument")
         else:
             found = next((hit for name in provider.base_url_env if (hit := self._variable(name))), found)
         if not found.value:

@@ -138,6 +138,7 @@ def bound(request: Request) -> int:
             total += (
                 TOOL_TOKENS_MOST + _bytes(tool.name) + _bytes(tool.description) + 2 * _bytes(_json(tool.parameters))
             )
+            total += 2 * _bytes(_json(tool.native)) if tool.native else 0
     if isinstance(request.response_format, JSONSchema):
         wanted = request.response_format
         total += TOOL_TOKENS_MOST + 2 * _bytes(_json(wanted.schema)) + _bytes(wanted.description or "")

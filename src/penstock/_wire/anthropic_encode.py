@@ -102,6 +102,9 @@ def _refuse_others(request: Request, provider: Provider, writer: Writer) -> None
 def _tools(body: JSON, request: Request) -> None:
     tools: list[JSON] = []
     for tool in request.tools:
+        if tool.native is not None:
+            tools.append(tool.native)
+            continue
         written: JSON = {"name": tool.name}
         if tool.description:
             written["description"] = tool.description

@@ -28,7 +28,7 @@ from .protocol import JSON, Provider
 CITATIONS: Final = "citations"
 """The kind of an `Opaque` part with the citations of the text before it."""
 
-_ELSEWHERE: Final = frozenset({"annotations", "logprobs"})
+_ELSEWHERE: Final = frozenset({"annotations", "logprobs", "message"})
 _ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -117,6 +117,8 @@ class Writer:
             case Reasoning():
                 return _thought(part)
             case Opaque(kind=kind, data=data):
+                if kind.endswith(("_call", "_call_output")):
+                    raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [] if kind in _ELSEWHERE else [data]
             case Audio():
                 raise self.refuse("messages (audio)", "Anthropic Messages takes no sound")
@@ -164,7 +166,7 @@ class Writer:
                 provider=self.provider.name,
                 model=self.request.model,
             )
-        return {"type": "tool_use", "id": tool_id(call.id), "name": call.name, "input": value} | (call.extra or {})
+        return {"type": "tool_use", "id": tool_id(call.id), "name": call.name, "input": value} | _caller(call)
 
     def _result(self, result: ToolResult) -> JSON:
         written: JSON = {"type": "tool_result", "tool_use_id": tool_id(result.tool_call_id)}
@@ -175,6 +177,11 @@ class Writer:
         if result.is_error:
             written["is_error"] = True
         return _cached(written, result.cache)
+
+
+def _caller(call: ToolCall) -> JSON:
+    """Return who made a call; what else `extra` holds is another protocol's."""
+    return {name: value for name, value in (call.extra or {}).items() if name == "caller"}
 
 
 def _cached(written: JSON, cache: str | None) -> JSON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -70,6 +70,15 @@ class WireUsage(msgspec.Struct):
     cost_details: Any = None
     is_byok: bool | None = None
     cost_in_usd_ticks: Any = None
+
+
+class CostFields(Protocol):
+    """What usage says of its cost, at the providers that do."""
+
+    cost: Any
+    cost_details: Any
+    is_byok: bool | None
+    cost_in_usd_ticks: Any
 
 
 class Function(msgspec.Struct, gc=False):
@@ -339,7 +348,7 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     written = count(into.cache_write_tokens) if into.cache_write_tokens else 0
     reasoning = count(thought) if thought else 0
     audio_in = count(into.audio_tokens) if into.audio_tokens else 0
-    inside = _inside_prompt(prompt, read_, written, provider)
+    inside = inside_prompt(prompt, read_, written, provider)
     audio_in = min(audio_in, prompt - inside)
     fresh = prompt - inside - audio_in
     excess = total - prompt - completion
@@ -363,7 +372,8 @@ def disjoint(wire: WireUsage | None, provider: Provider) -> Usage | None:
     )
 
 
-def _inside_prompt(prompt: int, read_: int, written: int, provider: Provider) -> int:
+def inside_prompt(prompt: int, read_: int, written: int, provider: Provider) -> int:
+    """Return how many of the prompt's tokens are cache reads and writes; what is more than the prompt is not in it."""
     if not provider.cached_in_prompt or read_ > prompt:
         return 0
     return read_ + written if read_ + written <= prompt else read_
@@ -377,7 +387,7 @@ def _outside_completion(reasoning: int, completion: int, excess: int, provider: 
     return not provider.reasoning_in_output or reasoning > completion
 
 
-def reported_cost(wire: WireUsage | None) -> int | None:
+def reported_cost(wire: CostFields | None) -> int | None:
     """Return the cost that the provider itself reports, in nano-dollars (OpenRouter, Vercel, Perplexity, xAI)."""
     if wire is None or (wire.cost is None and wire.cost_in_usd_ticks is None):
         return None

@@ -95,7 +95,7 @@ def _options(body: JSON, request: Request, writer: Writer, neutral: tuple[str, .
 
 
 def _openai(provider: Provider) -> bool:
-    return provider.name in {"openai", "azure"}
+    return provider.owner in {"openai", "azure"}
 
 
 def _tools(body: JSON, request: Request, writer: Writer) -> None:
@@ -103,11 +103,13 @@ def _tools(body: JSON, request: Request, writer: Writer) -> None:
         body["tools"] = [_tool(tool, writer) for tool in request.tools]
     choice = request.tool_choice
     if choice is not None:
-        named = {"type": "function", "function": {"name": choice}}
-        body["tool_choice"] = choice if choice in _CHOICES else named
+        kind = "custom" if any(tool.name == choice and tool.native for tool in request.tools) else "function"
+        body["tool_choice"] = choice if choice in _CHOICES else {"type": kind, kind: {"name": choice}}
 
 
 def _tool(tool: Tool, writer: Writer) -> JSON:
+    if tool.native is not None:
+        return _native(tool.native, writer)
     function: JSON = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
@@ -120,6 +122,21 @@ def _tool(tool: Tool, writer: Writer) -> JSON:
             raise writer.refuse("tools.cache", "the provider caches prompts by itself, without marks")
         written["cache_control"] = {"type": "ephemeral"} | ({} if tool.cache == "5m" else {"ttl": tool.cache})
     return written
+
+
+def _native(native: JSON, writer: Writer) -> JSON:
+    """Return a provider's own tool; a custom one as Responses writes it is nested."""
+    if native.get("type") == "custom" and "custom" not in native:
+        inner = {name: value for name, value in native.items() if name != "type"}
+        form = inner.get("format")
+        if isinstance(form, dict) and form.get("type") == "grammar" and "grammar" not in form:
+            grammar = {name: value for name, value in form.items() if name != "type"}
+            inner["format"] = {"type": "grammar", "grammar": grammar}
+        return {"type": "custom", "custom": inner}
+    if native.get("type") != "custom" and _openai(writer.provider):
+        why = f"Chat Completions takes functions and custom tools only; {writer.provider.owner}-responses takes it"
+        raise writer.refuse(f"tools ({native.get('type')})", why)
+    return native
 
 
 def _format(body: JSON, request: Request, provider: Provider, writer: Writer) -> None:

@@ -22,13 +22,16 @@ from ..types import (
 from .capabilities import refusal
 from .protocol import JSON, Provider
 
-ANSWER_NOTES: Final = frozenset({"annotations"})
+ANSWER_NOTES: Final = frozenset({"annotations", "message"})
 """Opaque parts that describe an answer and that no request can carry: they are left out when it is sent back."""
 
 _ELSEWHERE: Final = frozenset(
     {"citations", "compaction", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"}
 )
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result."""
+"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result. What ends in _call is of Responses."""
+
+_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace"})
+"""What other protocols keep in `ToolCall.extra`."""
 
 
 class Writer:
@@ -132,7 +135,7 @@ class Writer:
         return self._cached({"type": "file", "file": {"filename": name, "file_data": data}}, document.cache)
 
     def _opaque(self, part: Opaque) -> JSON:
-        if part.kind in _ELSEWHERE or part.kind.endswith("_tool_result"):
+        if part.kind in _ELSEWHERE or part.kind.endswith(("_tool_result", "_call", "_call_output")):
             raise self.refuse(f"messages ({part.kind})", "that content belongs to another protocol")
         return part.data
 
@@ -144,8 +147,8 @@ class Writer:
             content = self._content(result.content)
         else:
             raise self.refuse("messages (tool result)", "Chat Completions takes only text as a tool's result")
-        if result.is_error and isinstance(content, str) and not content.lower().startswith("error"):
-            content = f"Error: {content}"  # the protocol has no flag for it
+        if result.is_error and isinstance(content, str):
+            content = told_error(content)
         written: JSON = {"role": "tool", "tool_call_id": result.tool_call_id, "content": content}
         return self._cached(written, result.cache)
 
@@ -182,8 +185,9 @@ class Writer:
 
     def _thought(self, part: Reasoning, written: JSON) -> None:
         """Send reasoning back where the server takes it; elsewhere it is left out, or no dialogue could go on."""
-        if part.details and self.takes("reasoning_details"):
-            written["reasoning_details"] = [*written.get("reasoning_details", ()), *part.details]
+        details = [detail for detail in part.details if detail.get("type") != "reasoning"]  # that one is of Responses
+        if details and self.takes("reasoning_details"):
+            written["reasoning_details"] = [*written.get("reasoning_details", ()), *details]
         elif part.text:
             for name in ("reasoning_content", "reasoning"):
                 if self.takes(name):
@@ -195,6 +199,12 @@ def _call(call: ToolCall) -> JSON:
     if call.kind == "custom":
         body = {"name": call.name, "input": call.arguments}
     written: JSON = {"id": call.id, "type": call.kind, call.kind: body}
-    if call.extra:
-        written["extra_content"] = call.extra
+    extra = {name: value for name, value in (call.extra or {}).items() if name not in _EXTRA_ELSEWHERE}
+    if extra:
+        written["extra_content"] = extra
     return written
+
+
+def told_error(content: str) -> str:
+    """Say in words that a tool failed, where the protocol has no flag for it."""
+    return content if content.lower().startswith("error") else f"Error: {content}"

@@ -21,6 +21,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 
     `key_env` and `base_url_env` name environment variables, first found wins; a `local` server needs no key, and how
     many calls it takes is found by trying.
+    `account` names the row whose key, limits, prices and lanes this one shares: it is the same provider by another wire
+    or path, and a model's lane is one, whichever row it was asked by.
     `models` are shell patterns of bare model names that belong here. `limits` says how headers are read, `counting` by
     which rule the server charges tokens against its limit: 'prompt+max' reserves prompt plus max_tokens at admission
     (OpenAI: the greater of the two), 'input,output' counts input at admission and output as produced (Anthropic).
@@ -28,13 +30,15 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
     batch interface, where Penstock knows one.
+    `families` says whether what is known of model families holds here; false lets everything through unchecked.
     `embeddings` 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
     `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
     sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
     """
 
     name: str
-    wire: Literal["openai_chat", "anthropic"]
+    wire: Literal["openai_chat", "openai_responses", "anthropic"]
+    account: str = ""
     base_url: str = ""
     base_url_env: tuple[str, ...] = ()
     key_env: tuple[str, ...] = ()
@@ -66,7 +70,13 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     embeddings_tokens: int = 0
     embeddings_input_tokens: int = 0
     prices: str = ""
+    families: bool = True
     docs: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The provider whose account this row uses: its own, unless it says otherwise."""
+        return self.account or self.name
 
     def credential(self, key: Secret | None) -> dict[str, str]:
         """Return the header that carries the key; none without a key, or where the server takes none."""

@@ -17,9 +17,15 @@ from ..errors import ConfigError, UnknownModel, UnknownProvider
 from .capabilities import FAMILIES
 from .protocol import Provider, Wire
 
-WIRES: Final = ("openai_chat", "anthropic")
+WIRES: Final = ("openai_chat", "openai_responses", "anthropic")
 _HEADER_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Provider) if field.name != "name"}
+
+_INHERITED: Final = (
+    *("base_url", "base_url_env", "key_env", "auth", "local", "headers", "limits", "counting", "cached_in_prompt"),
+    *("json_schema", "idempotency", "prices", "families", "docs"),
+)
+"""What a row has from the one whose account it uses, unless it says otherwise; paths and dialects are its own."""
 
 
 def parse(text: str, source: str) -> dict[str, Provider]:
@@ -43,7 +49,10 @@ def extend(rows: Mapping[str, Provider], table: object, source: str) -> dict[str
         raise ConfigError(f"{source}: 'providers' must be a table of rows like [providers.NAME], not {table!r}")
     found = dict(rows)
     for name, row in table.items():
-        found[name] = _row(str(name), row, source, found.get(name))
+        old = found.get(name)
+        new = found[name] = _row(str(name), row, source, found)
+        if old is not None:
+            found |= {other.name: _following(other, old, new) for other in found.values() if other.account == name}
     _check_aliases(found.values(), source)
     return found
 
@@ -103,7 +112,15 @@ def _by_name(name: str, providers: Mapping[str, Provider]) -> Provider | None:
     return providers.get(lower) or next((row for row in providers.values() if lower in row.aliases), None)
 
 
-def _row(name: str, row: object, source: str, old: Provider | None) -> Provider:
+def _following(row: Provider, old: Provider, new: Provider) -> Provider:
+    """Return a row as its account has changed, in what it has from there."""
+    changed = {key for key in _INHERITED if getattr(old, key) != getattr(new, key)}
+    fields = {key: getattr(new, key) for key in changed if getattr(row, key) == getattr(old, key)}
+    return msgspec.structs.replace(row, **fields)
+
+
+def _row(name: str, row: object, source: str, rows: Mapping[str, Provider]) -> Provider:
+    old = rows.get(name)
     where = f"{source}: providers.{name}"
     if not name or any(letter.isspace() or letter in ":/" for letter in name):
         raise ConfigError(f"{where}: a provider's name has no spaces, colons or slashes")
@@ -128,11 +145,24 @@ def _row(name: str, row: object, source: str, old: Provider | None) -> Provider:
             raise ConfigError(f"{where}.{key}: expected a number of at least {least}, got {fields[key]}")
     if old is not None:
         return msgspec.structs.replace(old, **fields)
+    if fields.get("account"):
+        fields = _of_account(f"{where}.account", fields["account"], rows) | fields
     if "wire" not in fields:
         raise ConfigError(f"{where}: the field 'wire' is missing; give one of {', '.join(WIRES)}")
     if not fields.get("base_url") and not fields.get("base_url_env"):
         raise ConfigError(f"{where}: give base_url, or base_url_env with the names of variables that hold it")
     return Provider(name=name, **fields)
+
+
+def _of_account(where: str, name: str, rows: Mapping[str, Provider]) -> dict[str, Any]:
+    """Return what a row has from the row whose account it uses."""
+    owner = rows.get(name)
+    if owner is None or owner.account:
+        known = [row.name for row in rows.values() if not row.account]
+        raise ConfigError(
+            f"{where}: expected the name of a provider above this one, got {name!r}{_did_you_mean(name, known)}"
+        )
+    return {key: getattr(owner, key) for key in _INHERITED} | {"embeddings": "none"}
 
 
 def _field(where: str, value: object, kind: Any) -> Any:

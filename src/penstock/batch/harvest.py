@@ -118,7 +118,7 @@ def _answer(
         return _failed(error, lane, None)
     cost = reply.cost_nano
     if cost is None and reply.usage is not None:
-        cost = prices.cost(lane.provider.name, lane.model, reply.usage, batch=True, wall_s=wall_s)
+        cost = prices.cost(lane.provider.owner, lane.model, reply.usage, batch=True, wall_s=wall_s)
     attempt = Attempt(
         number=1,
         provider=lane.provider.name,

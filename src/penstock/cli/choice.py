@@ -163,7 +163,7 @@ def budget_of(dollars: Decimal | None) -> Budget | None:
 def meant(settings: Settings, model: str) -> str:
     """Say which known model was probably meant by one that its provider does not know; empty when none is near."""
     provider, name = resolve(model, settings.providers)
-    shelf = provider.prices or provider.name
+    shelf = provider.prices or provider.owner
     known = [found for owner, found in settings.prices.names() if owner == shelf and found != name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
     return f"did you mean {provider.name}:{near[0]}?" if near else ""
