@@ -31,27 +31,28 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
     batch interface, where Penstock knows one.
     `families` says whether what is known of model families holds here; false lets everything through unchecked.
-    `embeddings` 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
+    `embeddings` is the protocol of its embeddings, 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
     `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
     sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
+    `rerank` is the protocol in which it ranks documents, '' where it does not.
     """
 
     name: str
-    wire: Literal["openai_chat", "openai_responses", "anthropic"]
+    wire: Literal["openai_chat", "openai_responses", "anthropic", "cohere", "gemini"]
     account: str = ""
     base_url: str = ""
     base_url_env: tuple[str, ...] = ()
     key_env: tuple[str, ...] = ()
-    auth: Literal["bearer", "x-api-key", "api-key", "none"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"] = "bearer"
     local: bool = False
     path: str = ""
     query: str = ""
     headers: dict[str, str] = {}
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    limits: Literal["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"] = (
-        "openai"
-    )
+    limits: Literal[
+        "openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "cohere", "none"
+    ] = "openai"
     counting: Literal["prompt+max", "input,output"] = "prompt+max"
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     stream_usage: bool = True
@@ -62,13 +63,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     takes: tuple[str, ...] = ()
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
-    embeddings: Literal["openai", "none"] = "openai"
+    embeddings: Literal["openai", "cohere", "gemini", "none"] = "openai"
     embeddings_path: str = ""
     embeddings_base64: bool = False
     embeddings_dimensions: str = "dimensions"
     embeddings_inputs: int = 256
     embeddings_tokens: int = 0
     embeddings_input_tokens: int = 0
+    rerank: Literal["", "cohere"] = ""
     prices: str = ""
     families: bool = True
     docs: str = ""
