@@ -312,5 +312,3 @@ EXPECTED_ERRORS: tuple[tuple[type[Exception], tuple[type[errors.CallError], ...]
     (anthropic.RateLimitError, (errors.RateLimited, errors.QuotaExhausted)),
     (anthropic.InternalServerError, (errors.ServerFault, errors.Overloaded)),
 )
-
-

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
     from .errors import ExtractionFailed, ParseError, PenstockError
+    from .reranking import Ranked, Reranking
     from .types import (
         Attempt,
         Audio,
@@ -76,6 +77,8 @@ _HOMES = {
     "Parsed": "_text.result",
     "Repair": "_text.result",
     "Embeddings": "embeddings",
+    "Ranked": "reranking",
+    "Reranking": "reranking",
     "ParseError": "errors",
     "PenstockError": "errors",
     "Attempt": "types",
@@ -122,6 +125,8 @@ __all__ = [  # noqa: RUF022
     "Parsed",
     "Repair",
     "Embeddings",
+    "Ranked",
+    "Reranking",
     "ParseError",
     "PenstockError",
     "Attempt",

@@ -25,8 +25,10 @@ from .types import Response
 if TYPE_CHECKING:
     from ._flow.effects import Lane
     from ._flow.extracted import Extracted
+    from ._flow.rerank import RerankOptions
     from ._io.drive_errand import Errands
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
+    from .reranking import Reranking
 
 T = TypeVar("T")
 
@@ -80,6 +82,17 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         run = SyncRun(order, self._gate, self._transport, self._targets, flow)
         run.finish()
         return work.so_far(order, run.trail)
+
+    def rerank(self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]) -> Reranking:
+        """Order documents by how relevant they are to a query, the best first; `index` says which one each was.
+
+        Raises: PenstockError; InputError names a document that is no text.
+        """
+        from ._flow.rerank import told  # loaded with the first ranking
+
+        run = SyncRun(self._reranking(query, documents, options), self._gate, self._transport, self._targets)
+        run.finish()
+        return told(run.order, run.trail)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -174,6 +187,17 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         run, so_far = self._begin_embedding(texts, **options)
         await run.finish()
         return so_far()
+
+    async def rerank(self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]) -> Reranking:
+        """Order documents by how relevant they are to a query, the best first; `index` says which one each was.
+
+        Raises: PenstockError; InputError names a document that is no text.
+        """
+        from ._flow.rerank import told  # loaded with the first ranking
+
+        run = AsyncRun(self._reranking(query, documents, options), self._gate, self._transport, self._targets)
+        await run.finish()
+        return told(run.order, run.trail)
 
     def _begin_embedding(
         self, texts: object, **options: Unpack[EmbedOptions]

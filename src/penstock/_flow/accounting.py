@@ -15,7 +15,7 @@ from .._policy.timeouts import Timeouts
 from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
-from ..embeddings import EmbedRequest
+from ..embeddings import TextsRequest
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
@@ -83,7 +83,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     )
     if not order.capped:
         return request, Record(lane, past, ticket, None)
-    prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else tokens.bound(request)
+    prompt_tokens = request.most_tokens if isinstance(request, TextsRequest) else tokens.bound(request)
     worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
     elastic = None
     if chosen is not None and worst is not None:
@@ -94,7 +94,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
 
 
 def _about(request: Request) -> int:
-    return request.input_tokens if isinstance(request, EmbedRequest) else tokens.estimate_request(request)
+    return request.input_tokens if isinstance(request, TextsRequest) else tokens.estimate_request(request)
 
 
 def lowered(request: Request, record: Record, hold: Hold) -> Request:

@@ -112,7 +112,9 @@ class Settings:
         Raises: ConfigError when there is none or it is not an http(s) URL.
         """
         found = Source(provider.base_url, "provider table")
-        given = next((self._base_urls[name] for name in (provider.name, provider.owner) if name in self._base_urls), None)
+        given = next(
+            (self._base_urls[name] for name in (provider.name, provider.owner) if name in self._base_urls), None
+        )
         if given is not None:
             found = Source(given, "argument")
         else:

@@ -83,6 +83,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(pattern="claude-sonnet-4*", max_output=64_000, context=200_000, prefill=True),
     Family(pattern="claude-haiku-4*", max_output=64_000, context=200_000, prefill=True),
     Family(pattern="claude-*-[5-9]*", max_output=64_000, rejects=("temperature", "top_p", "top_k")),
+    Family(pattern="command-a-reasoning*", max_output=32_768, context=256_000),
+    Family(pattern="command-a*", max_output=8_192, context=256_000),
+    Family(pattern="command-r*", max_output=4_096, context=128_000),
+    Family(pattern="gemini-2.0*", max_output=8_192, context=1_048_576),
+    Family(pattern="gemini-*-image*", max_output=32_768, context=65_536),
+    Family(pattern="gemini-2.5*", max_output=65_536, context=1_048_576),
+    Family(pattern="gemini-3*", max_output=65_536, context=1_048_576),
     Family(pattern="deepseek-chat", max_output=8_192, context=131_072),
     Family(pattern="deepseek-reasoner", max_output=65_536, context=131_072, reasoning=True),
 )

@@ -31,9 +31,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
     batch interface, where Penstock knows one.
     `families` says whether what is known of model families holds here; false lets everything through unchecked.
-    `embeddings` is the protocol of its embeddings, 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
-    `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
-    sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
+    `embeddings` is the protocol of its embeddings, 'none' where it has none. Of those it has, `embeddings_inputs` may
+    go into one request, with `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known);
+    `embeddings_base64` that it sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter
+    ('' where it takes none).
     `rerank` is the protocol in which it ranks documents, '' where it does not.
     """
 
