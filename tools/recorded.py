@@ -308,7 +308,9 @@ def by_client(provider: Provider, url: str, asked: Asked) -> Seen:
             documents = [str(number) for number in range(asked.last)]
             return ranking_seen(client.rerank("x", documents, model=model, top_n=asked.texts))
         if not has_words(asked.item):
-            return embeddings_seen(client.embed(["x"] * asked.texts, model=model, **asked.embedding))
+            return embeddings_seen(
+                client.embed([str(number) for number in range(asked.texts)], model=model, **asked.embedding)
+            )
         if not streams(asked.item):
             return response_seen(client.complete("x", model=model))
         with client.stream("x", model=model) as answer:
@@ -323,7 +325,9 @@ async def by_async_client(provider: Provider, url: str, asked: Asked) -> Seen:
             documents = [str(number) for number in range(asked.last)]
             return ranking_seen(await client.rerank("x", documents, model=model, top_n=asked.texts))
         if not has_words(asked.item):
-            return embeddings_seen(await client.embed(["x"] * asked.texts, model=model, **asked.embedding))
+            return embeddings_seen(
+                await client.embed([str(number) for number in range(asked.texts)], model=model, **asked.embedding)
+            )
         if not streams(asked.item):
             return response_seen(await client.complete("x", model=model))
         async with client.stream("x", model=model) as answer:
