@@ -149,9 +149,9 @@ def rule(clause: Any) -> Any:
 
 
 def model_entry(model: gp.ModelInfo, provider: str) -> list[Any]:
-    """Write a model: [id, rule, row or [[condition, row], ...], [[tier, condition, row], ...]].
+    """Write a model: [id, rule, row or [[condition, row], ...], [[tier, condition, row], ...], context window].
 
-    The rule "=" alone means: equal to the id. The last part is left out where there is none.
+    The rule "=" alone means: equal to the id. The last parts are left out where there are none.
     """
     conditional = model.prices if isinstance(model.prices, list) else [gp.ConditionalPrice(prices=model.prices)]
     prices: Any = [
@@ -169,6 +169,8 @@ def model_entry(model: gp.ModelInfo, provider: str) -> list[Any]:
         if key in TIER_KEYS and value != "default":
             cheaper = row(variant.prices, model=model.id, provider=provider, whole=False)
             variants.append([value, condition(variant.constraint), cheaper])
+    if model.context_window is not None:
+        return [model.id, match, prices, variants, model.context_window]
     return [model.id, match, prices, variants] if variants else [model.id, match, prices]
 
 

@@ -415,8 +415,9 @@ class Response(_Struct, frozen=True, kw_only=True):
     `cost_nano` counts every attempt of the call, None when a price is unknown; `cost` is the same in dollars.
     `usage` is that of the attempt that answered, or of all that `seams` join. Times are in seconds: `latency_s` from
     the call's start to its end, `first_token_s` to the first output (streams only). `body` is the provider's reply as
-    received (None for streams). `cached`: a stored answer, or that of an identical call at the same time; it cost
-    nothing, `saved_nano` is what it had cost, and `usage` what it had used.
+    received (None for streams). `notes` say what of the request was adapted to the model before it was sent. `cached`:
+    a stored answer, or that of an identical call at the same time; it cost nothing, `saved_nano` is what it had cost,
+    and `usage` what it had used.
     """
 
     provider: str
@@ -433,6 +434,7 @@ class Response(_Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     seams: tuple[Seam, ...] = ()
     body: bytes | None = None
+    notes: tuple[str, ...] = ()
     cached: bool = False
     saved_nano: int | None = None
 

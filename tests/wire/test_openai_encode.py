@@ -143,6 +143,7 @@ def test_response_formats_are_written() -> None:
 
 def test_parts_of_a_user_message_are_written() -> None:
     """Text, pictures, sound and files in the protocol's shapes."""
+    anything = Provider(name="openai", wire="openai_chat", families=False)
     found = content(
         Text("see"),
         Image(url="https://x/y.png", detail="low"),
@@ -151,6 +152,7 @@ def test_parts_of_a_user_message_are_written() -> None:
         Document(data="QQ==", title="a.pdf"),
         Document(file_id="file-1"),
         Document(text="plain", title="T"),
+        provider=anything,
     )
     assert found == [
         {"type": "text", "text": "see"},

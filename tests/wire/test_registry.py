@@ -23,8 +23,11 @@ def test_the_table_has_every_promised_provider() -> None:
     """Each with an address or a variable for it, and a key unless it is local."""
     assert set(ROWS) == {
         "openai",
+        "openai-responses",
         "anthropic",
         "azure",
+        "azure-v1",
+        "azure-responses",
         "groq",
         "mistral",
         "deepseek",
@@ -32,6 +35,7 @@ def test_the_table_has_every_promised_provider() -> None:
         "together",
         "fireworks",
         "xai",
+        "xai-responses",
         "cerebras",
         "perplexity",
         "huggingface",
@@ -109,11 +113,11 @@ def test_a_user_changes_single_fields_and_adds_rows() -> None:
         ("x = ", "penstock.toml is not valid TOML"),
         ("providers = 3", "must be a table of rows"),
         ("[providers]\nx = 3", r"providers.x must be a table like \[providers.x\]"),
-        ("[providers.x]\nbase_url = 'http://a'", "'wire' is missing; give one of openai_chat, anthropic"),
+        ("[providers.x]\nbase_url = 'http://a'", "'wire' is missing; give one of openai_chat, "),
         ("[providers.x]\nwire = 'openai_chat'", "give base_url, or base_url_env"),
         (
             "[providers.x]\nwire = 'anthropc'",
-            "providers.x.wire: expected one of 'openai_chat', 'anthropic', got 'anthropc'",
+            "providers.x.wire: expected one of 'openai_chat', .*, got 'anthropc'",
         ),
         ("[providers.x]\nbaseurl = 'x'", "unknown field 'baseurl'; did you mean 'base_url'"),
         ("[providers.x]\nbase_url = 'llm:8000'", "expected a URL that begins with http:// or https://"),
@@ -150,3 +154,32 @@ def test_every_row_has_a_wire_that_exists() -> None:
     for row in ROWS.values():
         assert registry.wire(row.wire).auth_headers(row, None)["content-type"] == "application/json"
     assert isinstance(ROWS["openai"], Provider)
+
+
+def test_a_row_has_what_it_does_not_say_from_its_account() -> None:
+    """Address, key and limits are those of the account; wire, path and dialects are its own."""
+    rows = registry.parse(
+        "[providers.a]\nwire = 'openai_chat'\nbase_url = 'https://a'\nkey_env = ['A']\nlimits = 'none'\npath = '/x'\n"
+        "batch = 'openai'\n[providers.b]\naccount = 'a'\nwire = 'openai_responses'\nlimits = 'xai'",
+        "penstock.toml",
+    )
+    row = rows["b"]
+    assert (row.base_url, row.key_env, row.owner) == ("https://a", ("A",), "a")
+    assert (row.limits, row.path, row.batch, row.embeddings) == ("xai", "", "", "none")
+
+
+def test_a_change_of_an_account_reaches_its_other_rows() -> None:
+    """Another address of openai is one for openai-responses; what that row says itself stays."""
+    table = {"openai": {"base_url": "https://proxy", "limits": "none"}, "azure-v1": {"auth": "bearer"}}
+    rows = registry.extend(ROWS, table, "penstock.toml")
+    assert rows["openai-responses"].base_url == "https://proxy"
+    assert rows["openai-responses"].limits == "none"
+    assert rows["azure-v1"].auth == "bearer"
+    assert rows["azure"].auth == "api-key"
+
+
+@pytest.mark.parametrize("account", ["nobody", "openai-responses"])
+def test_an_account_is_a_row_of_its_own(account: str) -> None:
+    """The error says which row and field, and what was meant."""
+    with pytest.raises(ConfigError, match=r"providers\.x\.account: expected the name of a provider above"):
+        registry.extend(ROWS, {"x": {"account": account, "wire": "openai_chat"}}, "penstock.toml")

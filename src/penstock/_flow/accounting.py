@@ -16,6 +16,7 @@ from .._text import tokens
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from ..embeddings import TextsRequest
+from ..errors import ContextTooLong
 from ..types import Reasoning, Refusal, Request, Text, ToolCall, Usage
 from .effects import Lane, Past, Record
 from .gauge import Gauges
@@ -26,6 +27,20 @@ MAX_TOKENS_UNDER_BUDGET: Final = 8192
 
 MAX_TOKENS_LEAST: Final = 256
 """What is injected may be lowered this far when the rest of the budget is small: a shorter answer says little."""
+
+
+KEPT_ELSEWHERE: Final = frozenset({"previous_response_id", "conversation", "prompt"})
+"""Parameters that make the server add text of which nothing is known here."""
+
+LARGEST_WINDOW: Final = 2_000_000
+"""Tokens that no known model's context window exceeds."""
+
+
+SMALLEST_WINDOW: Final = 4096
+"""Tokens that every model can read."""
+
+TOO_LONG: Final = 2
+"""A prompt this many times longer than the window by our count is too long by any tokenizer's."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,7 +98,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
     )
     if not order.capped:
         return request, Record(lane, past, ticket, None)
-    prompt_tokens = request.most_tokens if isinstance(request, TextsRequest) else tokens.bound(request)
+    prompt_tokens = request.most_tokens if isinstance(request, TextsRequest) else _most_prompt_tokens(request)
     worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
     elastic = None
     if chosen is not None and worst is not None:
@@ -91,6 +106,36 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         assert silent is not None  # as with output
         elastic = Elastic(silent, chosen, min(chosen, MAX_TOKENS_LEAST + _thinking_tokens(request)))
     return request, Record(lane, past, ticket, worst, elastic, max_tokens=chosen)
+
+
+def _most_prompt_tokens(request: Request) -> int:
+    """Return what the prompt cannot exceed; of a conversation that the server keeps, all that the model can read."""
+    bound = tokens.bound(request)
+    if request.extra.keys() & KEPT_ELSEWHERE:
+        bound += capabilities.context_window(request.model) or LARGEST_WINDOW
+    return bound
+
+
+def check_window(order: Order, record: Record, request: Request) -> None:
+    """Look whether a prompt can fit at all, before it is sent: our count must be far off for it to be wrong about that.
+
+    Raises: ContextTooLong.
+    """
+    about = record.ticket.input_tokens
+    if about <= SMALLEST_WINDOW or isinstance(request, TextsRequest):
+        return
+    provider, model = record.lane.provider, record.lane.model
+    if not provider.families:
+        return
+    window = max(capabilities.context_window(model) or 0, order.prices.window(provider.owner, model) or 0)
+    if window and about > TOO_LONG * window:
+        raise ContextTooLong(
+            f"the prompt has about {about:,} tokens, and {record.lane.name} reads at most {window:,}: it was not sent; "
+            "shorten it or choose a model with a larger context window",
+            provider=provider.name,
+            model=model,
+            param="messages",
+        )
 
 
 def _about(request: Request) -> int:

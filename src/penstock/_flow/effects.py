@@ -105,6 +105,7 @@ class Record(msgspec.Struct, eq=False):
     error: BaseException | None = None
     reply: Reply | None = None
     response: Response | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Reserve(msgspec.Struct, frozen=True):

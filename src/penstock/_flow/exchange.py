@@ -12,7 +12,7 @@ from .._wire.classify import classify
 from .._wire.protocol import Decoder
 from ..errors import CallError, FirstTokenTimeout, IdleTimeout, OutcomeUnknown, StreamInterrupted, TotalTimeout
 from ..types import Chunk, Request, Response, Usage
-from .accounting import Order, cost_nano, learn, seen
+from .accounting import Order, check_window, cost_nano, learn, seen
 from .effects import Emit, Expired, Flow, Head, Read, Record, Send
 
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
@@ -34,7 +34,9 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
     deadline = math.inf if order.deadline is None else order.deadline
     limit = clocks.first_token_s if order.stream else clocks.total_s
     until = min(deadline, math.inf if limit is None else began + limit)
+    check_window(order, record, request)
     outbound = lane.wire.encode(request, lane.provider, stream=order.stream)
+    record.notes = outbound.notes
     if lane.provider.idempotency:
         record.idempotency_key = order.idempotency_key
         headers = outbound.headers | {lane.provider.idempotency: order.idempotency_key}
@@ -91,6 +93,7 @@ def _whole(order: Order, record: Record, request: Request, body: bytes) -> None:
         id=reply.id,
         request_id=record.request_id,
         body=body,
+        notes=record.notes,
     )
 
 
@@ -159,6 +162,7 @@ def _book(order: Order, record: Record, decoder: Decoder, assembly: Assembly, us
         served_model=decoder.served_model,
         id=decoder.id,
         request_id=record.request_id,
+        notes=record.notes,
     )
 
 

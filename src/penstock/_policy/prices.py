@@ -8,7 +8,8 @@ in the `free` set.
 The table, written by `tools/compile_prices.py` from the data of genai-prices, is JSON:
 
     {"date", "source", "providers": {id: {"fallback": [id, ...], "models": [model, ...]}}}
-    model   [id, rule, row or [[when, row], ...], [[tier, when, row], ...]]     the last active [when, row] holds
+    model   [id, rule, row or [[when, row], ...], [[tier, when, row], ...], window]     the last active [when, row]
+            holds; window: how many tokens the model reads and writes together. What is not known is left out at the end
     rule    "=equals" "^starts" "$ends" "~contains" "/regex"; "=" alone: equals the id; [a, b] or; ["&", a, b] and
     when    null, "2026-08-21" (from 00:00 UTC of that day) or "01:00-04:00" (UTC, each day)
     row     bucket → dollars per million tokens, or [base, above_tokens, price, ...]: all tokens of a call cost the
@@ -112,7 +113,7 @@ class _Model:
     Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching (read 2026-11).
     """
 
-    __slots__ = ("_tariffs", "id", "plain", "prices", "provider", "source", "variants", "writes_on_request")
+    __slots__ = ("_tariffs", "id", "plain", "prices", "provider", "source", "variants", "window", "writes_on_request")
 
     def __init__(
         self,
@@ -121,9 +122,11 @@ class _Model:
         prices: list[tuple[_When, Row]],
         variants: list[tuple[str, _When, Row]],
         source: str,
+        window: int | None = None,
     ) -> None:
         self.provider = provider
         self.id = model
+        self.window = window
         self.writes_on_request = "claude" in model.lower()
         self.prices = prices
         self.variants = variants
@@ -166,6 +169,7 @@ class _Entry(msgspec.Struct, array_like=True):
     rule: str | list[Any]
     prices: msgspec.Raw
     variants: msgspec.Raw = msgspec.Raw(b"[]")
+    window: int | None = None
 
     def model(self, provider: str, *, own: bool, source: str) -> _Model:
         """Decode the prices; tiers count only at the provider itself, not at one that resells the model."""
@@ -178,6 +182,7 @@ class _Entry(msgspec.Struct, array_like=True):
             [(_when(when), row) for when, row in prices],
             [(tier, _when(when), row) for tier, when, row in variants],
             source,
+            self.window,
         )
 
 
@@ -360,6 +365,13 @@ class Prices:
             source=found.source,
             **shown,
         )
+
+    def window(self, provider: str, model: str) -> int | None:
+        """Return how many tokens a model reads and writes together; None when unknown."""
+        found = self._find(provider, model)
+        if found is not None and found.window is None and (provider, model.lower()) in self._own:
+            found = self._look_up(provider, model.lower())
+        return None if found is None else found.window
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Every model with a price, as (provider, model): first the table's, by its own ids, then the user's."""

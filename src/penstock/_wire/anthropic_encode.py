@@ -34,7 +34,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
 
     Raises: UnsupportedParameter for what the protocol, the API version or the model is known not to take.
     """
-    neutral = capabilities.check(request, provider)
+    checked = capabilities.check(request, provider)
     writer = Writer(request, provider)
     _refuse_others(request, provider, writer)
     body: JSON = {
@@ -47,7 +47,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["system"] = system
     for name in (*_SAMPLING, "service_tier"):
         value = getattr(request, name)
-        if value is not None and name not in neutral:
+        if value is not None and name not in checked.left_out:
             body[name] = value
     if request.stop:
         body["stop_sequences"] = list(request.stop)
@@ -63,7 +63,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["stream"] = True
     body.update(request.extra)
     path = path_of(provider, "/v1/messages", request.model)
-    return Outbound(path=path, body=write(body, request, provider))
+    return Outbound(path=path, body=write(body, request, provider), notes=checked.notes)
 
 
 def default_max_tokens(request: Request) -> int:

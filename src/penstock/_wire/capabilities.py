@@ -1,105 +1,37 @@
-"""What model families are known to take, enough to refuse or adapt before anything is paid; unknown models pass.
+"""What a request may ask of a model, known before anything is paid: refused, or adapted and said; unknown models pass.
 
-Source: the providers' model pages and error messages (read 2026-11), reference/wire.md section 12; anthropic SDK 2.11.
+What families take is data, in families.py. A provider's row may say `families = false`, and nothing of it holds there.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
 
 from ..errors import UnsupportedParameter
-from ..types import Request
+from ..types import Audio, Document, Image, Part, Request, ToolResult
+from .families import FAMILIES, Family
 from .protocol import Provider
 
-_SAMPLING: Final = ("temperature", "top_p")
-_REASONING_REJECTS: Final = (
-    *_SAMPLING,
-    "frequency_penalty",
-    "presence_penalty",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-)
 _NEUTRAL: Final = {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
 """Values that say what the model does anyway: leaving them out changes nothing, so they are no reason to refuse."""
 
-
-class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """Models that share their limits.
-
-    `effort_none`: sampling is taken again when reasoning_effort is none. `prefill`: a last turn of the assistant is the
-    beginning of the answer.
-    """
-
-    pattern: str
-    max_output: int | None = None
-    context: int | None = None
-    reasoning: bool = False
-    rejects: tuple[str, ...] = ()
-    effort_none: bool = False
-    prefill: bool = False
+_OWN_WIRES: Final = frozenset({"openai", "azure"})
+"""Providers whose models speak only some of their protocols; a gateway translates."""
 
 
-def _reasoner(pattern: str, max_output: int, context: int, *more: str, effort_none: bool = False) -> Family:
-    return Family(
-        pattern=pattern,
-        max_output=max_output,
-        context=context,
-        reasoning=True,
-        rejects=(*_REASONING_REJECTS, *more),
-        effort_none=effort_none,
-    )
+class Checked(msgspec.Struct, frozen=True):
+    """What is left out of a request because it only repeats the model's default, and the words that say so."""
+
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-FAMILIES: Final[tuple[Family, ...]] = (
-    Family(pattern="gpt-5*-chat*", max_output=16_384, context=128_000),
-    _reasoner("gpt-5.[1-9]*", 128_000, 400_000, effort_none=True),
-    _reasoner("gpt-5*", 128_000, 400_000, "stop"),
-    _reasoner("gpt-[6-9]*", 128_000, 400_000, effort_none=True),
-    _reasoner("o1-mini*", 65_536, 128_000, "system", "tools", "stop"),
-    _reasoner("o1-preview*", 32_768, 128_000, "system", "tools", "stop"),
-    _reasoner("o1*", 100_000, 200_000),
-    _reasoner("o3*", 100_000, 200_000, "stop"),
-    _reasoner("o4*", 100_000, 200_000, "stop"),
-    Family(pattern="gpt-4.1*", max_output=32_768, context=1_047_576),
-    Family(pattern="gpt-4o*", max_output=16_384, context=128_000),
-    Family(pattern="gpt-4-turbo*", max_output=4_096, context=128_000),
-    Family(pattern="gpt-4*", max_output=8_192, context=8_192),
-    Family(pattern="gpt-3.5*", max_output=4_096, context=16_385),
-    Family(pattern="claude-3-haiku*", max_output=4_096, context=200_000, prefill=True),
-    Family(pattern="claude-3-opus*", max_output=4_096, context=200_000, prefill=True),
-    Family(pattern="claude-3-5*", max_output=8_192, context=200_000, prefill=True),
-    Family(pattern="claude-3-7*", max_output=64_000, context=200_000, prefill=True),
-    Family(pattern="claude-opus-4-[01]*", max_output=32_000, context=200_000, prefill=True),
-    Family(pattern="claude-opus-4-20*", max_output=32_000, context=200_000, prefill=True),
-    Family(pattern="claude-opus-4-5*", max_output=64_000, context=200_000, prefill=True),
-    Family(pattern="claude-opus-4-6*", max_output=128_000, context=1_000_000),
-    Family(pattern="claude-opus-4-*", max_output=128_000, context=1_000_000, rejects=("temperature", "top_p", "top_k")),
-    Family(pattern="claude-sonnet-4-[6-9]*", max_output=64_000, context=200_000),
-    Family(pattern="claude-sonnet-4*", max_output=64_000, context=200_000, prefill=True),
-    Family(pattern="claude-haiku-4*", max_output=64_000, context=200_000, prefill=True),
-    Family(pattern="claude-*-[5-9]*", max_output=64_000, rejects=("temperature", "top_p", "top_k")),
-    Family(pattern="command-a-reasoning*", max_output=32_768, context=256_000),
-    Family(pattern="command-a*", max_output=8_192, context=256_000),
-    Family(pattern="command-r*", max_output=4_096, context=128_000),
-    Family(pattern="gemini-2.0*", max_output=8_192, context=1_048_576),
-    Family(pattern="gemini-*-image*", max_output=32_768, context=65_536),
-    Family(pattern="gemini-2.5*", max_output=65_536, context=1_048_576),
-    Family(pattern="gemini-3*", max_output=65_536, context=1_048_576),
-    Family(pattern="deepseek-chat", max_output=8_192, context=131_072),
-    Family(pattern="deepseek-reasoner", max_output=65_536, context=131_072, reasoning=True),
-)
-
-
-_NO_SCHEMA: Final = (
-    *("gpt-4", "gpt-4-*", "gpt-4o-2024-05-13", "chatgpt-4o*", "gpt-3.5*", "o1-mini*", "o1-preview*"),
-    *("claude-2*", "claude-3*", "claude-opus-4-0*", "claude-opus-4-20*", "claude-sonnet-4-0*", "claude-sonnet-4-20*"),
-)
-"""Models from before their providers held answers to a schema."""
+_NOTHING: Final = Checked()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -124,14 +56,16 @@ def no_schema(model: str, provider: Provider) -> str | None:
     """Say why a model cannot be held to a JSON Schema; None where it can, or nobody knows."""
     if not provider.json_schema or "response_format" in provider.unsupported:
         return f"{provider.name} takes no schema"
-    known = next((pattern for pattern in _NO_SCHEMA if fnmatchcase(model.rpartition("/")[2], pattern)), None)
-    return f"models like {known} cannot be held to a schema" if known else None
+    known = family(model.rpartition("/")[2]) if provider.families else None
+    return f"models like {known.pattern} cannot be held to a schema" if known and known.schema is False else None
 
 
 def no_tool(request: Request, provider: Provider) -> str | None:
     """Say why a model cannot be made to call a tool; None where it can, or nobody knows."""
     known = family(request.model.rpartition("/")[2])
-    if {"tools", "tool_choice"} & {*provider.unsupported, *(known.rejects if known else ())}:
+    if not provider.families:
+        known = None
+    if {"tools", "tool_choice"} & {*provider.unsupported} or (known is not None and known.tools is False):
         return f"{provider.name}:{request.model} takes no tools"
     if provider.wire == "anthropic" and request.thinking is not None and request.thinking.mode != "disabled":
         return "a model that is to think cannot be made to call a tool"
@@ -145,26 +79,69 @@ def prefills(request: Request, provider: Provider) -> bool:
     return provider.wire == "anthropic" and known is not None and known.prefill and not thinks
 
 
-def check(request: Request, provider: Provider) -> tuple[str, ...]:
-    """Return the parameters to leave out because they only repeat the model's default.
+def check(request: Request, provider: Provider) -> Checked:
+    """Return what is to be left out because it only repeats the model's default.
 
-    Raises: UnsupportedParameter for one that the provider's row or the model's family is known to reject.
+    Raises: UnsupportedParameter for what the provider's row or the model's family is known not to take.
     """
     for name in provider.unsupported:
         if _given(request, name):
             raise refusal(request, provider, name, f"provider {provider.name!r} does not take it")
-    known = family(request.model)
-    if known is None or (known.effort_none and request.reasoning_effort == "none"):
-        return ()
-    neutral: list[str] = []
+    known = family(request.model) if provider.families else None
+    if known is None:
+        return _NOTHING
+    _check_family(request, provider, known)
+    if known.effort_none and request.reasoning_effort == "none":
+        return _NOTHING
+    left_out: list[str] = []
     for name in known.rejects:
         if not _given(request, name):
             continue
         if name in _NEUTRAL and getattr(request, name) == _NEUTRAL[name]:
-            neutral.append(name)
+            left_out.append(name)
             continue
         raise refusal(request, provider, name, f"models like {known.pattern!r} reject it")
-    return tuple(neutral)
+    if not left_out:
+        return _NOTHING
+    why = f"models like {known.pattern!r} reject it, and do as it says anyway"
+    return Checked(tuple(left_out), tuple(f"{name}={getattr(request, name)} was left out: {why}" for name in left_out))
+
+
+def _check_family(request: Request, provider: Provider, known: Family) -> None:
+    if known.wires and provider.owner in _OWN_WIRES and provider.wire not in known.wires:
+        row = f"{provider.owner}-responses"
+        why = f"models like {known.pattern!r} are spoken to over {' or '.join(known.wires)} only: {row}:{request.model}"
+        raise refusal(request, provider, "model", why)
+    if known.max_output is not None and request.max_tokens is not None and request.max_tokens > known.max_output:
+        why = (
+            f"models like {known.pattern!r} answer with at most {known.max_output:,} tokens, not {request.max_tokens:,}"
+        )
+        raise refusal(request, provider, "max_tokens", why)
+    if known.tools is False and request.tools:
+        raise refusal(request, provider, "tools", f"models like {known.pattern!r} reject them")
+    if known.images is False or known.documents is False or known.audio is False:
+        for at, message in enumerate(request.messages):
+            if not isinstance(message.content, str):
+                for part in _shown(message.content):
+                    _check_part(request, provider, known, part, f"messages[{at}]")
+
+
+def _shown(parts: tuple[Part, ...]) -> Iterator[Part]:
+    for part in parts:
+        if isinstance(part, ToolResult) and not isinstance(part.content, str):
+            yield from part.content
+        else:
+            yield part
+
+
+def _check_part(request: Request, provider: Provider, known: Family, part: Part, where: str) -> None:
+    like = f"models like {known.pattern!r}"
+    if isinstance(part, Image) and known.images is False:
+        raise refusal(request, provider, f"{where} (image)", f"{like} see no pictures")
+    if isinstance(part, Document) and part.text is None and known.documents is False:
+        raise refusal(request, provider, f"{where} (document)", f"{like} read text only; give the document's text")
+    if isinstance(part, Audio) and known.audio is False and part.id is None:
+        raise refusal(request, provider, f"{where} (audio)", f"{like} hear nothing")
 
 
 def refusal(request: Request, provider: Provider, name: str, why: str) -> UnsupportedParameter:

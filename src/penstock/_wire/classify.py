@@ -78,6 +78,7 @@ _CONTEXT_WORDS: Final = re.compile(
 )
 _FILTER_CODES: Final = frozenset(
     {"content_filter", "responsibleaipolicyviolation", "content_policy_violation", "prohibited_content"}
+    | {"bio_policy", "misalignment_policy_violation", "image_content_policy_violation"}
 )
 _FILTER_WORDS: Final = re.compile(
     r"(?i)content management policy|content filtering policy|usage polic(?:y|ies)\b.*\bflagged|"
@@ -114,6 +115,21 @@ _RATE_CODES: Final = frozenset(
 _STATUS_OF_CODE: Final = {
     "invalid_request_error": 400,
     "invalid_argument": 400,
+    "invalid_prompt": 400,
+    "data_residency_mismatch": 400,
+    "invalid_image": 400,
+    "invalid_image_format": 400,
+    "invalid_base64_image": 400,
+    "invalid_image_url": 400,
+    "invalid_image_mode": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "image_parse_error": 400,
+    "image_file_too_large": 400,
+    "image_file_not_found": 400,
+    "empty_image_file": 400,
+    "failed_to_download_image": 400,
+    "unsupported_image_media_type": 400,
     "bad_request": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
@@ -126,6 +142,7 @@ _STATUS_OF_CODE: Final = {
     "internal_server_error": 500,
     "api_error": 500,
     "timeout_error": 504,
+    "vector_store_timeout": 504,
 }
 _REMEDIES: Final[dict[type[CallError], str]] = {
     InvalidRequest: "change the request",

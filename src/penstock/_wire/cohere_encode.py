@@ -44,13 +44,13 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
 
     Raises: UnsupportedParameter for what the protocol, the provider or the model is known not to take.
     """
-    neutral = capabilities.check(request, provider)
+    left_out = capabilities.check(request, provider).left_out
     writer = Writer(request, provider)
     _refuse_others(request, writer)
     body: JSON = {"model": request.model, "messages": writer.messages()}
     for name, written in _NAMES.items():
         value = getattr(request, name)
-        if value is not None and name not in neutral:
+        if value is not None and name not in left_out:
             body[written] = value
     if request.stop:
         if len(request.stop) > STOPS_MOST:

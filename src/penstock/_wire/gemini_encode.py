@@ -75,7 +75,7 @@ def body_of(request: Request, provider: Provider) -> JSON:
 
 
 def _body(request: Request, provider: Provider) -> JSON:
-    neutral = capabilities.check(request, provider)
+    left_out = capabilities.check(request, provider).left_out
     writer = Writer(request, provider)
     _refuse_others(request, writer)
     body: JSON = {"contents": writer.contents()}
@@ -86,7 +86,7 @@ def _body(request: Request, provider: Provider) -> JSON:
     config: JSON = {}
     for name, written in _NAMES.items():
         value = getattr(request, name)
-        if value is not None and name not in neutral:
+        if value is not None and name not in left_out:
             config[written] = value
     if request.stop:
         config["stopSequences"] = list(request.stop)

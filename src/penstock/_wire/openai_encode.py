@@ -56,7 +56,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
 
     Raises: UnsupportedParameter for what the protocol, the provider or the model is known not to take.
     """
-    neutral = capabilities.check(request, provider)
+    checked = capabilities.check(request, provider)
     writer = Writer(request, provider)
     body: JSON = {"model": request.model, "messages": writer.messages()}
     if request.max_tokens is not None:
@@ -65,7 +65,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body[field or provider.max_tokens_field] = request.max_tokens
     optional = _OPTIONS(request) != _NO_OPTIONS
     if optional:
-        _options(body, request, writer, neutral)
+        _options(body, request, writer, checked.left_out)
     if stream:
         body["stream"] = True
         if provider.stream_usage:
@@ -73,12 +73,12 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
     if optional:
         body.update(request.extra)
     path = path_of(provider, "/chat/completions", request.model)
-    return Outbound(path=path, body=write(body, request, provider))
+    return Outbound(path=path, body=write(body, request, provider), notes=checked.notes)
 
 
-def _options(body: JSON, request: Request, writer: Writer, neutral: tuple[str, ...]) -> None:
+def _options(body: JSON, request: Request, writer: Writer, left_out: tuple[str, ...]) -> None:
     for name, value in zip(_SAME_NAME, _VALUES(request), strict=True):
-        if value is not None and name not in neutral:
+        if value is not None and name not in left_out:
             body[name] = value
     if request.stop:
         body["stop"] = list(request.stop)

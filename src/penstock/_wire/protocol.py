@@ -102,7 +102,7 @@ class FileBody(msgspec.Struct, frozen=True, kw_only=True):
 class Outbound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is to be sent: `path` (with query) is appended to the base URL, `headers` come on top of the lane's own.
 
-    A `file` stands in the place of `body`.
+    A `file` stands in the place of `body`. `notes` say what of the request was adapted to the model.
     """
 
     path: str
@@ -110,6 +110,7 @@ class Outbound(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     method: str = "POST"
     headers: dict[str, str] = {}
     file: FileBody | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast, get_args, get_origin
 import msgspec
 
 from ..errors import ConfigError, UnknownModel, UnknownProvider
-from .capabilities import FAMILIES
+from .families import FAMILIES
 from .protocol import Provider, Wire
 
 WIRES: Final = ("openai_chat", "openai_responses", "anthropic", "cohere", "gemini")

@@ -42,7 +42,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
 
     Raises: UnsupportedParameter for what the protocol, the provider or the model is known not to take.
     """
-    left_out = capabilities.check(request, provider)
+    checked = capabilities.check(request, provider)
     writer = Writer(request, provider)
     _refuse_others(request, writer)
     body: JSON = {"model": request.model, "input": writer.items()}
@@ -50,7 +50,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         body["max_output_tokens"] = request.max_tokens
     for name in _SAME_NAME:
         value = getattr(request, name)
-        if value is not None and name not in left_out:
+        if value is not None and name not in checked.left_out:
             body[name] = value
     _tools(body, request, writer)
     _text(body, request)
@@ -64,7 +64,7 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
     if include and isinstance(request.extra.get("include"), list):
         body["include"] = [*dict.fromkeys([*include, *request.extra["include"]])]
     path = path_of(provider, "/responses", request.model)
-    return Outbound(path=path, body=write(body, request, provider))
+    return Outbound(path=path, body=write(body, request, provider), notes=checked.notes)
 
 
 def _refuse_others(request: Request, writer: Writer) -> None:

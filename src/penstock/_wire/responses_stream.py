@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from .._text.sse import Event
-from ..types import Chunk, ChunkKind, Opaque, Reasoning, ToolCall
+from ..types import Chunk, ChunkKind, Opaque, Part, Reasoning, ToolCall
 from . import classify
 from .assembly import LOGPROBS
 from .decoder import StreamDecoder
@@ -153,8 +153,7 @@ class Decoder(StreamDecoder):
         for number, raw in enumerate(response.output or ()):
             self._close(number, raw, chunks)
         if self._reading.logprobs:
-            data = {"content": self._reading.logprobs, "refusal": None}
-            chunks.append(Chunk(kind="part", part=Opaque(kind=LOGPROBS, data=data), index=self._new_index()))
+            self._part(Opaque(kind=LOGPROBS, data={"content": self._reading.logprobs, "refusal": None}), chunks)
         reason, word = stop_reason(response, self._reading)
         chunks.append(Chunk(kind="stop", stop_reason=reason, raw_stop_reason=word))
         self.done = True
@@ -163,6 +162,9 @@ class Decoder(StreamDecoder):
         index = self._next
         self._next += 1
         return index
+
+    def _part(self, part: Part, chunks: list[Chunk]) -> None:
+        chunks.append(Chunk(kind="part", part=part, index=self._new_index()))
 
     def _open(self, number: int, raw: msgspec.Raw, chunks: list[Chunk]) -> _Open | None:
         if number in self._items or not bytes(raw).startswith(b"{"):
@@ -199,7 +201,7 @@ class Decoder(StreamDecoder):
         if place not in opened.indexes:
             note = message_note(opened.item, self._reading)
             if note is not None and not opened.indexes:
-                chunks.append(Chunk(kind="part", part=note, index=self._new_index()))
+                self._part(note, chunks)
             opened.indexes[place] = self._new_index()
         if shown == "refusal":
             self._reading.refused = True
@@ -247,8 +249,7 @@ class Decoder(StreamDecoder):
             case "":
                 pass
             case kind:
-                part = Opaque(kind=kind, data=item_data(raw))
-                chunks.append(Chunk(kind="part", part=part, index=self._new_index()))
+                self._part(Opaque(kind=kind, data=item_data(raw)), chunks)
 
     def _close_message(self, opened: _Open, item: Item, chunks: list[Chunk]) -> None:
         for number, raw in enumerate(item.content or ()):
@@ -264,14 +265,13 @@ class Decoder(StreamDecoder):
             if rest:
                 self._say(opened, ("text", number), "text", rest, chunks)
             for part in notes(piece, self._reading):
-                chunks.append(Chunk(kind="part", part=part, index=self._new_index()))
+                self._part(part, chunks)
         elif piece.type == "refusal":
             rest = self._rest(opened, ("refusal", number), piece.refusal or "")
             if rest:
                 self._say(opened, ("refusal", number), "refusal", rest, chunks)
         elif piece.type:
-            other = Opaque(kind=piece.type, data=msgspec.json.decode(raw))
-            chunks.append(Chunk(kind="part", part=other, index=self._new_index()))
+            self._part(Opaque(kind=piece.type, data=msgspec.json.decode(raw)), chunks)
 
     def _close_call(self, opened: _Open, item: Item, chunks: list[Chunk]) -> None:
         call = opened.call

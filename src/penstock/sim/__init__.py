@@ -1,4 +1,4 @@
-"""A provider simulator: OpenAI chat, embeddings, Anthropic messages; with limits, bill, log and faults on order.
+"""A provider simulator: OpenAI chat, Responses, embeddings, Anthropic messages; with limits, bill, log and faults.
 
     with SimServer(SimConfig(limits={"openai": Limits(rpm=600)})) as sim:
         openai.OpenAI(base_url=sim.url + "/v1", api_key="any")

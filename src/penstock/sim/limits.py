@@ -267,6 +267,17 @@ def openai_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
     return headers
 
 
+def azure_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
+    """Azure's: OpenAI's names, but whole seconds that tell nothing, and how long the period is.
+
+    Source: recorded 2026-06: `x-ratelimit-reset-requests: 1`, `x-ratelimit-renewalperiod-requests: 60`.
+    """
+    headers = [
+        (name, "1" if name.startswith("x-ratelimit-reset-") else value) for name, value in openai_headers(lane, now)
+    ]
+    return headers + [(f"x-ratelimit-renewalperiod-{dimension}", "60") for dimension in lane.buckets]
+
+
 def anthropic_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
     """Anthropic's anthropic-ratelimit headers; tokens are rounded to 1000, `reset` is when the bucket is full."""
     headers: list[tuple[str, str]] = []

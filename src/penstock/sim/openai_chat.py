@@ -5,7 +5,6 @@ Source: OpenAI API reference and openai-python 3.52 types; error wordings as quo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +14,20 @@ import msgspec
 from penstock.sim import strictness, tokens
 from penstock.sim.answers import Ask, Tool, Turn
 from penstock.sim.config import Model
+from penstock.sim.openai_fields import EFFORT, NUMBER, bad, check_fields, check_name, type_name
 from penstock.sim.plan import Reject
 
 _encode = msgspec.json.encode
 
-_NUMBER = (int, float)
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "messages": ((list,), "an array of objects"),
     "model": ((str,), "a string"),
     "max_tokens": ((int,), "an integer"),
     "max_completion_tokens": ((int,), "an integer"),
-    "temperature": (_NUMBER, "a decimal"),
-    "top_p": (_NUMBER, "a decimal"),
-    "frequency_penalty": (_NUMBER, "a decimal"),
-    "presence_penalty": (_NUMBER, "a decimal"),
+    "temperature": (NUMBER, "a decimal"),
+    "top_p": (NUMBER, "a decimal"),
+    "frequency_penalty": (NUMBER, "a decimal"),
+    "presence_penalty": (NUMBER, "a decimal"),
     "n": ((int,), "an integer"),
     "seed": ((int,), "an integer"),
     "stop": ((str, list), "a string or an array of strings"),
@@ -63,7 +62,6 @@ _RANGES: dict[str, tuple[int, int | None]] = {
     "max_tokens": (1, None),
     "max_completion_tokens": (1, None),
 }
-_EFFORT = {"none": 0, "minimal": 16, "low": 64, "medium": 192, "high": 512, "xhigh": 1024, "max": 2048}
 _SOLO_ONLY: dict[str, object] = {
     "temperature": 1,
     "top_p": 1,
@@ -88,23 +86,6 @@ class ChatAsk:
     logprobs: bool
 
 
-def _bad(message: str, param: str | None, code: str | None = "invalid_value") -> Reject:
-    return Reject(400, message, param=param, code=code)
-
-
-def _name(value: object) -> str:
-    names = {
-        str: "a string",
-        bool: "a boolean",
-        int: "an integer",
-        float: "a decimal",
-        list: "an array",
-        dict: "an object",
-        type(None): "null",
-    }
-    return names.get(type(value), "something else")
-
-
 def model_name(body: Mapping[str, Any]) -> str:
     """The model a request asks for.
 
@@ -114,8 +95,8 @@ def model_name(body: Mapping[str, Any]) -> str:
     if name is None or name == "":
         raise Reject(400, "you must provide a model parameter")
     if not isinstance(name, str):
-        raise _bad(
-            f"Invalid type for 'model': expected a string, but got {_name(name)} instead.", "model", "invalid_type"
+        raise bad(
+            f"Invalid type for 'model': expected a string, but got {type_name(name)} instead.", "model", "invalid_type"
         )
     return name
 
@@ -145,7 +126,7 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
     asked = body.get("max_completion_tokens") or body.get("max_tokens")
     if prompt_tokens + (asked or 0) > model.window:
         split = f" ({prompt_tokens} in the messages, {asked} in the completion)" if asked else ""
-        raise _bad(
+        raise bad(
             f"This model's maximum context length is {model.window} tokens. However, "
             + (
                 f"you requested {prompt_tokens + asked} tokens{split}."
@@ -158,7 +139,7 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
         )
     if asked is not None and asked > model.max_output:
         key = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-        raise _bad(
+        raise bad(
             f"{key} is too large: {asked}. This model supports at most {model.max_output} completion tokens, "
             f"whereas you provided {asked}.",
             key,
@@ -177,7 +158,7 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         n=body.get("n") or 1,
         seed=body.get("seed") or 0,
-        reasoning_tokens=_EFFORT[body.get("reasoning_effort") or "medium"] if model.reasoning else 0,
+        reasoning_tokens=EFFORT[body.get("reasoning_effort") or "medium"] if model.reasoning else 0,
         stream=body.get("stream") is True,
     )
     return ChatAsk(
@@ -192,79 +173,47 @@ def check(body: Mapping[str, Any], name: str, model: Model) -> ChatAsk:
 
 
 def _check_types(body: Mapping[str, Any]) -> None:
-    for key, value in body.items():
-        known = _TYPES.get(key)
-        if known is None:
-            if key not in _UNCHECKED:
-                raise _bad(f"Unknown parameter: '{key}'.", key, "unknown_parameter")
-            continue
-        if value is None and key not in ("messages", "model"):
-            continue
-        if not isinstance(value, known[0]) or (isinstance(value, bool) and bool not in known[0]):
-            raise _bad(
-                f"Invalid type for '{key}': expected {known[1]}, but got {_name(value)} instead.", key, "invalid_type"
-            )
-        low, high = _RANGES.get(key, (None, None))
-        if not isinstance(value, _NUMBER):
-            continue
-        if low is not None and value < low:
-            raise _bad(
-                f"Invalid '{key}': {_kind(value)} below minimum value. Expected a value >= {low}, but got "
-                f"{value} instead.",
-                key,
-                f"{_kind(value)}_below_min_value",
-            )
-        if high is not None and value > high:
-            raise _bad(
-                f"Invalid '{key}': {_kind(value)} above maximum value. Expected a value <= {high}, but got "
-                f"{value} instead.",
-                key,
-                f"{_kind(value)}_above_max_value",
-            )
+    check_fields(body, _TYPES, _UNCHECKED, _RANGES, required=("messages", "model"))
     if "messages" not in body:
-        raise _bad("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
+        raise bad("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     if not body["messages"]:
-        raise _bad(
+        raise bad(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
             "messages",
             "empty_array",
         )
     if isinstance(body.get("stop"), list) and len(body["stop"]) > 4:
-        raise _bad(
+        raise bad(
             "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with "
             f"length {len(body['stop'])} instead.",
             "stop",
             "array_above_max_length",
         )
     if body.get("stream_options") is not None and body.get("stream") is not True:
-        raise _bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", None)
+        raise bad("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", None)
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
-        raise _bad("The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs", None)
-
-
-def _kind(value: object) -> str:
-    return "integer" if isinstance(value, int) else "decimal"
+        raise bad("The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs", None)
 
 
 def _check_capabilities(body: Mapping[str, Any], name: str, model: Model) -> None:
     effort = body.get("reasoning_effort")
-    if effort is not None and effort not in _EFFORT:
-        raise _bad(
+    if effort is not None and effort not in EFFORT:
+        raise bad(
             f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. Supported "
-            f"values are: {', '.join(repr(e) for e in _EFFORT)}.",
+            f"values are: {', '.join(repr(e) for e in EFFORT)}.",
             "reasoning_effort",
             "unsupported_value",
         )
     if not model.reasoning:
         if effort is not None:
-            raise _bad(
+            raise bad(
                 f"Unrecognized request argument supplied: reasoning_effort ({name} does not reason)",
                 "reasoning_effort",
                 "unsupported_parameter",
             )
         return
     if body.get("max_tokens") is not None:
-        raise _bad(
+        raise bad(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
             "'max_completion_tokens' instead.",
             "max_tokens",
@@ -272,14 +221,14 @@ def _check_capabilities(body: Mapping[str, Any], name: str, model: Model) -> Non
         )
     for key, only in _SOLO_ONLY.items():
         if body.get(key) is not None and body[key] != only:
-            raise _bad(
+            raise bad(
                 f"Unsupported value: '{key}' does not support {body[key]} with this model. Only the default "
                 f"({only}) value is supported.",
                 key,
                 "unsupported_value",
             )
     if body.get("stop") is not None:
-        raise _bad("Unsupported parameter: 'stop' is not supported with this model.", "stop", "unsupported_parameter")
+        raise bad("Unsupported parameter: 'stop' is not supported with this model.", "stop", "unsupported_parameter")
 
 
 def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
@@ -290,14 +239,14 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
     for at, message in enumerate(messages):
         place = f"messages[{at}]"
         if not isinstance(message, dict):
-            raise _bad(
-                f"Invalid type for '{place}': expected an object, but got {_name(message)} instead.",
+            raise bad(
+                f"Invalid type for '{place}': expected an object, but got {type_name(message)} instead.",
                 place,
                 "invalid_type",
             )
         role = message.get("role")
         if role not in _ROLES:
-            raise _bad(
+            raise bad(
                 f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'function', "
                 f"'tool', and 'developer'.",
                 f"{place}.role",
@@ -316,7 +265,7 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
         elif role == "tool":
             called = open_calls.pop(str(message.get("tool_call_id")), None)
             if called is None:
-                raise _bad(
+                raise bad(
                     "Invalid parameter: messages with role 'tool' must be a response to a preceeding message "
                     "with 'tool_calls'.",
                     f"messages.[{at}].role",
@@ -332,7 +281,7 @@ def _turns(messages: Sequence[Any]) -> tuple[tuple[Turn, ...], list[str], int]:
 
 
 def _unanswered(calls: Mapping[str, str], at: int) -> Reject:
-    return _bad(
+    return bad(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
         "'tool_call_id'. The following tool_call_ids did not have response messages: " + ", ".join(calls),
         f"messages.[{at}].role",
@@ -349,11 +298,11 @@ def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
             message.get(k) for k in ("tool_calls", "refusal", "function_call", "audio")
         ):
             return "", 0
-        raise _bad("Invalid value for 'content': expected a string, got null.", f"{place}.content", None)
+        raise bad("Invalid value for 'content': expected a string, got null.", f"{place}.content", None)
     if not isinstance(content, list) or not content:
-        raise _bad(
+        raise bad(
             f"Invalid type for '{place}.content': expected one of a string or array of objects, but got "
-            f"{_name(content)} instead.",
+            f"{type_name(content)} instead.",
             f"{place}.content",
             "invalid_type",
         )
@@ -365,7 +314,7 @@ def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
             texts.append(str(part.get(kind, "")))
         elif kind == "image_url":
             if not isinstance(part.get("image_url"), dict) or not part["image_url"].get("url"):
-                raise _bad(
+                raise bad(
                     f"Missing required parameter: '{place}.content[{at}].image_url.url'.",
                     f"{place}.content[{at}].image_url.url",
                     "missing_required_parameter",
@@ -374,7 +323,7 @@ def _content(message: Mapping[str, Any], place: str) -> tuple[str, int]:
         elif kind in ("input_audio", "file"):
             images += 1
         else:
-            raise _bad(
+            raise bad(
                 f"Invalid value: '{kind}'. Supported values are: 'text', 'image_url', 'input_audio', "
                 f"'refusal', 'audio', and 'file'.",
                 f"{place}.content[{at}].type",
@@ -387,15 +336,15 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
     for at, tool in enumerate(body.get("tools") or ()):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
-            raise _bad(
+            raise bad(
                 f"Missing required parameter: 'tools[{at}].function.name'.",
                 f"tools[{at}].function.name",
                 "missing_required_parameter",
             )
-        _check_name(str(function["name"]), f"tools[{at}].function.name")
+        check_name(str(function["name"]), f"tools[{at}].function.name")
         schema = function.get("parameters") or {"type": "object", "properties": {}}
         if schema.get("type") != "object":
-            raise _bad(
+            raise bad(
                 f"Invalid schema for function '{function['name']}': schema must be a JSON Schema of 'type: "
                 f'"object"\', got \'type: "{schema.get("type")}"\'.',
                 f"tools[{at}].function.parameters",
@@ -404,13 +353,13 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
         if function.get("strict"):
             wrong = strictness.openai(schema)
             if wrong is not None:
-                raise _bad(
+                raise bad(
                     f"Invalid schema for function '{function['name']}': {wrong}",
                     f"tools[{at}].function.parameters",
                     "invalid_function_parameters",
                 )
         elif wrong := strictness.incomplete(schema):
-            raise _bad(
+            raise bad(
                 f"Invalid schema for function '{function['name']}': {wrong}",
                 f"tools[{at}].function.parameters",
                 "invalid_function_parameters",
@@ -418,7 +367,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
         tools.append(Tool(str(function["name"]), schema, str(function.get("description") or "")))
     choice = body.get("tool_choice")
     if choice is not None and not tools:
-        raise _bad(
+        raise bad(
             "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
             "tool_choice",
             None,
@@ -426,20 +375,11 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
     if isinstance(choice, dict):
         name = str((choice.get("function") or {}).get("name"))
         if name not in [tool.name for tool in tools]:
-            raise _bad(f"Tool choice 'function' not found in 'tools' parameter: {name}.", "tool_choice", None)
+            raise bad(f"Tool choice 'function' not found in 'tools' parameter: {name}.", "tool_choice", None)
         return tuple(tools), name
     if choice not in (None, "auto", "none", "required"):
-        raise _bad(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
+        raise bad(f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice")
     return tuple(tools), choice or "auto"
-
-
-def _check_name(name: str, param: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise _bad(
-            f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern "
-            "'^[a-zA-Z0-9_-]+$'.",
-            param,
-        )
 
 
 def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Mapping[str, Any] | None, bool]:
@@ -448,28 +388,28 @@ def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Ma
         return None, False
     if kind == "json_object":
         if "json" not in _encode(messages).decode().lower():
-            raise _bad(
+            raise bad(
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
                 "messages",
                 None,
             )
         return None, True
     if kind != "json_schema":
-        raise _bad(
+        raise bad(
             f"Invalid value: '{kind}'. Supported values are: 'json_object', 'json_schema', and 'text'.",
             "response_format.type",
         )
     spec = form.get("json_schema")
     if not isinstance(spec, dict) or not spec.get("name"):
-        raise _bad(
+        raise bad(
             "Missing required parameter: 'response_format.json_schema.name'.",
             "response_format.json_schema.name",
             "missing_required_parameter",
         )
-    _check_name(str(spec["name"]), "response_format.json_schema.name")
+    check_name(str(spec["name"]), "response_format.json_schema.name")
     schema = spec.get("schema")
     if not isinstance(schema, dict):
-        raise _bad(
+        raise bad(
             "Missing required parameter: 'response_format.json_schema.schema'.",
             "response_format.json_schema.schema",
             "missing_required_parameter",
@@ -477,5 +417,5 @@ def _format(form: Mapping[str, Any] | None, messages: Sequence[Any]) -> tuple[Ma
     if spec.get("strict"):
         wrong = strictness.openai(schema)
         if wrong is not None:
-            raise _bad(f"Invalid schema for response_format '{spec['name']}': {wrong}", "response_format", None)
+            raise bad(f"Invalid schema for response_format '{spec['name']}': {wrong}", "response_format", None)
     return schema, False

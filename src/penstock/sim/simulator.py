@@ -23,25 +23,24 @@ from penstock.sim import (
     openai_chat,
     openai_chat_reply,
     openai_embeddings,
+    openai_responses,
+    openai_responses_reply,
 )
 from penstock.sim.answers import Ask, Reply, answer, filtered
 from penstock.sim.batchdesk import BatchDesk
 from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import MODELS, Model, Protocol, SimConfig
 from penstock.sim.exchange import Plan
-from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, go_duration, open_lane
-from penstock.sim.pause import RetryForm, hinted_s, retry_headers, told_s
+from penstock.sim.limited import limited
+from penstock.sim.limits import HEADERS, Dimension, Lane, Refuse, azure_headers, open_lane
+from penstock.sim.pause import told_s
 from penstock.sim.plan import End, Head, Reject, Reset, Send, SimRequest, Step, Usage, Wait
+from penstock.sim.response_store import ResponseStore
 from penstock.sim.spoil import spoiled
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON = ("content-type", "application/json")
 _EVENTS = ("content-type", "text/event-stream; charset=utf-8")
-_UNITS = {
-    "requests": "requests per min (RPM)",
-    "tokens": "tokens per min (TPM)",
-    "concurrency": "concurrent requests",
-}
 
 
 class Simulator:
@@ -65,6 +64,7 @@ class Simulator:
         self.book = faults.FaultBook(self._scenario)
         self._scenario_at: float | None = None
         self._cache = caches.PrefixCache()
+        self._responses = ResponseStore()
         self.desk = BatchDesk(self.config, self.bill, self._row_fault)
         self._count = 0
         self.open = 0
@@ -170,14 +170,15 @@ class Simulator:
         last = tail[-1] if tail else ""
         if path.endswith(("/messages", "/messages/count_tokens")) or "anthropic-version" in request.headers:
             plan.protocol = "anthropic"
-        plan.azure = "/openai/deployments/" in path
+        deployment = "/openai/deployments/" in path
+        plan.azure = deployment or ("/openai/v1/" in path and "api-key" in request.headers)
         if last == "models" or (len(tail) == 2 and tail[0] == "models"):
             self._models(plan, "" if last == "models" else last)
             return
         if BatchDesk.takes(path):
             self._batches(plan, path, now)
             return
-        if not path.endswith(("/chat/completions", "/embeddings", "/messages", "/messages/count_tokens")):
+        if not path.endswith(("/chat/completions", "/embeddings", "/responses", "/messages", "/messages/count_tokens")):
             words = f"Invalid URL ({request.method} {request.path})" if plan.protocol == "openai" else "Not Found"
             raise Reject(404, words)
         if request.method != "POST":
@@ -192,14 +193,17 @@ class Simulator:
             raise Reject(413, "Request exceeds the maximum size", code="request_too_large")
         body = self._parse(plan)
         plan.stream = body.get("stream") is True
-        plan.prompt = blake2b(msgspec.json.encode(body.get("messages")), digest_size=8).hexdigest()
+        asked = body.get("input") if last == "responses" else body.get("messages")
+        plan.prompt = blake2b(msgspec.json.encode(asked), digest_size=8).hexdigest()
         plan.model = str(body.get("model") or "")
-        if plan.azure:
+        if deployment:
             plan.model = path.split("/openai/deployments/")[1].split("/")[0]
             body = {**body, "model": plan.model}
         self._maybe_fault(plan, now)
         if last == "embeddings":
             self._embeddings(plan, body, now)
+        elif last == "responses":
+            self._respond(plan, body, now)
         elif plan.protocol == "openai":
             self._chat(plan, body, now)
         elif last == "count_tokens":
@@ -274,12 +278,13 @@ class Simulator:
     # --- the four endpoints ----------------------------------------------------------------------------------------
 
     def _openai_model(self, plan: Plan, body: dict[str, Any]) -> tuple[str, Model]:
-        if plan.azure and "api-version" not in plan.request.query:
+        if "/openai/deployments/" in plan.request.path and "api-version" not in plan.request.query:
             raise Reject(404, "Resource not found", code="404")
         name = openai_chat.model_name(body)
         model = self.config.model(name, "openai")
         if model is None:
-            raise openai_chat.no_such_model(name)
+            responses = plan.request.path.rstrip("/").endswith("/responses") and not plan.azure
+            raise (openai_responses if responses else openai_chat).no_such_model(name)
         return name, model
 
     def _embeddings(self, plan: Plan, body: dict[str, Any], now: float) -> None:
@@ -320,6 +325,35 @@ class Simulator:
             self._streamed(plan, openai_chat_reply.stream(replies, writing), reasoning, lane, now)
         else:
             self._whole(plan, openai_chat_reply.write(replies, writing), lane, now)
+        self._disturb(plan, now)
+
+    def _respond(self, plan: Plan, body: dict[str, Any], now: float) -> None:
+        name, model = self._openai_model(plan, body)
+        asked = openai_responses.check(body, name, model, self._responses, plan.credential)
+        if self._front_fault(plan):
+            return
+        lane = self._admit(plan, {"requests": 1, "tokens": asked.charge}, now)
+        reply = self._reply(plan, asked.ask, 0)
+        cached = caches.automatic(
+            self._cache, f"{plan.credential}/{name}", asked.prompt_text, now, self.config.cache_ttl_s
+        )
+        cached = min(cached, asked.prompt_tokens)
+        plan.usage = Usage(asked.prompt_tokens - cached, cached, 0, 0, reply.tokens, reply.reasoning_tokens)
+        writing = openai_responses_reply.Writing(
+            asked,
+            name,
+            f"resp_{plan.request_id[4:]}",
+            int(now),
+            self._reported(plan.usage, plan.fault),
+            self.config.latency.chunk_tokens,
+            self.config.obfuscation,
+        )
+        if asked.store:
+            self._responses.keep(plan.credential, writing.ident, openai_responses_reply.kept(reply, writing))
+        if asked.ask.stream:
+            self._streamed(plan, openai_responses_reply.stream(reply, writing), reply.reasoning_tokens, lane, now)
+        else:
+            self._whole(plan, openai_responses_reply.write(reply, writing), lane, now)
         self._disturb(plan, now)
 
     def _read_messages(
@@ -417,7 +451,7 @@ class Simulator:
             plan.fault_label = f"limit:{found.dimension}"
             if self.config.latency.rejection_s:
                 plan.steps.append(Wait(self.config.latency.rejection_s))
-            raise _limited(plan, found, lane.limits.retry_after, now)
+            raise limited(plan, found, lane.limits.retry_after, now)
         plan.admitted = True
         plan.billing = "produced"
         return lane
@@ -489,9 +523,12 @@ class Simulator:
         plan.steps.append(End())
 
     def _headers(self, plan: Plan, lane: Lane | None, now: float, wait_s: float) -> list[tuple[str, str]]:
-        headers = HEADERS[plan.protocol](lane, now) if lane is not None and lane.limits.headers else []
+        write = azure_headers if plan.azure else HEADERS[plan.protocol]
+        headers = write(lane, now) if lane is not None and lane.limits.headers else []
         if plan.protocol == "anthropic":
             return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
+        if plan.azure:
+            headers = [("apim-request-id", plan.request_id), ("x-ms-region", "Penstock Sim"), *headers]
         spent_ms = str(int(wait_s * 1000) + 1)
         return [
             ("x-request-id", plan.request_id),
@@ -530,6 +567,8 @@ class Simulator:
 
         def event() -> bytes:
             reject = disturb.midway(fault, plan.protocol) if isinstance(fault, faults.ErrorEvent) else Reject(500, "")
+            if plan.request.path.rstrip("/").endswith("/responses"):
+                return openai_responses_reply.failed_event(reject)
             if plan.protocol == "openai":
                 return openai_chat_reply.error_event(reject)
             return anthropic_reply.error_event(reject, plan.request_id)
@@ -546,35 +585,3 @@ class Simulator:
             body = openai_chat_reply.error_body(reject, plan.request_id, azure=plan.azure)
         plan.retry_after_s = told_s(reject.headers, now)
         self._body(plan, reject.status, body, plan.lane, now, more=reject.headers)
-
-
-def _limited(plan: Plan, refusal: Refuse, form: RetryForm, now: float) -> Reject:
-    headers = retry_headers(form, refusal.wait_s, now)
-    if plan.protocol == "anthropic":
-        if refusal.dimension == "concurrency":
-            words = "Number of concurrent connections has exceeded your rate limit. Please try again later."
-        else:
-            words = (
-                f"This request would exceed your organization's rate limit of {refusal.limit:,} "
-                f"{refusal.dimension.replace('-', ' ')} per minute (model: {plan.model})."
-            )
-        return Reject(429, words, headers=tuple(each for each in headers if each[0] == "retry-after"))
-    where = f"{plan.model} in organization org-sim on {_UNITS[refusal.dimension]}"
-    if refusal.never:
-        return Reject(
-            429,
-            f"Request too large for {where}: Limit {refusal.limit}, Requested {refusal.asked}. The "
-            "input or output tokens must be reduced in order to run successfully. Visit "
-            "https://platform.openai.com/account/rate-limits to learn more.",
-            kind=refusal.dimension,
-            code="rate_limit_exceeded",
-        )
-    again = "" if form == "none" else f"Please try again in {go_duration(hinted_s(form, refusal.wait_s))}. "
-    return Reject(
-        429,
-        f"Rate limit reached for {where}: Limit {refusal.limit}, Used {refusal.used}, Requested {refusal.asked}. "
-        f"{again}Visit https://platform.openai.com/account/rate-limits to learn more.",
-        kind=refusal.dimension,
-        code="RateLimitReached" if plan.azure else "rate_limit_exceeded",
-        headers=headers,
-    )
