@@ -90,9 +90,10 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         """
         from ._flow.rerank import told  # loaded with the first ranking
 
-        run = SyncRun(self._reranking(query, documents, options), self._gate, self._transport, self._targets)
+        order = self._reranking(query, documents, options)
+        run = SyncRun(order, self._gate, self._transport, self._targets)
         run.finish()
-        return told(run.order, run.trail)
+        return told(order, run.trail)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -195,9 +196,10 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """
         from ._flow.rerank import told  # loaded with the first ranking
 
-        run = AsyncRun(self._reranking(query, documents, options), self._gate, self._transport, self._targets)
+        order = self._reranking(query, documents, options)
+        run = AsyncRun(order, self._gate, self._transport, self._targets)
         await run.finish()
-        return told(run.order, run.trail)
+        return told(order, run.trail)
 
     def _begin_embedding(
         self, texts: object, **options: Unpack[EmbedOptions]

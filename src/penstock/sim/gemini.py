@@ -172,8 +172,8 @@ def _turns(contents: object, *, signs: bool) -> tuple[tuple[Turn, ...], int]:
         turn, calls, answered, counted = _parts(parts, role, f"contents[{at}]", signs=signs)
         if answered != open_calls and (answered or open_calls):
             raise _bad(
-                "Please ensure that the number of function response parts is equal to the number of function call parts "
-                "of the function call turn."
+                "Please ensure that the number of function response parts is equal to the number of function call "
+                "parts of the function call turn."
             )
         open_calls = calls
         turns.append(turn)
@@ -221,7 +221,8 @@ def _is_signature(value: object) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        return value in UNSIGNED or base64.b64decode(value, validate=True).startswith(b"sim:")
+        plain = value.replace("-", "+").replace("_", "/")  # both alphabets are taken, padded or not
+        return value in UNSIGNED or base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).startswith(b"sim:")
     except binascii.Error:
         return False
 
