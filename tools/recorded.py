@@ -122,7 +122,7 @@ def has_words(item: Any) -> bool:
 
 def streams(item: Any) -> bool:
     """Whether a stream was asked for; Gemini's may come as a list."""
-    return item.is_stream or item.api == "gemini.stream"
+    return bool(item.is_stream) or item.api == "gemini.stream"
 
 
 def row_of(item: Any, rows: dict[str, Provider]) -> Provider:

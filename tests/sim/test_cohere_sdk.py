@@ -98,11 +98,13 @@ def test_tools_are_called_in_parallel_and_their_results_are_taken(co: cohere.Cli
     assert first.message.tool_plan
     results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in calls]
     turn = {"role": "assistant", "tool_calls": calls, "tool_plan": first.message.tool_plan}
-    second = co.chat(model=MODEL, messages=[*ask, turn, *results], tools=[WEATHER])
+    talk: Any = [*ask, turn, *results]
+    second = co.chat(model=MODEL, messages=talk, tools=[WEATHER])
     assert second.finish_reason == "COMPLETE"
     assert text_of(second.message)
+    talk = [*ask, {**results[0], "tool_call_id": "x"}]
     with pytest.raises(ApiError, match="tool_call_id 'x' not found"):
-        co.chat(model=MODEL, messages=[*ask, {**results[0], "tool_call_id": "x"}], request_options=ONCE)
+        co.chat(model=MODEL, messages=talk, request_options=ONCE)
 
 
 def test_streamed_tool_calls_are_whole_at_their_end(co: cohere.ClientV2) -> None:
@@ -145,7 +147,7 @@ def test_a_model_thinks_before_it_speaks(co: cohere.ClientV2) -> None:
     answer = co.chat(model="command-a-reasoning-08-2025", messages=ASK)
     content: Any = answer.message.content
     assert [item.type for item in content] == ["thinking", "text"]
-    quiet = co.chat(model="command-a-reasoning-08-2025", messages=ASK, thinking={"type": "disabled"})
+    quiet = co.chat(model="command-a-reasoning-08-2025", messages=ASK, thinking=cohere.Thinking(type="disabled"))
     assert [item.type for item in quiet.message.content or ()] == ["text"]
 
 
@@ -153,7 +155,8 @@ def test_vectors_of_texts_that_share_words_are_near(co: cohere.ClientV2) -> None
     """Of the length that was asked for."""
     texts = ["the database is down", "the database is slow", "a cat on a mat"]
     answer = co.embed(model="embed-v4.0", input_type="search_document", texts=texts, output_dimension=512)
-    one, two, three = answer.embeddings.float_ or ()
+    vectors: Any = answer.embeddings.float_
+    one, two, three = vectors
     assert len(one) == 512
 
     def near(left: list[float], right: list[float]) -> float:

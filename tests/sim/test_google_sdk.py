@@ -171,7 +171,7 @@ def test_json_keeps_to_a_schema(gem: genai.Client) -> None:
     assert isinstance(answer.parsed, Incident)
     asked = config(response_mime_type="application/json", response_json_schema=Incident.model_json_schema())
     answer = gem.models.generate_content(model=MODEL, contents=ASK, config=asked)
-    assert Incident.model_validate_json(answer.text or "")
+    assert Incident.model_validate_json(answer.text or "").service
     mixed = config(response_mime_type="application/json", tools=[WEATHER], automatic_function_calling=MANUAL)
     with pytest.raises(errors.ClientError, match="Function calling with a response mime type"):
         gem.models.generate_content(model=MODEL, contents=ASK, config=mixed)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -103,6 +104,14 @@ def call(sim: SimServer, colour: str, do: Callable[[Any], Any], **more: Any) -> 
 def ask(sim: SimServer, colour: str, prompt: Any = ASK, *, client: Any = None, **options: Any) -> Response:
     answer: Response = call(sim, colour, lambda gate: gate.complete(prompt, **options), **(client or {}))
     return answer
+
+
+def embed(gate: Any, options: dict[str, Any]) -> Any:
+    return gate.embed("x", **options)
+
+
+def rank(gate: Any, query: Any, documents: Any, options: dict[str, Any]) -> Any:
+    return gate.rerank(query, documents, **options)
 
 
 def streamed(sim: SimServer, colour: str, prompt: Any = ASK, *, client: Any = None, **options: Any) -> Response:
@@ -247,13 +256,14 @@ def test_texts_become_vectors(sim: SimServer, colour: str, model: str) -> None:
 @colours
 def test_vectors_are_for_a_purpose(sim: SimServer, colour: str) -> None:
     """Cohere must be told which; who knows none refuses the word."""
-    for model, options, words in (
+    cases: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("cohere:embed-v4.0", {}, "give input_type='search_document'"),
         ("cohere:embed-v4.0", {"input_type": "search_query", "user": "me"}, "does not take 'user'"),
         ("openai:text-embedding-3-small", {"input_type": "search_query"}, "does not take 'input_type'"),
-    ):
+    )
+    for model, options, words in cases:
         with pytest.raises(UnsupportedParameter, match=words):
-            call(sim, colour, lambda gate, m=model, o=options: gate.embed("x", model=m, **o))
+            call(sim, colour, partial(embed, options={"model": model, **options}))
     with pytest.raises(ConfigError, match="expected one of search_document"):
         call(sim, colour, lambda gate: gate.embed("x", model="cohere:embed-v4.0", input_type="query"))
     assert sim.bill()["attempts"] == 0
@@ -279,13 +289,11 @@ def test_a_ranking_goes_through_the_gate(sim: SimServer, colour: str) -> None:
     """Retried, refused by a budget that does not know its price, and never sent in vain."""
     sim.play('[[rule]]\nmatch = { nth = 1 }\nfault = { kind = "overloaded" }\n')
 
-    def rank(gate: Any) -> Any:
-        return gate.rerank("x", ["a", "b"], model="cohere:rerank-v3.5")
-
-    found = call(sim, colour, rank)
+    usual: dict[str, Any] = {"query": "x", "documents": ["a", "b"], "options": {"model": "cohere:rerank-v3.5"}}
+    found = call(sim, colour, partial(rank, **usual), retry=RetryPolicy(base_s=0.01))
     assert [attempt.outcome for attempt in found.attempts] == ["overloaded", "ok"]
     with pytest.raises(BudgetExceeded):
-        call(sim, colour, rank, budget=Budget(total="1.00"))
+        call(sim, colour, partial(rank, **usual), budget=Budget(total="1.00"))
     attempts = sim.bill()["attempts"]
     for query, documents, options, kind in (
         ("", ["a"], {}, InputError),
@@ -385,6 +393,7 @@ def test_the_wait_of_a_429_is_kept(colour: str) -> None:
     assert 0 < told <= 0.1
 
 
+@pytest.mark.slow
 @colours
 def test_a_known_limit_is_never_hit(colour: str) -> None:
     """With it set, or told in the headers of a trial key, nothing is refused."""

@@ -132,7 +132,7 @@ class Writer:
             case _:
                 raise self.refuse("messages (tool result)", "Cohere Chat takes only text as a tool's result")
 
-    def _assistant(self, parts: list[Part]) -> list[JSON]:
+    def _assistant(self, parts: Iterable[Part]) -> list[JSON]:
         written: JSON = {"role": "assistant"}
         thoughts: list[JSON] = []
         rest: list[Part] = []

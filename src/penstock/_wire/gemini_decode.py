@@ -27,7 +27,7 @@ STOP_REASONS: Final[dict[str, StopReason]] = {
     "OTHER": "error",
     "MALFORMED_RESPONSE": "error",
     "CONTINUATION": "paused",
-}  # type: ignore[dict-item]
+}
 _NUMBERS: Final = (
     *("", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
     "MALFORMED_FUNCTION_CALL",

@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": "Ask for a value of a type, and print it as JSON.",
     "batch": "Answer many rows: one JSON line in, one out.",
     "embed": "Turn texts into vectors: arguments, lines of a file, a column of a table.",
+    "rerank": "Order documents by how relevant they are to a query.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
     "models": "Show the providers, their keys and addresses.",
     "prices": "Show what models cost.",

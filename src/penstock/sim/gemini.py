@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,7 +249,7 @@ def _tools(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str]:
     mode = calling.get("mode") or "AUTO"
     if mode not in _MODES:
         raise _bad(f"Invalid value at 'tool_config.function_calling_config.mode', \"{mode}\"")
-    allowed = calling.get("allowedFunctionNames") or ()
+    allowed: Sequence[str] = calling.get("allowedFunctionNames") or ()
     if allowed and mode not in ("ANY", "VALIDATED"):
         raise _bad("Allowed function names should only be set when the function calling mode is ANY.")
     if any(name not in {tool.name for tool in tools} for name in allowed):
