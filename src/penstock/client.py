@@ -220,7 +220,7 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         """Return who goes to the provider of a lane with what is no call."""
         from ._io.drive_errand import Errands  # loaded with the first batch
 
-        return Errands(self._gate, self._transport, self._targets[lane.id])
+        return Errands(self._gate, self._transport, self._targets[lane.door])
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> AsyncStream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.

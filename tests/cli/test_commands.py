@@ -105,7 +105,9 @@ def test_ask_reads_files_and_stdin(tmp_path: Path) -> None:
         (("ask", "x", "-f", "noise.bin"), 65, "neither UTF-8 text nor"),
         (("ask", "x", "-m", "nosuch:model"), 78, "nosuch"),
         (("ask", "x", "--budget", "0.0000001", "--max-tokens", "100"), 75, "budget"),
-        (("models", "nosuch"), 78, "nosuch"),
+        (("providers", "nosuch"), 78, "nosuch"),
+        (("models", "nosuch-model"), 78, "no known model is like 'nosuch-model'"),
+        (("models", "--provider", "opena"), 78, "did you mean 'openai'"),
         (("prices", "nosuch-model"), 78, "no price is known"),
         (("sim", "--scenario", "missing.toml"), 78, "missing.toml"),
     ],
@@ -124,7 +126,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, args: tuple[str, ...], code: 
 def test_a_bad_settings_file_is_one_sentence_with_its_place(tmp_path: Path) -> None:
     """Also for the command that looks for what is wrong."""
     (tmp_path / "penstock.toml").write_text("[limits.openai]\nrmp = 5\n")
-    for name in ("doctor", "models", "ask"):
+    for name in ("doctor", "providers", "models", "ask"):
         ended = penstock(name, *(["x"] if name == "ask" else []), folder=tmp_path)
         assert ended.returncode == 78
         assert "penstock.toml" in ended.stderr
@@ -147,7 +149,7 @@ def test_a_rejected_key_is_exit_code_77(tmp_path: Path) -> None:
 
 
 @pytest.mark.prove(25)
-@pytest.mark.parametrize("name", ["doctor", "models"])
+@pytest.mark.parametrize("name", ["doctor", "providers"])
 def test_no_key_is_shown(tmp_path: Path, name: str) -> None:
     """Where it came from is."""
     (tmp_path / ".env").write_text("GROQ_API_KEY=k-secret-too\n")
@@ -444,3 +446,38 @@ def test_the_option_budget_leaves_the_other_caps_of_the_settings(tmp_path: Path)
 def test_no_amount_is_shown_as_nothing(nano: int, said: str) -> None:
     """However small it is."""
     assert usd(nano) == said
+
+
+def test_models_are_filtered_by_what_is_known(tmp_path: Path) -> None:
+    """What nobody knows is not found by a filter, and that is said."""
+    ended = penstock(
+        "models", "--provider", "openai", "--vision", "--tools", "--min-context", "1000000", folder=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    names = [line.split()[0] for line in ended.stdout.splitlines()[1:]]
+    assert "openai:gpt-4.1" in names
+    assert "openai:gpt-4o" not in names
+    assert all(name.startswith("openai:") for name in names)
+    assert "nobody knows whether they take vision and tools" in ended.stderr
+
+
+def test_models_as_json_have_their_limits_and_prices(tmp_path: Path) -> None:
+    """Unknown is null, never 0."""
+    ended = penstock("models", "gpt-3.5-turbo", "--provider", "openai-responses", "--json", folder=tmp_path)
+    rows = {row["model"]: row for row in json.loads(ended.stdout)}
+    row = rows["openai:gpt-3.5-turbo"]
+    assert (row["context"], row["max_output"], row["vision"], row["schema"]) == (16_385, 4_096, False, False)
+    assert row["input"] == 0.5
+    assert row["counting"] == "prompt+max"
+    assert rows["openai:gpt-3.5-turbo-instruct"]["wires"] is None
+
+
+def test_what_was_adapted_to_the_model_is_said_beside_the_answer(tmp_path: Path) -> None:
+    """On stderr, and in the JSON."""
+    args = ("ask", "Reply with exactly: pong", "-m", "openai:gpt-5-mini", "--temperature", "1", "--no-stdin")
+    with SimServer() as sim:
+        told = penstock(*args, sim=sim, folder=tmp_path)
+        figures = json.loads(penstock(*args, "--json", sim=sim, folder=tmp_path).stdout)
+    assert told.stdout == "pong\n"
+    assert "temperature=1.0 was left out: models like 'gpt-5*' reject it" in told.stderr
+    assert figures["notes"] == [line for line in told.stderr.splitlines() if "left out" in line]

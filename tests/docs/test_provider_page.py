@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
 from tools.provider_page import PAGE, TABLE, filled, main
 
+from penstock._wire import registry
+
 TEXT = PAGE.read_text(encoding="utf-8")
-PROVIDERS = tomllib.loads(TABLE.read_text(encoding="utf-8"))["providers"]
+PROVIDERS = registry.parse(TABLE.read_text(encoding="utf-8"), TABLE.name)
 
 
 def test_the_table_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,15 @@ def test_a_table_that_is_out_of_date_is_noticed() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_provider_is_on_the_page_with_its_variables(name: str) -> None:
     """Name, wire, address and variables stand in one line."""
-    provider = PROVIDERS[name]
+    row = PROVIDERS[name]
     line = next(line for line in TEXT.splitlines() if line.startswith("| ") and f"`{name}`" in line.split("|")[1])
-    for value in (provider["wire"], provider.get("base_url", ""), *provider["key_env"], *provider["base_url_env"]):
+    for value in (row.wire, row.base_url, *row.key_env, *row.base_url_env):
         assert value in line
+
+
+@pytest.mark.parametrize("wire", registry.WIRES)
+def test_a_protocol_has_a_column_of_what_it_takes(wire: str) -> None:
+    """What it refuses is as visible as what it takes."""
+    head, *rows = TEXT.partition("<!-- parameters -->\n")[2].partition("<!-- end -->")[0].splitlines()
+    column = head.split("|").index(f" `{wire}` ")
+    assert {row.split("|")[column].strip() for row in rows[1:]} == {"yes", "–"}

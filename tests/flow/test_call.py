@@ -19,6 +19,7 @@ from penstock.errors import (
     BudgetExceeded,
     ConfigError,
     ConnectionFailed,
+    ContextTooLong,
     DeadlineExceeded,
     IdleTimeout,
     InvalidRequest,
@@ -471,3 +472,25 @@ def test_a_healthy_stream_of_twenty_minutes_is_never_cut(colour: str, gap_s: flo
     else:
         assert answer.text == text
         assert talk.time_s > 1200
+
+
+@both
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_adapted_to_a_model_is_said(colour: str, stream: bool) -> None:
+    """A parameter that only repeats the default is left out, with a note on the answer."""
+    answer = Scripted(body=openai_events()) if stream else openai_reply()
+    outcome = run(colour, [answer], stream=stream, model="openai:gpt-5", temperature=1.0)
+    assert outcome.response is not None
+    (note,) = outcome.response.notes
+    assert note.startswith("temperature=1.0 was left out")
+    assert b"temperature" not in outcome.transport.sent[0].body
+
+
+def test_a_prompt_far_beyond_the_window_is_not_sent() -> None:
+    """By our count it is more than twice what the model reads."""
+    long = [{"role": "user", "content": "word " * 40_000}]
+    client = Client(transport=ScriptedTransport([openai_reply()]), keys=KEYS, config=False, env={})
+    with pytest.raises(ContextTooLong, match="reads at most 16,385: it was not sent") as caught:
+        client.complete(long, model="openai:gpt-3.5-turbo")
+    assert (caught.value.provider, caught.value.model, caught.value.param) == ("openai", "gpt-3.5-turbo", "messages")
+    assert client.complete(long, model="openai:gpt-4o-mini").text

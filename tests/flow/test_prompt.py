@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock import Image, Message, Text, ToolCall, ToolResult
+from penstock import Image, Message, Text, Tool, ToolCall, ToolResult
 from penstock._flow.prompt import request
 from penstock.errors import ConfigError, InputError, PenstockError
 
@@ -49,6 +49,15 @@ LOOP["self"] = LOOP
             ),
         ),
         (
+            [
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"id": "1", "type": "custom", "custom": {"name": "f", "input": "x"}}],
+                }
+            ],
+            (Message("assistant", (ToolCall(id="1", name="f", arguments="x", kind="custom"),)),),
+        ),
+        (
             [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]}],
             (Message("assistant", (ToolCall(id="1", name="f", arguments='{"a":1}'),)),),
         ),
@@ -61,6 +70,31 @@ LOOP["self"] = LOOP
 def test_prompts_are_read_as_openai_anthropic_and_penstock_write_them(prompt: Any, messages: Any) -> None:
     """Code that moves here keeps its messages."""
     assert request(prompt, {}).messages == messages
+
+
+SQL = {"name": "sql", "description": "d"}
+
+
+@pytest.mark.parametrize(
+    ("given", "tool"),
+    [
+        ({"type": "custom", **SQL}, Tool(name="sql", native={"type": "custom", **SQL})),
+        ({"type": "custom", "custom": SQL}, Tool(name="sql", native={"type": "custom", "custom": SQL})),
+        ({"type": "web_search"}, Tool(name="web_search", native={"type": "web_search"})),
+        (
+            {"type": "web_search_20250305", "name": "web_search"},
+            Tool(name="web_search", native={"type": "web_search_20250305", "name": "web_search"}),
+        ),
+        (
+            {"type": "function", "name": "f", "parameters": {"type": "object"}},
+            Tool(name="f", parameters={"type": "object"}),
+        ),
+        ({"name": "f", "input_schema": {"type": "object"}}, Tool(name="f", parameters={"type": "object"})),
+    ],
+)
+def test_tools_are_read_as_openai_and_anthropic_write_them(given: Any, tool: Tool) -> None:
+    """One that is no function is the provider's own, and is kept whole."""
+    assert request("x", {"tools": [given]}).tools == (tool,)
 
 
 @pytest.mark.parametrize(

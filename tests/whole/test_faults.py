@@ -16,6 +16,7 @@ from penstock.sim import SimServer
 
 OPENAI = "openai:gpt-4o-mini"
 ANTHROPIC = "anthropic:claude-haiku-4-5"
+RESPONSES = "openai-responses:gpt-4o-mini"
 QUICK = RetryPolicy(base_s=0.005, not_sent_base_s=0.001)
 CLOCKS = Timeouts(connect_s=2.0, first_token_s=0.5, idle_s=0.5, total_s=0.5)
 
@@ -110,7 +111,7 @@ def rule(fault: str, times: int | None = None) -> str:
 
 
 colours = pytest.mark.parametrize("colour", ["sync", "async"])
-models = pytest.mark.parametrize("model", [OPENAI, ANTHROPIC])
+models = pytest.mark.parametrize("model", [OPENAI, ANTHROPIC, RESPONSES])
 
 
 STAYS: list[tuple[str, Any, int]] = [
@@ -316,12 +317,12 @@ def test_a_strange_but_whole_stream_reads_like_a_plain_one(sim: SimServer, colou
 @pytest.mark.parametrize(
     "fault",
     [
-        'kind = "reset", when = "mid_stream", after_chunks = 4',
-        'kind = "reset", when = "mid_stream", after_chunks = 4, how = "fin"',
-        'kind = "stall", when = "mid_stream", after_chunks = 4',
-        'kind = "truncate", after_chunks = 4',
-        'kind = "error_event", after_chunks = 4',
-        'kind = "malformed", after_chunks = 4',
+        'kind = "reset", when = "mid_stream", after_chunks = 7',
+        'kind = "reset", when = "mid_stream", after_chunks = 7, how = "fin"',
+        'kind = "stall", when = "mid_stream", after_chunks = 7',
+        'kind = "truncate", after_chunks = 7',
+        'kind = "error_event", after_chunks = 7',
+        'kind = "malformed", after_chunks = 7',
     ],
 )
 def test_a_stream_that_breaks_after_output_says_what_came_and_what_it_cost(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock import AsyncClient, Budget, Client, Limits, Message, Response, RetryPolicy, Tool, ToolResult
+from penstock import AsyncClient, Budget, Cache, Client, Limits, Message, Response, RetryPolicy, Tool, ToolResult
 from penstock.errors import (
     BudgetExceeded,
     ConfigError,
@@ -143,6 +143,16 @@ def test_the_unseen_part_of_a_stored_conversation_is_held_for(sim: SimServer) ->
         assert client.complete("Go on", model=MODEL, max_tokens=16, extra={"previous_response_id": first.id}).text
 
 
+def test_the_same_question_is_answered_from_the_cache(sim: SimServer) -> None:
+    """But not the one over the other wire, whose answer has other ids."""
+    with Client(**settings(sim), cache=Cache()) as client:
+        first = client.complete(ASK, model=MODEL)
+        again = client.complete(ASK, model=MODEL)
+        other = client.complete(ASK, model="openai:gpt-4o-mini")
+    assert (first.cached, again.cached, other.cached) == (False, True, False)
+    assert again.text == first.text
+
+
 def test_both_wires_of_an_account_are_one_lane() -> None:
     """The limit holds for both together, and has one name."""
     with SimServer() as sim, Client(**settings(sim), limits={"openai-responses": Limits(rpm=600)}) as client:
@@ -201,3 +211,16 @@ def test_azure_is_spoken_to_in_both_styles_of_path(sim: SimServer, provider: str
             found = client.complete(ASK, model=model)
     assert "db" in found.text
     assert found.stop_reason == "stop"
+
+
+def test_both_versions_of_the_anthropic_api_are_spoken_on_one_lane(sim: SimServer) -> None:
+    """Each row sends its own version and credential; what only one takes is refused for the other."""
+    chat = [Message("system", "be brief"), Message("user", "Hi"), Message("assistant", "Hello"), Message("user", ASK)]
+    with Client(keys={"anthropic": "k"}, base_urls={"anthropic": sim.url}, config=False, env={}) as client:
+        for row, options in (("anthropic", {"temperature": 0.5}), ("anthropic-2026-10-21", {}), ("anthropic", {})):
+            assert "db" in client.complete(chat, model=f"{row}:claude-haiku-4-5", **options).text  # type: ignore[arg-type]
+        turn = [*chat[:3], Message("system", "now in one word"), chat[3]]
+        assert client.complete(turn, model="anthropic-2026-10-21:claude-haiku-4-5").text
+        with pytest.raises(UnsupportedParameter, match="2026-10-21 rejects it"):
+            client.complete(chat, model="anthropic-2026-10-21:claude-haiku-4-5", temperature=0.5)
+        assert len(client.lanes()) == 1

@@ -255,3 +255,37 @@ def test_version_and_credential_go_together() -> None:
     assert (newest["authorization"], newest["anthropic-version"]) == ("Bearer k", "2026-10-21")
     assert "x-api-key" not in newest
     assert "x-api-key" not in anthropic.auth_headers(ANTHROPIC, None)
+
+
+def test_system_messages_stay_in_their_place_where_the_version_takes_them() -> None:
+    """The first ones are the system prompt under either; later ones were hoisted, and are turns now."""
+    conversation = (
+        Message("system", "be brief"),
+        Message("user", "hi"),
+        Message("assistant", "hello"),
+        Message("system", "now in German"),
+        Message("user", "go on"),
+    )
+    old = body(messages=conversation)
+    assert [part["text"] for part in old["system"]] == ["be brief", "now in German"]
+    assert [turn["role"] for turn in old["messages"]] == ["user", "assistant", "user"]
+    new = body(NEWEST, messages=conversation)
+    assert new["system"] == "be brief"
+    assert new["messages"][2] == {"role": "system", "content": "now in German"}
+
+
+def test_what_the_newest_version_no_longer_takes_is_refused() -> None:
+    """Documents in the assistant's turn, and citations on the user's text."""
+    page = Message("assistant", (Document(text="words"),))
+    cited = Message("user", (Text("a"), Opaque(kind="citations", data={"citations": [1]})))
+    for message, word in ((page, "documents"), (cited, "citations")):
+        assert body(messages=(*USER, message))["messages"]
+        with pytest.raises(UnsupportedParameter, match=f"2026-10-21 takes no {word}"):
+            body(NEWEST, messages=(*USER, message))
+
+
+def test_a_version_of_the_future_is_taken_for_the_newest() -> None:
+    """Its own date is what errors say."""
+    future = msgspec.structs.replace(NEWEST, headers={"anthropic-version": "2027-01-01"})
+    with pytest.raises(UnsupportedParameter, match="2027-01-01 rejects it"):
+        body(future, temperature=0.5)

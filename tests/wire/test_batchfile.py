@@ -37,6 +37,8 @@ def test_a_provider_without_a_dialect_has_none() -> None:
     row = '[providers.x]\nwire = "openai_chat"\nbase_url = "http://x"\n'
     assert batchfile.dialect(parse(row, "x")["x"]) is None
     assert batchfile.dialect(parse(row + 'batch = "groq"\n', "x")["x"]) == kind("groq")
+    responses = row.replace("openai_chat", "openai_responses") + 'batch = "openai"\n'
+    assert batchfile.dialect(parse(responses, "x")["x"]) is None  # rows of batches are chat completions
     with pytest.raises(ConfigError, match=r"providers\.x\.batch"):
         parse(row + 'batch = "fax"\n', "x")
 

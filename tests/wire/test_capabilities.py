@@ -59,7 +59,10 @@ def test_what_a_family_takes_passes(model: str, field: dict[str, Any]) -> None:
 
 def test_values_that_repeat_the_default_are_left_out() -> None:
     """A temperature of 1 asks for nothing else than the model does."""
-    assert set(capabilities.check(asked("gpt-5", temperature=1.0, top_p=1.0), OPENAI).left_out) == {"temperature", "top_p"}
+    assert set(capabilities.check(asked("gpt-5", temperature=1.0, top_p=1.0), OPENAI).left_out) == {
+        "temperature",
+        "top_p",
+    }
 
 
 def test_a_row_refuses_too() -> None:
@@ -105,7 +108,7 @@ PICTURE, PAGE, SOUND = Image(url="https://x/a.png"), Document(url="https://x/a.p
     [
         ("gpt-3.5-turbo", PICTURE, "messages[1] (image)"),
         ("o3-mini", ToolResult(tool_call_id="c", content=(PICTURE,)), "messages[1] (image)"),
-        ("deepseek-chat", PAGE, "messages[1] (document)"),
+        ("grok-3", PAGE, "messages[1] (document)"),
         ("gpt-4o", SOUND, "messages[1] (audio)"),
         ("gpt-audio", PICTURE, "messages[1] (image)"),
     ],

@@ -141,6 +141,14 @@ def test_response_formats_are_written() -> None:
         body(Provider(name="deepseek", wire="openai_chat", json_schema=False), response_format=wanted)
 
 
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
+def test_system_messages_have_the_role_of_the_row(role: Any) -> None:
+    """Servers differ in what they call it, and some have none."""
+    row = Provider(name="plain", wire="openai_chat", system_role=role)
+    given = (Message("system", "a"), Message("system", (Text("b"), Text("c"))), Message("user", "d"))
+    assert [message["role"] for message in messages(*given, provider=row)] == [role, role, "user"]
+
+
 def test_parts_of_a_user_message_are_written() -> None:
     """Text, pictures, sound and files in the protocol's shapes."""
     anything = Provider(name="openai", wire="openai_chat", families=False)
@@ -318,3 +326,37 @@ def test_without_a_key_no_credential_is_sent() -> None:
     assert openai_chat.auth_headers(PLAIN, None) == {"content-type": "application/json"}
     silent = Provider(name="p", wire="openai_chat", auth="none")
     assert openai_chat.auth_headers(silent, Secret("k")) == {"content-type": "application/json"}
+
+
+def test_tools_of_the_providers_own_are_sent_as_they_are() -> None:
+    """A custom tool in either of its shapes; OpenAI runs its own tools over Responses only, and that is said."""
+    grammar = {"syntax": "lark", "definition": "start: /a/"}
+    flat = {"type": "custom", "name": "sql", "format": {"type": "grammar", **grammar}}
+    nested = {"type": "custom", "custom": {"name": "sql", "format": {"type": "grammar", "grammar": grammar}}}
+    for native in (flat, nested):
+        found = body(tools=(Tool(name="sql", native=native),), tool_choice="sql")
+        assert found["tools"] == [nested]
+        assert found["tool_choice"] == {"type": "custom", "custom": {"name": "sql"}}
+    search = Tool(name="web_search", native={"type": "web_search"})
+    assert body(PLAIN, tools=(search,))["tools"] == [{"type": "web_search"}]
+    with pytest.raises(UnsupportedParameter, match="openai-responses takes it"):
+        body(tools=(search,))
+
+
+@pytest.mark.parametrize("kind", ["web_search_call", "mcp_list_tools", "computer_call_output", "thinking_tool_result"])
+def test_content_of_another_protocol_is_refused(kind: str) -> None:
+    """It would be refused by the server, after it was sent."""
+    with pytest.raises(UnsupportedParameter, match="another protocol"):
+        messages(Message("assistant", (Opaque(kind=kind, data={"type": kind}),)))
+
+
+def test_what_responses_added_to_an_answer_is_left_out() -> None:
+    """Ids and phases of its items say nothing here."""
+    call = ToolCall(id="c", name="f", extra={"item_id": "fc_1", "google": {"a": 1}})
+    thought = Reasoning(text="hm", details=({"type": "reasoning", "id": "rs_1"},))
+    parts = (thought, Opaque(kind="message", data={"id": "msg_1"}), Text("a"), call)
+    (found,) = messages(Message("assistant", parts), provider=GATEWAY)
+    assert found["content"] == "a"
+    assert found["reasoning"] == "hm"
+    assert "reasoning_details" not in found
+    assert found["tool_calls"][0]["extra_content"] == {"google": {"a": 1}}

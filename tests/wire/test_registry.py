@@ -27,6 +27,7 @@ def test_the_table_has_every_promised_provider() -> None:
         "anthropic",
         "cohere",
         "gemini",
+        "anthropic-2026-10-21",
         "azure",
         "azure-v1",
         "azure-responses",

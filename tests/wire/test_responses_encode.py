@@ -1,9 +1,15 @@
 """Requests as Responses bodies: everything that the protocol can say is said, everything else refused."""
 
+import functools
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
 from penstock._wire import openai_responses
 from penstock._wire.protocol import Provider
@@ -32,12 +38,20 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
 
 
+@functools.cache
+def official() -> pydantic.TypeAdapter[Any]:
+    """What the official SDK takes for a request."""
+    kind: Any = ResponseCreateParamsStreaming | ResponseCreateParamsNonStreaming
+    return pydantic.TypeAdapter(kind, config={"extra": "forbid"})
+
+
 def body(stream: bool = False, **fields: Any) -> dict[str, Any]:
-    """The body of a request."""
+    """The body of a request, which the official SDK's types accept."""
     asked = Request(**{"model": "gpt-4o", "messages": USER, **fields})
     outbound = openai_responses.encode(asked, ROW, stream=stream)
     assert outbound.path == "/responses"
     found: dict[str, Any] = msgspec.json.decode(outbound.body)
+    official().validate_python(found)
     return found
 
 
@@ -148,16 +162,16 @@ def test_what_a_user_shows_is_input() -> None:
 def test_an_answer_goes_back_as_its_items() -> None:
     """Texts side by side are one message; notes on an answer say nothing to the server."""
     note = Opaque(kind="annotations", data={"annotations": []})
-    search = {"type": "web_search_call", "id": "ws_1"}
-    found = answer(Opaque(kind="web_search_call", data=search), Text("a"), note, Text("b"), Refusal("no"))
-    assert found[0] == search
-    texts: list[dict[str, Any]] = [{"type": "output_text", "text": text, "annotations": []} for text in ("a", "b")]
-    assert found[1] == {
-        "type": "message",
-        "role": "assistant",
-        "content": [*texts, {"type": "refusal", "refusal": "no"}],
+    search = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "q"},
     }
-    assert answer(Text("a"), Text("b")) == [{"role": "assistant", "content": "ab"}]
+    found = answer(Opaque(kind="web_search_call", data=search), Text("a"), note, Text("b"), Refusal("no"))
+    assert found == [search, {"role": "assistant", "content": "abno"}]
+    known = answer(Opaque(kind="message", data={"id": "msg_1"}), Text("a"), Refusal("no"))[0]
+    assert [piece["type"] for piece in known["content"]] == ["output_text", "refusal"]
 
 
 def test_calls_and_results_are_items_of_their_own() -> None:

@@ -57,6 +57,11 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
         """The model as users write it: provider:model."""
         return f"{self.provider.name}:{self.model}"
 
+    @property
+    def door(self) -> tuple[str, str]:
+        """What tells apart the ways into one lane: rows that share an account may differ in their headers."""
+        return self.id, self.provider.name
+
 
 class Past(msgspec.Struct, frozen=True):
     """What came before an attempt in its call.

@@ -329,6 +329,10 @@ def _plain(content: Any, at: int) -> str:
 
 def _tool_call(call: Any, at: int) -> ToolCall:
     try:
+        if call.get("type") == "custom":
+            custom = call.get("custom", call)
+            fields = {"id": call["id"], "name": custom["name"], "arguments": custom["input"], "kind": "custom"}
+            return msgspec.convert(fields, ToolCall)
         function = call["function"]
         arguments = function.get("arguments") or "{}"
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()

@@ -144,7 +144,7 @@ class BaseClient(Generic[GateT, TransportT]):
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[tuple[str | None, Tier | None], tuple[Lane, ...]] = {}
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
     def _open(self, name: str | None) -> TransportT:
@@ -208,7 +208,7 @@ class BaseClient(Generic[GateT, TransportT]):
                 credential=credential,
             )
             Limiter(self._limits_of(lane), counting=provider.counting)
-            self._targets[lane.id] = Target(base_url, wire.auth_headers(provider, key))
+            self._targets[lane.door] = Target(base_url, wire.auth_headers(provider, key))
             self._lanes[model] = lane
             self._keyed = self._keyed or bool(provider.idempotency)
         return lane

@@ -80,7 +80,7 @@ class AsyncRun(Run[AsyncGate, AsyncTransport]):
         return data
 
     async def _send(self, effect: Send) -> Head:
-        target = self._targets[effect.lane.id]
+        target = self._targets[effect.lane.door]
         self.under_way = True
         self._open = sent = await self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
         body = b"" if effect.stream else await sent.read_all(effect.until)

@@ -74,7 +74,7 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         return data
 
     def _send(self, effect: Send) -> Head:
-        target = self._targets[effect.lane.id]
+        target = self._targets[effect.lane.door]
         self._open = sent = self._transport.send(target, effect.outbound, effect.until, stream=effect.stream)
         body = b"" if effect.stream else sent.read_all(effect.until)
         return self._gate.head(sent.status, sent.headers, body)

@@ -48,7 +48,7 @@ class Run(Generic[GateT, TransportT]):
         order: Order,
         gate: GateT,
         transport: TransportT,
-        targets: dict[str, Target],
+        targets: dict[tuple[str, str], Target],
         make: Callable[[Order, Trail], Flow[Response]] | None = None,
         extraction: Extraction | None = None,
     ) -> None:

@@ -10,11 +10,11 @@
     the end         message_stop; anything else is OutcomeUnknown
     max tokens      demanded by the protocol: without one, 4096 and the thinking budget, at most the model's own limit
 
-Version. Every request goes out as `anthropic-version: 2023-06-01` with `x-api-key`. That version takes temperature,
-top_p and top_k, which 2026-10-21 rejects even at their defaults; it is the one that all recorded traffic was checked
-against; and one version with one credential header cannot be mixed up. A row may set `auth = "bearer"` and
-`headers = {anthropic-version = "2026-10-21"}`: sampling parameters are then refused before sending. Where a model is
-known to reject them they are refused under either version.
+Version. Every request of the row `anthropic` goes out as `anthropic-version: 2023-06-01` with `x-api-key`. That version
+takes temperature, top_p and top_k, which 2026-10-21 rejects even at their defaults; it is the one that all recorded
+traffic was checked against; and one version with one credential header cannot be mixed up. The row
+`anthropic-2026-10-21` is the same account under the newer version; what each takes is in anthropic_versions.py. Where a
+model is known to reject sampling parameters they are refused under either version.
 
 Source: reference/wire.md sections 0, 4, 6, 7, 12; https://platform.claude.com/docs/en/api/messages (read 2026-11).
 """
@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from ..types import Secret
 from .anthropic_decode import decode_json
-from .anthropic_encode import FIRST_VERSION, encode
+from .anthropic_encode import encode
 from .anthropic_stream import Decoder
+from .anthropic_versions import FIRST
 from .decoder import read_whole
 from .protocol import Provider, Reply
 from .sniff import looks_like_stream
@@ -34,7 +35,7 @@ __all__ = ["auth_headers", "decode", "decoder", "encode"]
 
 def auth_headers(provider: Provider, key: Secret | None) -> dict[str, str]:
     """Return the headers of every request: content type, version, credential, and those of the provider's row."""
-    headers = {"content-type": "application/json", "anthropic-version": FIRST_VERSION}
+    headers = {"content-type": "application/json", "anthropic-version": FIRST}
     return headers | provider.credential(key) | provider.headers
 
 

@@ -7,13 +7,13 @@ from typing import Final
 from ..types import JSONSchema, Request
 from . import capabilities
 from .anthropic_messages import Writer, cache_control
+from .anthropic_versions import FIRST
 from .body import path_of, write
 from .protocol import JSON, Outbound, Provider
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent where the caller gave none, since the protocol demands one; less where the model's own limit is lower."""
 
-FIRST_VERSION: Final = "2023-06-01"
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _NOT_HERE: Final = (
     "seed",
@@ -74,11 +74,6 @@ def default_max_tokens(request: Request) -> int:
     return wanted if known is None else min(wanted, known)
 
 
-def version(provider: Provider) -> str:
-    """Return the API version that the provider's row asks for."""
-    return provider.headers.get("anthropic-version", FIRST_VERSION)
-
-
 def _refuse_others(request: Request, provider: Provider, writer: Writer) -> None:
     for name in _NOT_HERE:
         if getattr(request, name) is not None:
@@ -93,10 +88,10 @@ def _refuse_others(request: Request, provider: Provider, writer: Writer) -> None
         raise writer.refuse("modalities", "Anthropic Messages answers in text only")
     if request.metadata is not None and request.metadata.keys() - {"user_id"}:
         raise writer.refuse("metadata", "Anthropic Messages takes only metadata.user_id")
-    if version(provider) > FIRST_VERSION:
+    if not writer.version.sampling:
         for name in _SAMPLING:
             if getattr(request, name) is not None:
-                raise writer.refuse(name, f"anthropic-version {version(provider)} rejects it; {FIRST_VERSION} takes it")
+                raise writer.refuse(name, f"anthropic-version {writer.version.name} rejects it; {FIRST} takes it")
 
 
 def _tools(body: JSON, request: Request) -> None:

@@ -22,13 +22,15 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
+from .anthropic_versions import version_of
 from .capabilities import refusal
+from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_responses
 from .protocol import JSON, Provider
 
 CITATIONS: Final = "citations"
 """The kind of an `Opaque` part with the citations of the text before it."""
 
-_ELSEWHERE: Final = frozenset({"annotations", "logprobs", "message"})
+_ELSEWHERE: Final = ANSWER_NOTES | {"logprobs"}
 _ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -48,11 +50,15 @@ class Writer:
     def __init__(self, request: Request, provider: Provider) -> None:
         self.request = request
         self.provider = provider
+        self.version = version_of(provider)
+        first = next((at for at, one in enumerate(request.messages) if one.role != "system"), len(request.messages))
+        self._hoisted = request.messages[:first] if self.version.system_turns else request.messages
+        """Where the system prompt is looked for: everywhere, unless later system messages may stay in their place."""
 
     def system(self) -> str | list[JSON]:
-        """Return all system messages as one prompt: a string where one plain text is all."""
+        """Return the system messages as one prompt: a string where one plain text is all."""
         blocks: list[JSON] = []
-        for message in self.request.messages:
+        for message in self._hoisted:
             if message.role == "system":
                 for part in message.parts:
                     if not isinstance(part, Text):
@@ -66,10 +72,10 @@ class Writer:
     def messages(self) -> list[JSON]:
         """Return the turns; neighbours of the same role are merged, because roles must alternate."""
         turns: list[JSON] = []
-        for message in self.request.messages:
-            if message.role == "system":
+        for message in self.request.messages[len(self._hoisted) if self.version.system_turns else 0 :]:
+            if message.role == "system" and not self.version.system_turns:
                 continue
-            role = "assistant" if message.role == "assistant" else "user"
+            role = message.role if message.role in {"assistant", "system"} else "user"
             blocks = self._blocks(message)
             if not blocks:
                 continue
@@ -93,7 +99,13 @@ class Writer:
             raise self.refuse("messages.name", "Anthropic Messages has no names of speakers")
         blocks: list[JSON] = []
         for part in message.parts:
+            if isinstance(part, Document) and message.role == "assistant" and not self.version.assistant_documents:
+                why = f"anthropic-version {self.version.name} takes no documents in the assistant's turn"
+                raise self.refuse("messages (document)", why)
             if isinstance(part, Opaque) and part.kind == CITATIONS:
+                if message.role != "assistant" and not self.version.text_citations:
+                    why = f"anthropic-version {self.version.name} takes no citations on the user's text"
+                    raise self.refuse("messages (citations)", why)
                 if blocks and blocks[-1].get("type") == "text":
                     blocks[-1] |= part.data
             else:
@@ -117,7 +129,7 @@ class Writer:
             case Reasoning():
                 return _thought(part)
             case Opaque(kind=kind, data=data):
-                if kind.endswith(("_call", "_call_output")):
+                if is_of_responses(kind) or kind == GEMINI_PART:
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [] if kind in _ELSEWHERE else [data]
             case Audio():

@@ -144,8 +144,11 @@ class Result(NamedTuple):
 
 
 def dialect(provider: Provider) -> Dialect | None:
-    """Return the dialect of a provider, None where it has no batch interface that Penstock knows."""
-    return _DIALECTS.get(provider.batch)
+    """Return the dialect of a provider, None where it has no batch interface that Penstock knows.
+
+    Rows of a batch are requests of Chat Completions or Messages, whatever the provider's row says of single calls.
+    """
+    return None if provider.wire == "openai_responses" else _DIALECTS.get(provider.batch)
 
 
 # --- rows out ------------------------------------------------------------------------------------------------------

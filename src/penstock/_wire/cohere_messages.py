@@ -29,7 +29,7 @@ CITATIONS: Final = "cohere_citations"
 PLAN: Final[dict[str, Any]] = {"type": "tool_plan"}
 """Marks, in the details of a `Reasoning`, what the model planned to do with its tools."""
 
-_LEFT_OUT: Final = ANSWER_NOTES | {"citations", "logprobs", "thought_signature", "grounding_metadata"}
+_LEFT_OUT: Final = ANSWER_NOTES | {"citations", "logprobs"}
 
 
 class Writer:
@@ -82,7 +82,7 @@ class Writer:
                     items.append(self._image(part))
                 case Document() if role == "user":
                     self._document(part)
-                case Opaque(kind=kind) if kind in _LEFT_OUT or kind == CITATIONS:
+                case Opaque(kind=kind) if kind in _LEFT_OUT:
                     pass
                 case Opaque(kind=kind):
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")

@@ -1,6 +1,7 @@
 """What model families take, one row each; the first row whose pattern matches a model's own name counts.
 
-A row says only what is documented, or was answered by the provider: None is not known, and lets everything through.
+A row says only what is documented, or was answered by the provider, and what stays so: a name that moves from model to
+model has no limits here. None is not known, and lets everything through.
 Windows and limits are in tokens; windows that are missing here are those of the price table, where it has them. Models
 that no row knows pass unchecked.
 
@@ -110,12 +111,11 @@ def _claude(
     )
 
 
-def _plain(pattern: str, context: int | None, *, sees: bool = False, reasoning: bool = False, most: int = 0) -> Family:
+def _plain(pattern: str, context: int | None = None, *, sees: bool = False, reasoning: bool = False) -> Family:
     """A model of text, or of text and pictures."""
     return Family(
         pattern=pattern,
         context=context,
-        max_output=most or None,
         reasoning=reasoning,
         tools=True,
         images=sees,
@@ -140,7 +140,8 @@ def _gemini(pattern: str, max_output: int, *, reasoning: bool = False) -> Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
     # OpenAI
-    _only_responses("gpt-5*-pro*", None, 128_000, "stop"),
+    _only_responses("gpt-5-pro*", 400_000, 272_000, "stop"),
+    _only_responses("gpt-5.*-pro*", None, 128_000, "stop"),
     _only_responses("gpt-5*-codex*", 400_000, 128_000, "stop"),
     _only_responses("codex-*", 200_000, 100_000, "stop"),
     _only_responses("o1-pro*", 200_000, 100_000, "stop"),
@@ -189,12 +190,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _claude("claude-opus-4-5*", 200_000, 64_000, prefill=True),
     _claude("claude-opus-4-6*", 1_000_000, 128_000),
     _claude("claude-opus-4-*", 1_000_000, 128_000, samples=False),
-    _claude("claude-sonnet-4-[6-9]*", 1_000_000, 64_000),
+    _claude("claude-sonnet-4-[6-9]*", 1_000_000, 128_000),
     _claude("claude-sonnet-4-0*", 200_000, 64_000, schema=False, prefill=True),
     _claude("claude-sonnet-4-20*", 200_000, 64_000, schema=False, prefill=True),
     _claude("claude-sonnet-4*", 200_000, 64_000, prefill=True),
     _claude("claude-haiku-4*", 200_000, 64_000, prefill=True),
-    _claude("claude-*-[5-9]*", 1_000_000, 64_000, samples=False),
+    _claude("claude-*-[5-9]*", 1_000_000, 128_000, samples=False),
     # Cohere
     Family(pattern="command-a-vision*", context=128_000, max_output=8_192, tools=False, images=True, audio=False),
     Family(pattern="command-a-reasoning*", context=256_000, max_output=32_768, reasoning=True, tools=True, audio=False),
@@ -210,22 +211,21 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _gemini("gemini-2.5*", 65_536, reasoning=True),
     _gemini("gemini-[3-9]*", 65_536, reasoning=True),
     # Others
-    _plain("deepseek-chat", 131_072, most=8_192),
-    _plain("deepseek-reasoner", 131_072, reasoning=True, most=65_536),
-    _plain("deepseek-*", None),
-    _plain("mistral-large-2[34]*", None),
-    _plain("mistral-large-*", None, sees=True),
-    _plain("mistral-medium-*", None, sees=True),
-    _plain("mistral-small-*", None, sees=True),
+    Family(pattern="deepseek-reasoner", reasoning=True),
+    Family(pattern="deepseek-*", tools=True),
+    _plain("mistral-large-2[34]*"),
+    _plain("mistral-large-*", sees=True),
+    _plain("mistral-medium-*", sees=True),
+    _plain("mistral-small-*", sees=True),
     _plain("pixtral-*", 128_000, sees=True),
-    _plain("magistral-*", None, reasoning=True),
-    _plain("codestral-*", None),
-    _plain("devstral-*", None),
-    _plain("open-mi*", None),
-    _plain("grok-2-vision*", None, sees=True),
-    _plain("grok-2*", None),
-    _plain("grok-3-mini*", None, reasoning=True),
-    _plain("grok-3*", None),
+    Family(pattern="magistral-*", reasoning=True, tools=True),
+    Family(pattern="codestral-*", tools=True),
+    Family(pattern="devstral-*", tools=True),
+    _plain("open-mi*"),
+    _plain("grok-2-vision*", sees=True),
+    _plain("grok-2*"),
+    _plain("grok-3-mini*", reasoning=True),
+    _plain("grok-3*"),
     Family(pattern="grok-4*", tools=True),
     _plain("llama-3.[13]-*", 131_072),
 )

@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from ..types import Audio, Image, Opaque, Part, Reasoning, StopReason, Text, ToolCall, Usage
-from .gemini_messages import NATIVE, NO_ID, SIGNATURE
+from .gemini_messages import NO_ID, SIGNATURE
 from .lenient import count, read
+from .openai_messages import GEMINI_PART
 
 STOP_REASONS: Final[dict[str, StopReason]] = {
     "STOP": "stop",
@@ -144,7 +145,7 @@ def parts_of(part: WirePart, raw: msgspec.Raw, synthetic: str) -> list[Part]:
         if kind.startswith("audio/"):
             return [Audio(data=blob.data, format=kind.removeprefix("audio/")), *signed]
     data = msgspec.json.decode(raw)
-    return [Opaque(kind=NATIVE, data=data)] if isinstance(data, dict) and data else []
+    return [Opaque(kind=GEMINI_PART, data=data)] if isinstance(data, dict) and data else []
 
 
 def call_of(part: WirePart, call: WireCall, synthetic: str) -> ToolCall:

@@ -25,15 +25,13 @@ from ..types import (
     ToolResult,
 )
 from .capabilities import refusal
-from .openai_messages import ANSWER_NOTES
+from .openai_messages import ANSWER_NOTES, GEMINI_PART
 from .protocol import JSON, Provider
 
 SIGNATURE: Final = "thought_signature"
 """The kind of an `Opaque` part with the signature of the part before it."""
 GROUNDING: Final = "grounding_metadata"
 """The kind of an `Opaque` part with what an answer was grounded on; it describes the answer and is not sent back."""
-NATIVE: Final = "gemini_part"
-"""The kind of an `Opaque` part that is a part of the protocol as it came."""
 NO_ID: Final = "call_gemini_"
 """How the ids begin that Penstock gives calls without one; the provider never hears of them."""
 UNSIGNED: Final = "skip_thought_signature_validator"
@@ -42,7 +40,7 @@ UNSIGNED: Final = "skip_thought_signature_validator"
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
-_LEFT_OUT: Final = ANSWER_NOTES | {GROUNDING, "citations", "cohere_citations", "logprobs"}
+_LEFT_OUT: Final = ANSWER_NOTES | {"citations", "logprobs"}
 
 
 class Writer:
@@ -123,7 +121,7 @@ class Writer:
             case Opaque(kind=kind, data=data):
                 if kind in _LEFT_OUT:
                     return []
-                if kind != NATIVE:
+                if kind != GEMINI_PART:
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [data]
 

@@ -22,15 +22,22 @@ from ..types import (
 from .capabilities import refusal
 from .protocol import JSON, Provider
 
-ANSWER_NOTES: Final = frozenset({"annotations", "message"})
+ANSWER_NOTES: Final = frozenset(
+    {"annotations", "message", "cohere_citations", "thought_signature", "grounding_metadata"}
+)
 """Opaque parts that describe an answer and that no request can carry: they are left out when it is sent back."""
 
-_ELSEWHERE: Final = frozenset(
-    {"citations", "compaction", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"}
+_OF_ANTHROPIC: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
+_OF_RESPONSES: Final = frozenset(
+    {"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"}
+    | {"tool_search_output", "additional_tools", "item_reference"}
 )
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result. What ends in _call is of Responses."""
+_OF_BOTH: Final = frozenset({"compaction"})
 
-_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace"})
+GEMINI_PART: Final = "gemini_part"
+"""The kind of an opaque part that is one of Gemini's alone."""
+
+_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace", "thoughtSignature"})
 """What other protocols keep in `ToolCall.extra`."""
 
 
@@ -57,8 +64,9 @@ class Writer:
         return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
-        if isinstance(message.content, str) and message.role != "tool" and message.name is None:
-            return [{"role": message.role, "content": message.content}]
+        role = self.provider.system_role if message.role == "system" else message.role
+        if isinstance(message.content, str) and role != "tool" and message.name is None:
+            return [{"role": role, "content": message.content}]
         parts = message.parts
         written = [self._result(part) for part in parts if isinstance(part, ToolResult)]
         rest = tuple(part for part in parts if not isinstance(part, ToolResult))
@@ -67,11 +75,11 @@ class Writer:
         if message.role == "tool":
             raise self.refuse("messages", "a message of role 'tool' holds ToolResult parts and nothing else")
         if isinstance(message.content, str):
-            one: JSON = {"role": message.role, "content": message.content}
+            one: JSON = {"role": role, "content": message.content}
         elif message.role == "assistant":
             one = self._assistant(rest)
         else:
-            one = {"role": message.role, "content": self._content(rest)}
+            one = {"role": role, "content": self._content(rest)}
         if message.name is not None:
             one["name"] = message.name
         return [*written, one]
@@ -135,7 +143,12 @@ class Writer:
         return self._cached({"type": "file", "file": {"filename": name, "file_data": data}}, document.cache)
 
     def _opaque(self, part: Opaque) -> JSON:
-        if part.kind in _ELSEWHERE or part.kind.endswith(("_tool_result", "_call", "_call_output")):
+        if (
+            part.kind in _OF_BOTH
+            or part.kind == GEMINI_PART
+            or is_of_anthropic(part.kind)
+            or is_of_responses(part.kind)
+        ):
             raise self.refuse(f"messages ({part.kind})", "that content belongs to another protocol")
         return part.data
 
@@ -203,6 +216,16 @@ def _call(call: ToolCall) -> JSON:
     if extra:
         written["extra_content"] = extra
     return written
+
+
+def is_of_anthropic(kind: str) -> bool:
+    """Whether an opaque part is a content block of Anthropic Messages alone."""
+    return kind in _OF_ANTHROPIC or kind.endswith("_tool_result")
+
+
+def is_of_responses(kind: str) -> bool:
+    """Whether an opaque part is an item of OpenAI Responses alone."""
+    return kind in _OF_RESPONSES or kind.endswith(("_call", "_call_output"))
 
 
 def told_error(content: str) -> str:

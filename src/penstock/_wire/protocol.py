@@ -30,6 +30,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     does with it is its own affair. `takes` names what this server takes beyond its protocol ('top_k', 'cache_control',
     'reasoning_content' …), `unsupported` the parameters of the protocol that it refuses. `batch` is the dialect of its
     batch interface, where Penstock knows one.
+    `system_role` is the role of system messages over Chat Completions: older OpenAI servers want 'developer', templates
+    of some open models know 'user' and 'assistant' only.
     `families` says whether what is known of model families holds here; false lets everything through unchecked.
     `embeddings` is the protocol of its embeddings, 'none' where it has none. Of those it has, `embeddings_inputs` may
     go into one request, with `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known);
@@ -56,6 +58,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     ] = "openai"
     counting: Literal["prompt+max", "input,output"] = "prompt+max"
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
+    system_role: Literal["system", "developer", "user"] = "system"
     stream_usage: bool = True
     reasoning_in_output: bool = True
     cached_in_prompt: bool = True

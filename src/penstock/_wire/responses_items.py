@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from ..types import (
     Audio,
@@ -19,12 +19,9 @@ from ..types import (
     ToolResult,
 )
 from .capabilities import refusal
-from .openai_messages import ANSWER_NOTES, told_error
+from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_anthropic, told_error
 from .protocol import JSON, Provider
 from .responses_decode import ITEM_ID, MESSAGE
-
-_FOREIGN: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
-"""Opaque parts of the Anthropic protocol; so are those that end in _tool_result."""
 
 
 class Writer:
@@ -91,15 +88,15 @@ class Writer:
         return items + self._spoken(said, note)
 
     def _spoken(self, said: list[JSON], note: JSON) -> list[JSON]:
+        """Write a message of the assistant; without its id it can only be a text, refusals included."""
         if not said:
             return []
-        known = self._keeps_ids and "id" in note
-        if not known and all(piece["type"] == "output_text" for piece in said):
-            written: JSON = {"role": "assistant", "content": "".join(piece["text"] for piece in said)}
+        written: JSON
+        if self._keeps_ids and "id" in note:
+            written = {"type": "message", "id": note["id"], "role": "assistant", "status": "completed", "content": said}
         else:
-            written = {"type": "message", "role": "assistant", "content": said}
-            if known:
-                written |= {"id": note["id"], "status": "completed"}
+            texts = [piece.get("text") or piece.get("refusal") or "" for piece in said]
+            written = {"role": "assistant", "content": "".join(texts)}
         if "phase" in note:
             written["phase"] = note["phase"]
         return [written]
@@ -111,7 +108,7 @@ class Writer:
             case Reasoning():
                 return self._thought(part)
             case Opaque(kind=kind, data=data):
-                if kind in _FOREIGN or kind.endswith("_tool_result"):
+                if is_of_anthropic(kind) or kind == GEMINI_PART:
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [data]
             case Audio(transcript=str() as transcript):  # an answer of another model; what it said is all that remains

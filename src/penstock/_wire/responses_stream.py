@@ -79,6 +79,11 @@ class _Open:
         self.call: ToolCall | None = None
         self.closed = False
 
+    def rest(self, place: tuple[str, int], whole: str) -> str:
+        """Return what of a whole text was not shown yet; nothing where what was shown reads otherwise."""
+        shown = "".join(self.shown.get(place, ()))
+        return whole[len(shown) :] if whole.startswith(shown) else ""
+
 
 class Decoder(StreamDecoder):
     """Turns the bytes of one stream into chunks; see `protocol.Decoder`."""
@@ -227,11 +232,6 @@ class Decoder(StreamDecoder):
         opened.shown.setdefault(place, []).append(text)
         chunks.append(Chunk(kind=shown, text=text, index=opened.indexes[place]))
 
-    def _rest(self, opened: _Open, place: tuple[str, int], whole: str) -> str:
-        """Return what of a whole text was not shown yet; nothing where what was shown reads otherwise."""
-        shown = "".join(opened.shown.get(place, ()))
-        return whole[len(shown) :] if whole.startswith(shown) else ""
-
     def _close(self, number: int, raw: msgspec.Raw, chunks: list[Chunk]) -> None:
         opened = self._open(number, raw, chunks)
         if opened is None or opened.closed or not bytes(raw).startswith(b"{"):
@@ -261,13 +261,13 @@ class Decoder(StreamDecoder):
         opened.pieces.add(number)
         piece = read(PIECE_DECODER, raw, Piece)
         if piece.type in {"output_text", "text"}:
-            rest = self._rest(opened, ("text", number), piece.text or "")
+            rest = opened.rest(("text", number), piece.text or "")
             if rest:
                 self._say(opened, ("text", number), "text", rest, chunks)
             for part in notes(piece, self._reading):
                 self._part(part, chunks)
         elif piece.type == "refusal":
-            rest = self._rest(opened, ("refusal", number), piece.refusal or "")
+            rest = opened.rest(("refusal", number), piece.refusal or "")
             if rest:
                 self._say(opened, ("refusal", number), "refusal", rest, chunks)
         elif piece.type:
@@ -277,7 +277,7 @@ class Decoder(StreamDecoder):
         call = opened.call
         if call is None:
             return
-        rest = self._rest(opened, ("call", 0), text_of(item.input if call.kind == "custom" else item.arguments))
+        rest = opened.rest(("call", 0), text_of(item.input if call.kind == "custom" else item.arguments))
         if rest:
             self._show(opened, ("call", 0), "tool_call", rest, chunks)
         extra = call_extra(item, self._reading) or call.extra
@@ -288,7 +288,7 @@ class Decoder(StreamDecoder):
 
     def _close_thought(self, opened: _Open, item: Item, raw: msgspec.Raw, chunks: list[Chunk]) -> None:
         place = ("reasoning", 0)
-        rest = self._rest(opened, place, thought(item))
+        rest = opened.rest(place, thought(item))
         index = opened.indexes.get(place)
         if index is None:
             index = opened.indexes[place] = self._new_index()

@@ -76,6 +76,8 @@ def command(
             write_json(_figures(response))
         elif not streamed:
             click.echo(response.text)
+    for said in () if as_json else response.notes:
+        note(said)
     if sys.stdout.isatty() and not as_json:
         note(_footer(response), dim=True)
 
@@ -272,4 +274,5 @@ def _figures(response: Response) -> dict[str, Any]:
         ],
         "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in response.tool_calls],
         "request_id": response.request_id,
+        "notes": list(response.notes),
     }

@@ -1,76 +1,123 @@
-"""`penstock models`: which providers there are, and which of them can be asked now."""
+"""`penstock models`: which models are known, and what they take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from .._io.settings import Settings, load
-from ..errors import ConfigError, MissingKey
-from .shown import note, table, write_json
+from .._wire.capabilities import family, no_schema
+from .._wire.protocol import Provider
+from .._wire.registry import resolve
+from ..errors import UnknownModel
+from .shown import count, note, table, write_json
+
+ABILITIES = ("vision", "documents", "audio", "tools", "schema", "reasoning")
 
 
 @click.command(name="models")
-@click.argument("pattern", required=False)
+@click.argument("pattern", default="*")
+@click.option("--provider", metavar="NAME", help="Only models of this provider.")
+@click.option("--vision", is_flag=True, help="Only models that see pictures.")
+@click.option("--documents", is_flag=True, help="Only models that read files.")
+@click.option("--audio", is_flag=True, help="Only models that hear.")
+@click.option("--tools", is_flag=True, help="Only models that call tools.")
+@click.option("--schema", is_flag=True, help="Only models that can be held to a JSON Schema.")
+@click.option("--reasoning", is_flag=True, help="Only models that think before they answer.")
+@click.option("--min-context", type=click.IntRange(min=1), metavar="TOKENS", help="Only models that read as much.")
+@click.option("--min-output", type=click.IntRange(min=1), metavar="TOKENS", help="Only models that write as much.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
-def command(pattern: str | None, as_json: bool) -> None:
-    """Show the providers: is a key set, where requests go, which bare model names belong to them.
+def command(
+    pattern: str, provider: str | None, min_context: int | None, min_output: int | None, as_json: bool, **wanted: bool
+) -> None:
+    """Show what models take, of those that match PATTERN (* and ? stand for anything).
+
+    What nobody knows of a model is a "?", and no filter finds it. Other models can be asked all the same.
 
     \b
-    penstock models
-    penstock models anthropic --json
+    penstock models gpt-5
+    penstock models --provider anthropic --min-context 500000
+    penstock models --vision --tools --json
     """  # noqa: D301 - click wants the backspace itself
     settings = load()
-    rows = [_row(settings, name) for name in settings.providers if pattern is None or pattern.lower() in name.lower()]
+    only = None if provider is None else resolve(f"{provider}:*", settings.providers)[0].owner
+    rows = [row for row in _rows(settings, only) if _matches(row["model"], pattern)]
     if not rows:
-        known = ", ".join(settings.providers)
-        raise ConfigError(f"there is no provider like {pattern!r}; known are {known}")
+        raise UnknownModel(f"no known model is like {pattern!r}; it can be asked all the same, as provider:name")
+    needs = [name for name in ABILITIES if wanted[name]]
+    fitting = [row for row in rows if all(row[name] for name in needs) and _holds(row, min_context, min_output)]
+    unknown = sum(any(row[name] is None for name in needs) for row in rows)
     if as_json:
-        write_json(rows)
+        write_json(fitting)
         return
     cells = [
         (
-            row["provider"],
-            _key(row),
-            row["base_url"] or "not set",
-            " ".join(row["models"][:4]) or "any, as provider:name",
+            row["model"],
+            _tokens(row["context"]),
+            _tokens(row["max_output"]),
+            *(_said(row[name]) for name in ABILITIES),
+            _usd(row["input"]),
+            _usd(row["output"]),
         )
-        for row in rows
+        for row in fitting
     ]
-    click.echo(table(cells, ("provider", "key", "address", "bare names")))
-    note(
-        "Write a model as provider:name. A provider of your own is a table [providers.NAME] in penstock.toml.", dim=True
-    )
+    click.echo(table(cells, ("model", "context", "output", *ABILITIES, "$ in", "$ out")))
+    note(f"{count(len(fitting), 'model')}. Dollars per million tokens of {settings.prices.date}.", dim=True)
+    if unknown:
+        note(f"Of {count(unknown, 'model')} nobody knows whether they take {' and '.join(needs)}: not shown.", dim=True)
 
 
-def _row(settings: Settings, name: str) -> dict[str, Any]:
-    provider = settings.providers[name]
-    try:
-        secret, origin = settings.key(provider)
-        key = "set" if secret is not None else "not needed"
-    except MissingKey:
-        key, origin = "missing", ""
-    try:
-        address = settings.base_url(provider)
-        base_url, base_from = address.value, address.origin
-    except ConfigError:
-        base_url, base_from = None, "not set"
+def _rows(settings: Settings, only: str | None) -> Iterator[dict[str, Any]]:
+    owners = {row.prices or row.name: row for row in settings.providers.values() if not row.account}
+    for shelf, model in settings.prices.names():
+        provider = owners.get(shelf)
+        if provider is not None and only in (None, provider.name):
+            yield _row(settings, provider, model)
+
+
+def _row(settings: Settings, provider: Provider, model: str) -> dict[str, Any]:
+    known = family(model) if provider.families else None
+    price = settings.prices.find(provider.name, model)
+    schema = known.schema if known else None
     return {
-        "provider": name,
-        "wire": provider.wire,
-        "key": key,
-        "key_from": origin,
-        "key_env": list(provider.key_env),
-        "base_url": base_url,
-        "base_url_from": base_from,
-        "models": list(provider.models),
-        "aliases": list(provider.aliases),
-        "docs": provider.docs,
+        "model": f"{provider.name}:{model}",
+        "context": settings.prices.window(provider.name, model) or (known.context if known else None),
+        "max_output": known.max_output if known else None,
+        "vision": known.images if known else None,
+        "documents": known.documents if known else None,
+        "audio": False if provider.wire == "anthropic" else known.audio if known else None,
+        "tools": False if "tools" in provider.unsupported else known.tools if known else None,
+        "schema": False if no_schema(model, provider) else schema,
+        "reasoning": known.reasoning if known else None,
+        "rejects": [*dict.fromkeys((*provider.unsupported, *(known.rejects if known else ())))],
+        "wires": list(known.wires) if known and known.wires else None,
+        "limits": provider.limits,
+        "counting": provider.counting,
+        "input": price.input if price else None,
+        "output": price.output if price else None,
     }
 
 
-def _key(row: dict[str, Any]) -> str:
-    if row["key"] == "missing":
-        return f"set {row['key_env'][0]}" if row["key_env"] else "missing"
-    return f"set ({row['key_from']})" if row["key"] == "set" else "not needed"
+def _matches(model: str, pattern: str) -> bool:
+    wanted = pattern.lower() if any(mark in pattern for mark in "*?[") else f"*{pattern.lower()}*"
+    return fnmatchcase(model.lower(), wanted)
+
+
+def _holds(row: dict[str, Any], min_context: int | None, min_output: int | None) -> bool:
+    return (row["context"] or 0) >= (min_context or 0) and (row["max_output"] or 0) >= (min_output or 0)
+
+
+def _tokens(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _said(value: bool | None) -> str:
+    return "?" if value is None else "yes" if value else "no"
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "?" if amount is None else f"{amount.normalize():f}"
