@@ -26,7 +26,7 @@ def test_cohere_answers_a_bulk_run(tmp_path: Path) -> None:
     write_rows(tmp_path / "in.jsonl", 12)
     job = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}", "--json")
     with SimServer() as sim:
-        ended = penstock(*job, "-m", "cohere:command-r7b-12-2024", sim=sim, folder=tmp_path)
+        ended = penstock(*job, "-m", "cohere:command-a-03-2025", sim=sim, folder=tmp_path)
         assert ended.returncode == 0, ended.stderr
         bill = sim.bill()
     rows = results(tmp_path / "out.jsonl")
