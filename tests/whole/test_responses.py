@@ -146,9 +146,9 @@ def test_the_unseen_part_of_a_stored_conversation_is_held_for(sim: SimServer) ->
 def test_the_same_question_is_answered_from_the_cache(sim: SimServer) -> None:
     """But not the one over the other wire, whose answer has other ids."""
     with Client(**settings(sim), cache=Cache()) as client:
-        first = client.complete(ASK, model=MODEL)
-        again = client.complete(ASK, model=MODEL)
-        other = client.complete(ASK, model="openai:gpt-4o-mini")
+        first = client.complete(ASK, model=MODEL, temperature=0)
+        again = client.complete(ASK, model=MODEL, temperature=0)
+        other = client.complete(ASK, model="openai:gpt-4o-mini", temperature=0)
     assert (first.cached, again.cached, other.cached) == (False, True, False)
     assert again.text == first.text
 

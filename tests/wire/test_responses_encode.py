@@ -125,7 +125,8 @@ def test_tools_are_flat_and_say_whether_they_are_strict() -> None:
     ]
     assert found["tool_choice"] == {"type": "function", "name": "weather"}
     assert body(tools=(custom,), tool_choice="sql")["tool_choice"] == {"type": "custom", "name": "sql"}
-    assert body(tools=(search,), tool_choice="web_search")["tool_choice"] == {"type": "web_search"}
+    draw = Tool(name="image_generation", native={"type": "image_generation"})
+    assert body(tools=(draw,), tool_choice="image_generation")["tool_choice"] == {"type": "image_generation"}
     assert body(tools=(weather,), tool_choice="required")["tool_choice"] == "required"
 
 
