@@ -436,7 +436,10 @@ def test_a_trial_key_has_calls_per_minute_and_month(period: str, expected: type[
         (of(498, {"id": "x", "message": "invalid api token"}), errors.AuthenticationFailed),
         (of(400, {"error_type": "TOO_MANY_TOKENS", "id": "x", "message": "too many tokens"}), errors.ContextTooLong),
         (of(404, {"id": "x", "message": "model 'x' not found"}), errors.NotFound),
-        (of(422, {"id": "x", "message": "unknown field: parameter 'a' is not a valid field"}), errors.UnsupportedParameter),
+        (
+            of(422, {"id": "x", "message": "unknown field: parameter 'a' is not a valid field"}),
+            errors.UnsupportedParameter,
+        ),
         (of(501, {"id": "x", "message": "not implemented"}), errors.ServerFault),
     ],
 )

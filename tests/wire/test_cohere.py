@@ -255,6 +255,24 @@ def test_a_conversation_goes_out_in_cohere_words() -> None:
     ]
 
 
+def test_results_may_be_texts_and_documents() -> None:
+    """A failure is said in words; a picture cannot be."""
+    call = Message("assistant", (ToolCall(id="a", name="b"),))
+
+    def content(*parts: Any, **more: Any) -> Any:
+        result = ToolResult(tool_call_id="a", content=parts, **more)
+        return sent(request(call, Message("tool", (result,))))["messages"][1]["content"]
+
+    found = Document(text="x", title="t")
+    assert content(Text("y"), found) == [
+        {"type": "text", "text": "y"},
+        {"type": "document", "document": {"data": {"text": "x", "title": "t"}}},
+    ]
+    assert content(Text("y"), is_error=True)[0] == {"type": "text", "text": "Error:"}
+    with pytest.raises(UnsupportedParameter):
+        content(Image(url="https://x.example/a.png"))
+
+
 def test_parameters_have_their_names() -> None:
     """Common ones by ours, the rest through extra, which wins."""
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}

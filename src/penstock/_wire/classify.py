@@ -41,7 +41,7 @@ from .said import Said, page_text, parse, sentence
 NOT_JSON: Final = "not_json"
 """`provider_code` of the fault for a piece of a stream that is not JSON."""
 
-REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-generation-id", "x-debug-trace-id")
 
 MONEY_CODES: Final = frozenset(
     {

@@ -120,7 +120,8 @@ class Writer:
         if isinstance(result.content, str):
             content = told_error(result.content) if result.is_error else result.content
         else:
-            content = [self._answered(part) for part in result.content]
+            failed: list[JSON] = [{"type": "text", "text": "Error:"}] if result.is_error else []
+            content = [*failed, *map(self._answered, result.content)]
         return {"role": "tool", "tool_call_id": result.tool_call_id, "content": content}
 
     def _answered(self, part: Text | Image | Document) -> JSON:
