@@ -200,7 +200,9 @@ def _content(content: object, place: str) -> tuple[str, int]:
             case "thinking":
                 size += tokens.count(str(item["thinking"]))
             case "image_url":
-                size += _IMAGE_TOKENS + 0 * len(item["image_url"]["url"])
+                if not item["image_url"].get("url"):
+                    raise _bad(f"{place}: image_url.url is required")
+                size += _IMAGE_TOKENS
             case "document":
                 texts.append(_encode(item["document"]["data"]).decode())
             case kind:

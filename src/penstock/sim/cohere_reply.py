@@ -122,11 +122,12 @@ class _Writer:
         self.events.append(Send(event(kind, fields), count, sort))
 
     def pieces(self, kind: str, pieces: list[str], index: int | None, message: Any) -> None:
-        """Put text as deltas; `message` writes one piece into the event's message."""
+        """Put text as deltas; `message` writes one piece into the event's message. What has no index is not billed."""
         at = {} if index is None else {"index": index}
         for begin in range(0, len(pieces), self._chunk):
             part = pieces[begin : begin + self._chunk]
-            self.put(kind, {**at, "delta": {"message": message("".join(part))}}, len(part), "delta")
+            count = 0 if index is None else len(part)
+            self.put(kind, {**at, "delta": {"message": message("".join(part))}}, count, "delta")
 
     def content(self, index: int, kind: str, pieces: list[str]) -> None:
         begun = {"message": {"content": {"type": kind, kind: ""}}}
@@ -151,7 +152,6 @@ def stream(reply: Reply, writing: Writing) -> list[Send]:
         out.put("citation-start", {"index": at, "delta": {"message": {"citations": citation}}})
         out.put("citation-end", {"index": at})
     out.pieces("tool-plan-delta", tokens.split(_plan(reply)), None, lambda text: {"tool_plan": text})
-    out.events = [Send(each.data, 0, each.kind) if b"tool-plan" in each.data[:30] else each for each in out.events]
     for at, call in enumerate(_calls(reply, writing)):
         function = call["function"]
         begun = {"message": {"tool_calls": {**call, "function": {"name": function["name"], "arguments": ""}}}}
