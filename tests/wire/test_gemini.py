@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._wire import gemini, gemini_count, gemini_embeddings
+from penstock._wire import gemini, gemini_count, gemini_embeddings, registry
 from penstock._wire.protocol import Provider
 from penstock.embeddings import EmbedRequest
 from penstock.errors import (
@@ -581,3 +581,29 @@ def test_a_prompt_is_counted_with_all_that_belongs_to_it() -> None:
     assert gemini_count.decode(b'{"totalTokens": 12, "promptTokensDetails": []}', GEMINI) == 12
     with pytest.raises(ServerFault):
         gemini_count.decode(b"{}", GEMINI)
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        Provider(name="openai", wire="openai_chat"),
+        Provider(name="anthropic", wire="anthropic"),
+        Provider(name="openai-responses", wire="openai_responses"),
+        Provider(name="cohere", wire="cohere"),
+    ],
+    ids=lambda provider: provider.wire,
+)
+def test_an_answer_of_gemini_goes_to_others_without_its_marks(provider: Provider) -> None:
+    """Signatures and sources are left out; a part that only Gemini knows is refused."""
+    sources = Opaque(kind="grounding_metadata", data={"groundingMetadata": {"secret": 1}})
+    cited = Opaque(kind="cohere_citations", data={"citations": [{"text": "secret"}]})
+    result = Message("tool", (ToolResult(tool_call_id="own-1", content="x"),))
+    calls = (Text("a"), WHOLE[3], Opaque(kind="thought_signature", data={"thoughtSignature": "secret"}), sources)
+    calls = (*calls, *(() if provider.wire == "cohere" else (cited,)))
+    signed = ToolCall(id="own-1", name="clock", extra={"thoughtSignature": "secret"})
+    for parts in (calls, (signed,)):
+        asked = Request(model="m", messages=(Message("user", "x"), Message("assistant", parts), result))
+        assert b"secret" not in registry.wire(provider.wire).encode(asked, provider, stream=False).body
+    asked = Request(model="m", messages=(Message("assistant", (Opaque(kind="gemini_part", data={"a": 1}),)),))
+    with pytest.raises(UnsupportedParameter):
+        registry.wire(provider.wire).encode(asked, provider, stream=False)
