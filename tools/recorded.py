@@ -25,23 +25,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 import msgspec  # noqa: E402
-from tools.recorded_sdks import EXPECTED_ERRORS, READERS, Clients, Seen, arguments, as_floats, unspoken  # noqa: E402
+from tools.recorded_sdks import Clients, Seen, arguments, as_floats, unspoken  # noqa: E402
 
 from penstock import errors  # noqa: E402
 from penstock._policy.retry import RetryPolicy  # noqa: E402
 from penstock._wire import classify, registry  # noqa: E402
 from penstock._wire.assembly import Assembly  # noqa: E402
-from penstock._wire.openai_embeddings import Embedded  # noqa: E402
+from penstock._wire.cohere_rerank import Reranked  # noqa: E402
+from penstock._wire.embedded import Embedded  # noqa: E402
 from penstock._wire.protocol import Provider, Wire  # noqa: E402
 from penstock.client import AsyncClient, Client  # noqa: E402
 from penstock.embeddings import Embeddings  # noqa: E402
+from penstock.reranking import Reranking  # noqa: E402
 from penstock.types import Choice, Response, Text, ToolCall, Usage  # noqa: E402
+from tools import recorded_others, recorded_sdks  # noqa: E402
+
+READERS = {**recorded_sdks.READERS, **recorded_others.READERS}
+EXPECTED_ERRORS = recorded_sdks.EXPECTED_ERRORS + recorded_others.EXPECTED_ERRORS
 
 CORPUS = ROOT.parent / "shared" / "corpora" / "recorded"
 SIZES = (0, 7, 1)
@@ -82,6 +88,8 @@ def interactions(replay: ModuleType, corpus: Path, only: str, unread: collection
         for item in replay.load_dir(folder):
             if item.api == "embeddings" and item.path.startswith("/api/"):
                 unread[f"{item.provider} {item.path}: {unspoken('ollama')}"] += 1
+            elif item.api == "rerank" and item.path != "/v2/rerank":
+                unread[f"{item.provider} {item.path}: only Cohere's v2 is offered"] += 1
             elif item.api in READERS and item.method == "POST":
                 yield item
             elif item.api in READERS:
@@ -90,9 +98,36 @@ def interactions(replay: ModuleType, corpus: Path, only: str, unread: collection
                 unread[f"{item.provider} {item.api}: {unspoken(item.api)}"] += 1
 
 
+_TALKS = {
+    "openai_embeddings": "openai_chat",
+    "cohere_embeddings": "cohere",
+    "cohere_rerank": "cohere",
+    "gemini_embeddings": "gemini",
+}
+"""The wire that a row has whose provider is asked by these beside it."""
+
+
+def wire_of(item: Any) -> Wire:
+    """The module that reads an interaction."""
+    name, _, kind = READERS[item.api].wire.partition("_")
+    if kind == "embeddings":
+        return registry.embeddings_wire(name)
+    return registry.rerank_wire(name) if kind == "rerank" else registry.wire(READERS[item.api].wire)
+
+
+def has_words(item: Any) -> bool:
+    """Whether the answer is one of a model in words."""
+    return READERS[item.api].wire not in _TALKS
+
+
+def streams(item: Any) -> bool:
+    """Whether a stream was asked for; Gemini's may come as a list."""
+    return bool(item.is_stream) or item.api == "gemini.stream"
+
+
 def row_of(item: Any, rows: dict[str, Provider]) -> Provider:
     """The provider's row; one of another wire than the interaction's is asked by that wire."""
-    wire: Any = READERS[item.api].wire.replace("_embeddings", "_chat")
+    wire: Any = _TALKS.get(READERS[item.api].wire, READERS[item.api].wire)
     known = rows.get(item.provider) or Provider(name=item.provider, wire=wire)
     if known.wire == wire:
         return known
@@ -130,6 +165,8 @@ def by_decode(wire: Wire, provider: Provider, body: bytes) -> Seen:
     if isinstance(reply, Embedded):
         size = reply.size
         seen.vectors = [list(reply.floats[at : at + size]) for at in range(0, len(reply.floats), size)]
+    if isinstance(reply, Reranked):
+        seen = Seen(vectors=[[ranked.index, ranked.score] for ranked in reply.results])
     return seen
 
 
@@ -145,7 +182,7 @@ def by_decoder(wire: Wire, provider: Provider, body: bytes, size: int) -> Seen:
 def wire_readings(wire: Wire, provider: Provider, item: Any) -> Iterator[Reading]:
     body = item.resp_body
     yield "wire decode", lambda: by_decode(wire, provider, body)
-    if item.api == "embeddings":
+    if not has_words(item):
         return
     for size in SIZES:
         yield f"wire decoder {size or 'whole'}", partial(by_decoder, wire, provider, body, size)
@@ -228,6 +265,10 @@ def embeddings_seen(answer: Embeddings) -> Seen:
     return Seen(vectors=[as_floats(vector) for vector in answer], usage=usage)
 
 
+def ranking_seen(answer: Reranking) -> Seen:
+    return Seen(vectors=[[ranked.index, ranked.score] for ranked in answer])
+
+
 def client_options() -> dict[str, Any]:
     return {"config": False, "env": {}, "retry": RetryPolicy(attempts=1, unknown_outcomes=0, rate_limits=0)}
 
@@ -238,43 +279,69 @@ def on_replay(provider: Provider, url: str) -> Provider:
     return msgspec.structs.replace(provider, base_url=base, base_url_env=(), auth="none")
 
 
-def by_client(provider: Provider, url: str, stream: bool, texts: int) -> Seen:
+class Asked(NamedTuple):
+    """How an interaction is asked for again: in words or not, how many texts, and which of them at most come back."""
+
+    item: Any
+    texts: int
+    last: int
+
+    @classmethod
+    def of(cls, item: Any, truth: Seen | Exception) -> Asked:
+        vectors = truth.vectors if isinstance(truth, Seen) else []
+        return cls(item, len(vectors) or 1, 1 + max((int(vector[0]) for vector in vectors), default=0))
+
+    @property
+    def ranking(self) -> bool:
+        return READERS[self.item.api].wire.endswith("_rerank")
+
+    @property
+    def embedding(self) -> dict[str, Any]:
+        return {"input_type": "search_query"} if self.item.api == "cohere.embed" else {}
+
+
+def by_client(provider: Provider, url: str, asked: Asked) -> Seen:
     with Client(**client_options()) as client:
         client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
-        if texts:
-            return embeddings_seen(client.embed([f"text {number}" for number in range(texts)], model=model))
-        if not stream:
+        if asked.ranking:
+            documents = [str(number) for number in range(asked.last)]
+            return ranking_seen(client.rerank("x", documents, model=model, top_n=asked.texts))
+        if not has_words(asked.item):
+            return embeddings_seen(
+                client.embed([str(number) for number in range(asked.texts)], model=model, **asked.embedding)
+            )
+        if not streams(asked.item):
             return response_seen(client.complete("x", model=model))
         with client.stream("x", model=model) as answer:
             return response_seen(answer.finish())
 
 
-async def by_async_client(provider: Provider, url: str, stream: bool, texts: int) -> Seen:
+async def by_async_client(provider: Provider, url: str, asked: Asked) -> Seen:
     async with AsyncClient(**client_options()) as client:
         client.settings.providers[provider.name] = on_replay(provider, url)
         model = f"{provider.name}:recorded"
-        if texts:
-            return embeddings_seen(await client.embed([f"text {number}" for number in range(texts)], model=model))
-        if not stream:
+        if asked.ranking:
+            documents = [str(number) for number in range(asked.last)]
+            return ranking_seen(await client.rerank("x", documents, model=model, top_n=asked.texts))
+        if not has_words(asked.item):
+            return embeddings_seen(
+                await client.embed([str(number) for number in range(asked.texts)], model=model, **asked.embedding)
+            )
+        if not streams(asked.item):
             return response_seen(await client.complete("x", model=model))
         async with client.stream("x", model=model) as answer:
             return response_seen(await answer.finish())
 
 
-def driver_readings(
-    server: Any, runner: asyncio.Runner, item: Any, provider: Provider, texts: int
-) -> Iterator[Reading]:
-    server.items = [item]
+def driver_readings(server: Any, runner: asyncio.Runner, provider: Provider, asked: Asked) -> Iterator[Reading]:
+    server.items = [asked.item]
     server.match = "order"
     for size in (*SIZES, GZIP):
         server.chunk, server.gzip = max(size, 0), size == GZIP
         shape = "gzip" if size == GZIP else str(size or "whole")
-        yield f"sync driver {shape}", lambda: by_client(provider, server.base_url, item.is_stream, texts)
-        yield (
-            f"async driver {shape}",
-            lambda: runner.run(by_async_client(provider, server.base_url, item.is_stream, texts)),
-        )
+        yield f"sync driver {shape}", lambda: by_client(provider, server.base_url, asked)
+        yield f"async driver {shape}", lambda: runner.run(by_async_client(provider, server.base_url, asked))
     server.chunk, server.gzip = 0, False
 
 
@@ -306,8 +373,7 @@ def run(replay: ModuleType, corpus: Path, counts: Counts, *, drivers: bool, fold
         for item, provider, truth in truths:
             check_item(item, provider, truth, counts)
             if drivers and not (isinstance(truth, Exception) and item.status < 400):
-                texts = 0 if item.api != "embeddings" else len(truth.vectors) if isinstance(truth, Seen) else 1
-                readings = driver_readings(server, runner, item, provider, texts)
+                readings = driver_readings(server, runner, provider, Asked.of(item, truth))
                 if item.status >= 400:
                     check_driver_error(item, provider, readings, counts)
                 elif isinstance(truth, Seen):
@@ -316,7 +382,7 @@ def run(replay: ModuleType, corpus: Path, counts: Counts, *, drivers: bool, fold
 
 def check_item(item: Any, provider: Provider, truth: Seen | Exception, counts: Counts) -> None:
     kind = f"{item.provider} {item.api}{'/stream' if item.is_stream else ''}"
-    wire = registry.embeddings_wire() if item.api == "embeddings" else registry.wire(provider.wire)
+    wire = wire_of(item)
     if item.status >= 400:
         if isinstance(truth, Exception):
             check_error(item, provider, truth, counts)

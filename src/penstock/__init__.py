@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .client import AsyncClient, AsyncStream, Client, Stream
     from .embeddings import Embeddings
     from .errors import AgentFailed, CheckFailed, ExtractionFailed, ParseError, PenstockError
+    from .reranking import Ranked, Reranking
     from .transcript import AgentEvent, AgentResult, ToolUse, Transcript
     from .types import (
         Attempt,
@@ -111,6 +112,8 @@ _HOMES = {
     "Toolbox": "_flow.tools",
     "ToolUse": "transcript",
     "McpServer": "agent.mcp",
+    "Ranked": "reranking",
+    "Reranking": "reranking",
     "ParseError": "errors",
     "PenstockError": "errors",
     "Attempt": "types",
@@ -180,6 +183,8 @@ __all__ = [  # noqa: RUF022
     "Toolbox",
     "ToolUse",
     "McpServer",
+    "Ranked",
+    "Reranking",
     "ParseError",
     "PenstockError",
     "Attempt",

@@ -27,9 +27,11 @@ from .types import Response
 if TYPE_CHECKING:
     from ._flow.effects import Lane
     from ._flow.extracted import Extracted
+    from ._flow.rerank import RerankOptions
     from ._io.counting import TokenCount
     from ._io.drive_errand import Errands
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
+    from .reranking import Reranking
 
 T = TypeVar("T")
 
@@ -83,6 +85,18 @@ class Client(BaseClient[ThreadGate, SyncTransport]):
         run = SyncRun(order, self._gate, self._transport, self._targets, flow)
         run.finish()
         return work.so_far(order, run.trail)
+
+    def rerank(self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]) -> Reranking:
+        """Order documents by how relevant they are to a query, the best first; `index` says which one each was.
+
+        Raises: PenstockError; InputError names a document that is no text.
+        """
+        from ._flow.rerank import told  # loaded with the first ranking
+
+        order = self._reranking(query, documents, options)
+        run = SyncRun(order, self._gate, self._transport, self._targets)
+        run.finish()
+        return told(order, run.trail)
 
     def stream(self, prompt: Prompt, **options: Unpack[StreamOptions]) -> Stream:
         """Ask once and get the answer as it is produced; nothing is sent before it is read.
@@ -199,6 +213,18 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         run, so_far = self._begin_embedding(texts, **options)
         await run.finish()
         return so_far()
+
+    async def rerank(self, query: str, documents: Iterable[str], **options: Unpack[RerankOptions]) -> Reranking:
+        """Order documents by how relevant they are to a query, the best first; `index` says which one each was.
+
+        Raises: PenstockError; InputError names a document that is no text.
+        """
+        from ._flow.rerank import told  # loaded with the first ranking
+
+        order = self._reranking(query, documents, options)
+        run = AsyncRun(order, self._gate, self._transport, self._targets)
+        await run.finish()
+        return told(order, run.trail)
 
     def _begin_embedding(
         self, texts: object, **options: Unpack[EmbedOptions]

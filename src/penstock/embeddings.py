@@ -6,7 +6,7 @@ import importlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import msgspec
 
@@ -149,13 +149,23 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
         return self.vectors.numpy()
 
 
-class EmbedRequest(Request, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What goes into one request for vectors: texts in place of messages.
+InputType = Literal["search_document", "search_query", "classification", "clustering"]
+"""What vectors are for; those of documents and of queries are found by each other."""
+
+
+class TextsRequest(Request, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A request about texts in place of messages, that no model answers in words.
 
     `input_tokens` is about how many tokens they are, `most_tokens` a number that they cannot exceed.
     """
 
     texts: tuple[str, ...] = ()
-    dimensions: int | None = None
     input_tokens: int = 0
     most_tokens: int = 0
+
+
+class EmbedRequest(TextsRequest, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What goes into one request for vectors."""
+
+    dimensions: int | None = None
+    input_type: InputType | None = None

@@ -435,7 +435,12 @@ class PermissionDenied(CallError):
 
 
 class QuotaExhausted(CallError):
-    """The account is out of money or at its spend limit; waiting does not help."""
+    """The account is out of money, at its spend limit, or has no more calls this day or month; a short wait is no help.
+
+    `of_model` says that only this model's share is used up: others of the account still answer.
+    """
+
+    of_model = False
 
     code = "quota_exhausted"
     fault = "caller"

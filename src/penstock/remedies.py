@@ -74,7 +74,10 @@ REMEDIES: Final[dict[str, Remedy]] = {
     "input_rejected": Remedy("error", "change the text at `index`, or skip it; what was answered is in `embedded`"),
     "authentication": Remedy("critical", "replace the key"),
     "permission": Remedy("critical", "use a key that may do this"),
-    "quota_exhausted": Remedy("critical", "top up the account or raise its spend limit; waiting does not help"),
+    "quota_exhausted": Remedy(
+        "critical",
+        "top up the account or raise its limit; a short wait does not help. `of_model`: only this model is used up",
+    ),
     "content_filtered": Remedy("error", "change the content"),
     "model_refused": Remedy("error", "change the question; `partial` has the model's words"),
     "rate_limited": Remedy("warning", "wait; set `limits` so that it does not happen"),

@@ -22,6 +22,8 @@ def environment(sim: SimServer | None, home: Path, **more: str) -> dict[str, str
     if sim is not None:
         found |= {"OPENAI_BASE_URL": f"{sim.url}/v1", "ANTHROPIC_BASE_URL": sim.url}
         found |= {"OPENAI_API_KEY": "k-secret", "ANTHROPIC_API_KEY": "k-secret"}
+        found |= {"CO_API_URL": sim.url, "GOOGLE_GEMINI_BASE_URL": sim.url}
+        found |= {"CO_API_KEY": "k-secret", "GEMINI_API_KEY": "k-secret"}
     return found | more
 
 

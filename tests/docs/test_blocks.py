@@ -83,6 +83,10 @@ def test_a_block_runs(block: Block, simulator_url: str, tmp_path: Path) -> None:
         "ANTHROPIC_API_KEY": "sim-docs",
         "ANTHROPIC_BASE_URL": simulator_url,
         "PENSTOCK_HOME": str(tmp_path / "state"),
+        "CO_API_KEY": "sim-docs",
+        "CO_API_URL": simulator_url,
+        "GEMINI_API_KEY": "sim-docs",
+        "GOOGLE_GEMINI_BASE_URL": simulator_url,
     }
     command = ["sh", "-ec", commands_of(block.code)] if block.language in SHELL else [sys.executable, "-c", block.code]
     done = subprocess.run(

@@ -358,3 +358,91 @@ def test_no_body_ever_raises(status: int, body: bytes) -> None:
     assert type(error) is not CallError
     inside(body, OPENAI)
     assert isinstance(not_an_answer(body, Provider(name="p", wire="anthropic")), CallError)
+
+
+def google(status: int, message: str = "m", word: str = "", *quotas: str, retry: str = "") -> CallError:
+    """The error of an answer in Google's shape."""
+    details: list[dict[str, Any]] = []
+    if quotas:
+        details.append({"@type": "x/QuotaFailure", "violations": [{"quotaId": each} for each in quotas]})
+    if retry:
+        details.append({"@type": "x/RetryInfo", "retryDelay": retry})
+    return of(status, {"error": {"code": status, "message": message, "status": word, "details": details}})
+
+
+PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
+PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
+
+
+def test_a_quota_of_the_minute_is_a_wait() -> None:
+    """As long as Google says."""
+    error = google(429, "You exceeded your current quota", "RESOURCE_EXHAUSTED", PER_MINUTE, retry="34.4s")
+    assert isinstance(error, errors.RateLimited)
+    assert error.retry_after_s == 34.4
+
+
+@pytest.mark.parametrize("quotas", [(PER_DAY,), (PER_MINUTE, PER_DAY)], ids=["of the day", "of the day and the minute"])
+def test_a_quota_of_the_day_is_used_up(quotas: tuple[str, ...]) -> None:
+    """Of one model: the others of the account still answer."""
+    error = google(429, "You exceeded your current quota", "RESOURCE_EXHAUSTED", *quotas, retry="10s")
+    assert isinstance(error, errors.QuotaExhausted)
+    assert error.of_model
+    assert not error.retriable
+
+
+def test_a_model_that_an_account_may_not_use_is_used_up() -> None:
+    """Its limit is 0, and a wait that is told changes nothing."""
+    words = (
+        "* Quota exceeded for metric: x.googleapis.com/requests, limit: 0, model: gemini-2.5-pro\nPlease retry in 20s."
+    )
+    error = google(429, words, "RESOURCE_EXHAUSTED", retry="20s")
+    assert isinstance(error, errors.QuotaExhausted)
+    assert error.of_model
+
+
+def test_money_that_ran_out_is_the_whole_accounts() -> None:
+    """No model of it answers."""
+    error = of(429, said(code="insufficient_quota"))
+    assert isinstance(error, errors.QuotaExhausted)
+    assert not error.of_model
+
+
+@pytest.mark.parametrize(("period", "expected"), [("minute", errors.RateLimited), ("month", errors.QuotaExhausted)])
+def test_a_trial_key_has_calls_per_minute_and_month(period: str, expected: type[CallError]) -> None:
+    """Cohere says which in words."""
+    body = {"id": "x", "message": f"You are using a Trial key, which is limited to 20 API calls / {period}."}
+    assert type(of(429, body)) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            google(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT"),
+            errors.AuthenticationFailed,
+        ),
+        (
+            google(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
+            errors.PermissionDenied,
+        ),
+        (google(403, "denied", "PERMISSION_DENIED"), errors.PermissionDenied),
+        (google(404, "models/x is not found for API version v1beta", "NOT_FOUND"), errors.NotFound),
+        (
+            google(400, "The input token count (9) exceeds the maximum number of tokens allowed (8).", ""),
+            errors.ContextTooLong,
+        ),
+        (google(503, "The model is overloaded.", "UNAVAILABLE"), errors.Overloaded),
+        (google(504, "Deadline expired", "DEADLINE_EXCEEDED"), errors.ServerFault),
+        (of(498, {"id": "x", "message": "invalid api token"}), errors.AuthenticationFailed),
+        (of(400, {"error_type": "TOO_MANY_TOKENS", "id": "x", "message": "too many tokens"}), errors.ContextTooLong),
+        (of(404, {"id": "x", "message": "model 'x' not found"}), errors.NotFound),
+        (
+            of(422, {"id": "x", "message": "unknown field: parameter 'a' is not a valid field"}),
+            errors.UnsupportedParameter,
+        ),
+        (of(501, {"id": "x", "message": "not implemented"}), errors.ServerFault),
+    ],
+)
+def test_errors_of_cohere_and_google_have_their_class(error: CallError, expected: type[CallError]) -> None:
+    """By status, code or words."""
+    assert type(error) is expected

@@ -215,6 +215,13 @@ def test_anthropic_resets_in_the_past_are_now() -> None:
     assert found["tokens"].limit == 58000
 
 
+def test_cohere_tells_trial_keys_their_calls_per_minute() -> None:
+    """Other keys are told nothing."""
+    given = {"x-trial-endpoint-call-limit": "20", "x-trial-endpoint-call-remaining": "0"}
+    assert seen("cohere", given) == (LimitSeen(dimension="requests", limit=20, remaining=0, period_s=60.0),)
+    assert seen("cohere", {"x-endpoint-monthly-call-limit": "1000"}) == ()
+
+
 def test_mistral_has_a_limit_per_period() -> None:
     """Minute, ten seconds and month."""
     given = {
@@ -276,7 +283,9 @@ VALUES = (
 
 @given(
     st.dictionaries(st.sampled_from(NAMES), VALUES),
-    st.sampled_from(["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"]),
+    st.sampled_from(
+        ["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "cohere", "none"]
+    ),
     st.binary(max_size=60),
 )
 def test_nothing_ever_raises_and_no_wait_is_negative(given: dict[str, str], limits: str, body: bytes) -> None:

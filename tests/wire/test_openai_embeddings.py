@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock._io.settings import load
+from penstock._wire import embedded
 from penstock._wire import openai_embeddings as wire
 from penstock.embeddings import EmbedRequest
 from penstock.errors import CallError, InvalidRequest, RateLimited, ServerFault, UnsupportedParameter
@@ -143,15 +144,15 @@ def test_another_number_of_vectors_than_texts_is_the_servers_fault() -> None:
 def test_a_provider_without_embeddings_says_so(provider: str) -> None:
     """Before anything is sent."""
     with pytest.raises(UnsupportedParameter, match=f"{provider} offers no embeddings"):
-        wire.check(PROVIDERS[provider], dimensions=None, user=None, model="m")
+        embedded.check(PROVIDERS[provider], dimensions=None, user=None, model="m")
 
 
 def test_a_parameter_that_a_provider_does_not_take_is_refused() -> None:
     """Nothing is dropped silently."""
     with pytest.raises(UnsupportedParameter, match="dimensions"):
-        wire.check(PROVIDERS["together"], dimensions=5, user=None, model="m")
+        embedded.check(PROVIDERS["together"], dimensions=5, user=None, model="m")
     with pytest.raises(UnsupportedParameter, match="user"):
-        wire.check(PROVIDERS["mistral"], dimensions=None, user="me", model="m")
+        embedded.check(PROVIDERS["mistral"], dimensions=None, user="me", model="m")
 
 
 def test_half_a_character_is_refused_before_it_is_sent() -> None:

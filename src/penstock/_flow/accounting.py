@@ -19,7 +19,7 @@ from .._text.truncate import Truncate
 from .._wire import capabilities
 from .._wire.assembly import Assembly
 from .._wire.protocol import CountRequest
-from ..embeddings import EmbedRequest
+from ..embeddings import TextsRequest
 from ..errors import BudgetExceeded, ContextTooLong
 from ..types import Reasoning, Refusal, Request, Text, Tier, ToolCall, Usage, to_usd
 from .effects import Lane, Past, Record
@@ -123,7 +123,7 @@ def prepare(order: Order, lane: Lane, past: Past) -> tuple[Request, Record]:
         return request, Record(lane, past, ticket, 0)
     if not order.capped:
         return request, Record(lane, past, ticket, None)
-    prompt_tokens = request.most_tokens if isinstance(request, EmbedRequest) else _most_prompt_tokens(request)
+    prompt_tokens = request.most_tokens if isinstance(request, TextsRequest) else _most_prompt_tokens(request)
     worst = _worst_nano(order, lane, request, prompt_tokens, request.max_tokens or 0)
     elastic = None
     if chosen is not None and worst is not None:
@@ -147,7 +147,7 @@ def check_window(order: Order, record: Record, request: Request) -> None:
     Raises: ContextTooLong.
     """
     about = record.ticket.input_tokens
-    if about <= SMALLEST_WINDOW or isinstance(request, EmbedRequest):
+    if about <= SMALLEST_WINDOW or isinstance(request, TextsRequest):
         return
     provider, model = record.lane.provider, record.lane.model
     if not provider.families:
@@ -166,7 +166,7 @@ def check_window(order: Order, record: Record, request: Request) -> None:
 def _about(request: Request) -> int:
     if isinstance(request, CountRequest):
         return 0
-    return request.input_tokens if isinstance(request, EmbedRequest) else tokens.estimate_request(request)
+    return request.input_tokens if isinstance(request, TextsRequest) else tokens.estimate_request(request)
 
 
 def lowered(request: Request, record: Record, hold: Hold) -> Request:

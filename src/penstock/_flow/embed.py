@@ -17,7 +17,7 @@ import msgspec
 from .._policy.packing import PackLimits, pack
 from .._policy.splits import Pack, Splits
 from .._text import tokens
-from .._wire.openai_embeddings import Embedded
+from .._wire.embedded import Embedded
 from ..embeddings import NOWHERE, BadInput, Embeddings, EmbedRequest, Vectors, place_of
 from ..errors import (
     BudgetExceeded,

@@ -15,7 +15,7 @@ from ..types import Chunk, Request, Response, Usage
 from .accounting import Order, check_window, cost_nano, learn, learn_prompt, seen
 from .effects import Emit, Expired, Flow, Head, Read, Record, Send
 
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id", "x-generation-id", "x-debug-trace-id")
 ERROR_BODY_S = 10.0
 """How long to wait for the body of an error whose status already came."""
 

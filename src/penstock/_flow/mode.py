@@ -27,8 +27,10 @@ EVERYTHING: Final = (Lost("$", "*"),)
 REMEMBERED_MOST: Final = 1024
 """Refusals kept by a client; the oldest goes first."""
 
+_PROFILES: Final[dict[str, Profile]] = {"anthropic": "anthropic", "cohere": "cohere", "gemini": "gemini"}
 _SHAPE_WORDS: Final = (
-    r"(?i)schema|response_format|output_config|output_format|structured.output|json_object|grammar|\bstrict\b"
+    r"(?i)schema|response_?format|response_?mime_?type|output_config|output_format|structured.output|json_object|grammar"
+    r"|\bstrict\b"
 )
 _TOOL_WORDS: Final = r"(?i)\btools?\b|tool_choice|function|schema"
 
@@ -119,7 +121,7 @@ def _sent(written: bytes, profile: Profile) -> Sendable:
 
 
 def _profile(lane: Lane) -> Profile:
-    return "anthropic" if lane.provider.wire == "anthropic" else "openai"
+    return _PROFILES.get(lane.provider.wire, "openai")
 
 
 def _no_native(lane: Lane, request: Request, sent: Sendable) -> str | None:
@@ -131,6 +133,8 @@ def _no_native(lane: Lane, request: Request, sent: Sendable) -> str | None:
         return f"{lane.provider.name} cannot be held to the schema: {sent.reasons[0]}{more}"
     if lane.provider.wire == "anthropic" and any(_cites(message) for message in request.messages):
         return "citations and a schema exclude each other"
+    if lane.provider.wire == "cohere" and any(_reads(message) for message in request.messages):
+        return "documents and a schema exclude each other"
     return "the prompt ends with the beginning of the answer" if _is_begun(request) else None
 
 
@@ -141,6 +145,10 @@ def _no_tool(lane: Lane, request: Request) -> str | None:
 
 def _cites(message: Message) -> bool:
     return any(isinstance(part, Document) and part.citations for part in message.parts)
+
+
+def _reads(message: Message) -> bool:
+    return any(isinstance(part, Document) for part in message.parts)
 
 
 def _is_begun(request: Request) -> bool:

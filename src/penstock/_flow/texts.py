@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Required, TypedDict, get_args
 
 from .._policy.fairqueue import Priority
+from ..embeddings import InputType
 from ..errors import ConfigError, InputError
 from .prompt import check_tags
 
@@ -19,14 +20,16 @@ CONCURRENCY: Final = 8
 class EmbedOptions(TypedDict, total=False):
     """Everything that `embed` takes beside the texts; all of it by keyword.
 
-    `model` is 'provider:name'. `dimensions` asks for shorter vectors where the model can. `on_bad_input`: a text that
-    the provider refuses raises InputRejected, or is skipped and listed in `errors`. `deadline_s` bounds the whole call,
-    `tags` appear in usage and budgets, `priority` decides who goes first at the limit, `concurrency` is how many
+    `model` is 'provider:name'. `dimensions` asks for shorter vectors where the model can. `input_type` says what the
+    vectors are for, where the provider makes a difference: Cohere must be told, Gemini may be. `on_bad_input`: a text
+    that the provider refuses raises InputRejected, or is skipped and listed in `errors`. `deadline_s` bounds the whole
+    call, `tags` appear in usage and budgets, `priority` decides who goes first at the limit, `concurrency` is how many
     requests are under way at once. `extra` goes into every body as it is.
     """
 
     model: Required[str]
     dimensions: int | None
+    input_type: InputType | None
     user: str | None
     on_bad_input: OnBadInput
     deadline_s: float | None
@@ -39,6 +42,7 @@ class EmbedOptions(TypedDict, total=False):
 EMBED_OPTIONS: Final = frozenset(EmbedOptions.__annotations__)
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "on_bad_input": get_args(OnBadInput),
+    "input_type": get_args(InputType),
     "priority": get_args(Priority),
 }
 _OWN_NAMES: Final = {"input": "the texts are the first argument", "encoding_format": "Penstock chooses it"}
@@ -80,7 +84,7 @@ def check_options(options: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, EMBED_OPTIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "a parameter without a name here goes into extra={...}"
             raise ConfigError(f"embed has no parameter {name!r}; {hint}")
-        if name in _CHOICES and value not in _CHOICES[name]:
+        if name in _CHOICES and value not in _CHOICES[name] and (name != "input_type" or value is not None):
             raise ConfigError(f"parameter {name!r} is {value!r}; expected one of {', '.join(_CHOICES[name])}")
     for name in ("dimensions", "concurrency"):
         value = options.get(name)
@@ -106,5 +110,5 @@ def _check_extra(extra: object) -> None:
     for name in extra:
         if name in _OWN_NAMES:
             raise ConfigError(f"extra[{name!r}]: {_OWN_NAMES[name]}")
-        if name in EMBED_OPTIONS:
+        if name in EMBED_OPTIONS - {"input_type"}:  # servers of OpenAI's protocol may have one with words of their own
             raise ConfigError(f"extra[{name!r}]: give it as {name}=…")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .._flow.embed import Work
     from .._flow.extract import Extraction  # loaded with the first extraction
     from .._flow.mode import Refusals
+    from .._flow.rerank import RerankOptions
     from .counting import Counting
     from .hub import Subscription  # loaded with the first subscriber
     from .ledger.settings import Ledger
@@ -290,7 +291,7 @@ class BaseClient(Generic[GateT, TransportT]):
         self,
         asked: Request,
         lanes: tuple[Lane, ...],
-        options: Options | EmbedOptions,
+        options: Options | EmbedOptions | RerankOptions,
         *,
         stream: bool = False,
         cache: Use | None = None,
@@ -337,6 +338,7 @@ class BaseClient(Generic[GateT, TransportT]):
             messages=(),
             max_tokens=0,
             dimensions=options.get("dimensions"),
+            input_type=options.get("input_type"),
             user=options.get("user"),
             extra=dict(options.get("extra") or {}),
         )
@@ -350,18 +352,34 @@ class BaseClient(Generic[GateT, TransportT]):
 
         Raises: ConfigError, UnsupportedParameter.
         """
-        from .._wire.openai_embeddings import check
+        from .._wire.embedded import check
 
         model = options["model"]
         provider, name = registry.resolve(model, self.settings.providers)
-        check(provider, dimensions=options.get("dimensions"), user=options.get("user"), model=name)
-        lane = msgspec.structs.replace(self._lane(model), wire=registry.embeddings_wire())
+        asked: Any = {name: options.get(name) for name in ("dimensions", "user", "input_type")}
+        check(provider, model=name, **asked)
+        lane = msgspec.structs.replace(self._lane(model), wire=registry.embeddings_wire(provider.embeddings))
         known = self._limits_of(lane) or Limits()
         rates = [rate // 2 for rate in (known.tpm, known.itpm) if rate is not None]
         most = min([each for each in (provider.embeddings_tokens, *rates) if each], default=0)
         return lane, PackLimits(
             inputs=provider.embeddings_inputs, tokens=most, input_tokens=provider.embeddings_input_tokens
         )
+
+    def _reranking(self, query: object, documents: object, options: RerankOptions) -> Order:
+        """Read a call of `rerank`.
+
+        Raises: ConfigError, InputError, UnsupportedParameter for what could not be sent.
+        """
+        from .._flow.rerank import check_options, request  # loaded with the first ranking
+        from .._wire.cohere_rerank import check
+
+        check_options(options)
+        provider, name = registry.resolve(options["model"], self.settings.providers)
+        check(provider, name)
+        asked = request(query, documents, options, name)
+        lane = msgspec.structs.replace(self._lane(options["model"]), wire=registry.rerank_wire(provider.rerank))
+        return self._ordered(asked, (lane,), options)
 
     def _side_by_side(self, wanted: int) -> int:
         """How many requests of one call this client can have under way at once."""

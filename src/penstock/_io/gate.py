@@ -412,7 +412,9 @@ class Gate:
         u, account = self.clock.chance(), state.account
         first_s = None if first_at is None else first_at - began
         state.breaker.settle(now, admission.permit, outcome, now - began, u, first_s=first_s)
-        if error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
+        if isinstance(error, QuotaExhausted) and error.of_model:
+            state.breaker.trip(now, admission.permit, _model_fault(error), u)
+        elif error is not None and isinstance(error, AuthenticationFailed | QuotaExhausted):
             account.trip(now, admission.account, _account_fault(error), u)
         elif account.state != "closed":
             account.settle(now, admission.account, "ok" if error is None else "ignored", now - admission.now, u)
@@ -505,6 +507,11 @@ class Gate:
             deadline_s=left,
             retry_after_s=answer.retry_after_s,
         )
+
+
+def _model_fault(error: QuotaExhausted) -> str:
+    status = f" (HTTP {error.status})" if error.status else ""
+    return f"has no more calls of this model to give for now{status}: use another model, or ask for a higher quota"
 
 
 def _account_fault(error: AuthenticationFailed | QuotaExhausted) -> str:

@@ -24,13 +24,13 @@ from ..types import (
 )
 from .anthropic_versions import version_of
 from .capabilities import refusal
-from .openai_messages import is_of_responses
+from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_responses
 from .protocol import JSON, Provider
 
 CITATIONS: Final = "citations"
 """The kind of an `Opaque` part with the citations of the text before it."""
 
-_ELSEWHERE: Final = frozenset({"annotations", "logprobs", "message"})
+_ELSEWHERE: Final = ANSWER_NOTES | {"logprobs"}
 _ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -129,7 +129,7 @@ class Writer:
             case Reasoning():
                 return _thought(part)
             case Opaque(kind=kind, data=data):
-                if is_of_responses(kind):
+                if is_of_responses(kind) or kind == GEMINI_PART:
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [] if kind in _ELSEWHERE else [data]
             case Audio():

@@ -4,6 +4,7 @@ The status alone cannot decide: a 429 may mean "wait" or "top up", a 400 may mea
 empty account, and a 200 may carry an error. So the body's codes are asked first, then its words, then the status.
 
     money ran out        402 · insufficient_quota and its kin · Anthropic details.error_code    QuotaExhausted
+    no more today        429 with a quotaId per day or a limit of 0 (Google), of a month (Cohere)   QuotaExhausted
     too long             context_length_exceeded and its kin, or the wording, on any status     ContextTooLong
     safety               content_filter · ResponsibleAIPolicyViolation                          ContentFiltered
     parameter            unsupported_parameter, unsupported_value, or the wording               UnsupportedParameter
@@ -40,7 +41,7 @@ from .said import Said, page_text, parse, sentence
 NOT_JSON: Final = "not_json"
 """`provider_code` of the fault for a piece of a stream that is not JSON."""
 
-REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-generation-id")
+REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-generation-id", "x-debug-trace-id")
 
 MONEY_CODES: Final = frozenset(
     {
@@ -63,6 +64,8 @@ _MONEY_WORDS: Final = (  # patterns are compiled by the first error, not by ever
     r"specified api usage limits|requires more credits|payment required|monthly included credits|"
     r"billing hard limit|account is not active, please check your billing"
 )
+_SPENT_WORDS: Final = re.compile(r"(?i)api calls / month|quota exceeded for metric\b.{0,300}, limit: 0\b")
+"""How a 429 says that no short wait helps: Cohere to trial keys, Google of models that an account may not use."""
 _CONTEXT_CODES: Final = frozenset(
     {"context_length_exceeded", "too_many_tokens", "too_many_prompt_tokens", "exceed_context_size_error"}
 )
@@ -149,7 +152,7 @@ _REMEDIES: Final[dict[type[CallError], str]] = {
     NotFound: "check the model's name, the base URL and what the key may use",
     AuthenticationFailed: "check the key and that it belongs to this provider",
     PermissionDenied: "check what the key, its project and its region may use",
-    QuotaExhausted: "top up the account or raise its spend limit; waiting does not help",
+    QuotaExhausted: "top up the account or raise its limit; a short wait does not help",
     ContentFiltered: "change the content",
     RateLimited: "wait before the next request",
     Overloaded: "wait or use another model",
@@ -172,6 +175,8 @@ def classify(
     if said.is_page:
         what = f"a web page instead of an API answer, probably from a proxy: {what}"
     error = _error(cls, said, what, provider, model, status)
+    if isinstance(error, QuotaExhausted) and status == 429:
+        error.of_model = bool(said.quotas) or "quota exceeded for metric" in said.message.lower()
     error.request_id = next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), said.request_id)
     if error.retriable:
         error.retry_after_s = retry_after_s(status, headers, body, provider, wall_s=wall_s)
@@ -247,6 +252,8 @@ def _kind(status: int | None, said: Said) -> type[CallError]:
     message = said.message
     if status == 402 or said.codes & MONEY_CODES or (status < 500 and re.search(_MONEY_WORDS, message)):
         return QuotaExhausted
+    if status == 429 and _is_spent(said):
+        return QuotaExhausted
     if said.codes & _CONTEXT_CODES or (status not in {401, 403, 404} and re.search(_CONTEXT_WORDS, message)):
         return ContextTooLong
     if said.codes & _FILTER_CODES or (status in {400, 403, 451} and re.search(_FILTER_WORDS, message)):
@@ -268,6 +275,11 @@ def _kind(status: int | None, said: Said) -> type[CallError]:
     return ServerFault if status in {408, 409, 499} or status < 400 else InvalidRequest
 
 
+def _is_spent(said: Said) -> bool:
+    """Whether a quota is used up that comes back tomorrow or later: Google's per day are those of one model."""
+    return any("PerDay" in quota for quota in said.quotas) or _SPENT_WORDS.search(said.message) is not None
+
+
 def _implied(said: Said) -> int:
     if said.codes & _OVERLOADED_CODES:
         return 529
@@ -287,6 +299,8 @@ def _bad_request(said: Said) -> type[CallError]:
         return UnsupportedParameter
     if said.codes & {"request_too_large"}:
         return RequestTooLarge
+    if "failed_precondition" in said.codes:  # Google: not from this country, or not without billing
+        return PermissionDenied
     return InvalidRequest
 
 

@@ -124,6 +124,20 @@ def _plain(pattern: str, context: int | None = None, *, sees: bool = False, reas
     )
 
 
+def _gemini(pattern: str, max_output: int, *, reasoning: bool = False) -> Family:
+    return Family(
+        pattern=pattern,
+        context=1_048_576,
+        max_output=max_output,
+        reasoning=reasoning,
+        tools=True,
+        schema=True,
+        images=True,
+        documents=True,
+        audio=True,
+    )
+
+
 FAMILIES: Final[tuple[Family, ...]] = (
     # OpenAI
     _only_responses("gpt-5-pro*", 400_000, 272_000, "stop"),
@@ -182,6 +196,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _claude("claude-sonnet-4*", 200_000, 64_000, prefill=True),
     _claude("claude-haiku-4*", 200_000, 64_000, prefill=True),
     _claude("claude-*-[5-9]*", 1_000_000, 128_000, samples=False),
+    # Cohere
+    Family(pattern="command-a-vision*", context=128_000, max_output=8_192, tools=False, images=True, audio=False),
+    Family(pattern="command-a-reasoning*", context=256_000, max_output=32_768, reasoning=True, tools=True, audio=False),
+    Family(
+        pattern="command-a-03*", context=256_000, max_output=8_192, tools=True, schema=True, images=False, audio=False
+    ),
+    Family(pattern="command-r*", context=128_000, max_output=4_096, tools=True, images=False, audio=False),
+    Family(pattern="c4ai-aya-expanse*", tools=False, images=False, audio=False),
+    # Google
+    Family(pattern="gemini-*-image*", images=True),
+    Family(pattern="gemini-*-tts*", images=False, tools=False),
+    _gemini("gemini-2.0*", 8_192),
+    _gemini("gemini-2.5*", 65_536, reasoning=True),
+    _gemini("gemini-[3-9]*", 65_536, reasoning=True),
     # Others
     Family(pattern="deepseek-reasoner", reasoning=True),
     Family(pattern="deepseek-*", tools=True),

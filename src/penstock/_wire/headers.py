@@ -8,6 +8,8 @@
     OpenRouter       x-ratelimit-{limit,remaining,reset} on a 429 only; reset is epoch milliseconds
     xAI              x-ratelimit-{limit,remaining}-{requests,tokens}; no resets
     Together         x-ratelimit-{limit,remaining,reset}; reset in seconds; the limit's period is not documented
+    Cohere           x-trial-endpoint-call-{limit,remaining} for trial keys, per minute; no resets; none for other keys
+    Gemini           none; a 429 says in its body how long to wait (RetryInfo) and which quota it was (QuotaFailure)
 
 Source: reference/wire.md section 11. Header names arrive in lower case.
 """
@@ -79,6 +81,7 @@ _NAMES: Final[Mapping[str, tuple[_Row, ...]]] = {
         ("input_tokens", "input-tokens", 60.0),
         ("output_tokens", "output-tokens", 60.0),
     ),
+    "cohere": _rows("x-trial-endpoint-call-{what}", ("requests", "", 60.0), resets=False),
 }
 _MISTRAL_NAMES: Final[tuple[tuple[Dimension, str, float], ...]] = (
     ("requests", "req-minute", 60.0),

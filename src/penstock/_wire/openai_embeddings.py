@@ -20,32 +20,17 @@ from typing import Any, Final
 import msgspec
 
 from ..embeddings import EmbedRequest
-from ..errors import CallError, ServerFault, UnsupportedParameter
 from ..types import Request, Usage
 from . import classify
 from .body import path_of, write
+from .embedded import Embedded
 from .lenient import BOM, count
 from .openai_chat import auth_headers
-from .protocol import JSON, Outbound, Provider, Reply
+from .protocol import JSON, Outbound, Provider
 
-__all__ = ["Embedded", "auth_headers", "check", "decode", "encode"]
+__all__ = ["auth_headers", "decode", "encode"]
 
 USUAL_PATH: Final = "/embeddings"
-
-
-class Embedded(Reply, frozen=True, kw_only=True, gc=False):
-    """A whole answer, decoded: vectors of `size` numbers one after the other, in the order of the texts."""
-
-    size: int
-    floats: array[float]
-
-    def check_count(self, request: Request) -> None:
-        """Raises: ServerFault when there is not exactly one vector per text."""
-        asked = len(request.texts) if isinstance(request, EmbedRequest) else 0
-        if len(self.floats) != asked * self.size:
-            raise ServerFault(
-                f"{asked} texts were sent and {len(self.floats) // self.size} vectors came back; try again"
-            )
 
 
 class _Datum(msgspec.Struct, gc=False):
@@ -66,25 +51,6 @@ class _Answer(msgspec.Struct):
 
 
 _decoder: Final = msgspec.json.Decoder(_Answer)
-
-
-def check(provider: Provider, *, dimensions: int | None, user: str | None, model: str) -> None:
-    """Look whether a provider can embed, before anything is sent.
-
-    Raises: UnsupportedParameter for a provider that offers no embeddings, or does not take a parameter.
-    """
-    if provider.wire != "openai_chat" or provider.embeddings == "none":
-        raise _refused(
-            provider, model, "embed", "offers no embeddings that Penstock can ask for; use another provider for them"
-        )
-    if user is not None and "user" in provider.unsupported:
-        raise _refused(provider, model, "user", "does not take 'user'; leave it out")
-    if dimensions is not None and not provider.embeddings_dimensions:
-        raise _refused(provider, model, "dimensions", "does not take 'dimensions'; leave it out")
-
-
-def _refused(provider: Provider, model: str, param: str, why: str) -> CallError:
-    return UnsupportedParameter(f"{provider.name} {why}", provider=provider.name, model=model, param=param)
 
 
 def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:

@@ -22,7 +22,9 @@ from ..types import (
 from .capabilities import refusal
 from .protocol import JSON, Provider
 
-ANSWER_NOTES: Final = frozenset({"annotations", "message"})
+ANSWER_NOTES: Final = frozenset(
+    {"annotations", "message", "cohere_citations", "thought_signature", "grounding_metadata"}
+)
 """Opaque parts that describe an answer and that no request can carry: they are left out when it is sent back."""
 
 _OF_ANTHROPIC: Final = frozenset({"citations", "container_upload", "fallback", "server_tool_use", "mcp_tool_use"})
@@ -32,7 +34,10 @@ _OF_RESPONSES: Final = frozenset(
 )
 _OF_BOTH: Final = frozenset({"compaction"})
 
-_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace"})
+GEMINI_PART: Final = "gemini_part"
+"""The kind of an opaque part that is one of Gemini's alone."""
+
+_EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace", "thoughtSignature"})
 """What other protocols keep in `ToolCall.extra`."""
 
 
@@ -138,7 +143,12 @@ class Writer:
         return self._cached({"type": "file", "file": {"filename": name, "file_data": data}}, document.cache)
 
     def _opaque(self, part: Opaque) -> JSON:
-        if part.kind in _OF_BOTH or is_of_anthropic(part.kind) or is_of_responses(part.kind):
+        if (
+            part.kind in _OF_BOTH
+            or part.kind == GEMINI_PART
+            or is_of_anthropic(part.kind)
+            or is_of_responses(part.kind)
+        ):
             raise self.refuse(f"messages ({part.kind})", "that content belongs to another protocol")
         return part.data
 

@@ -33,27 +33,29 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `system_role` is the role of system messages over Chat Completions: older OpenAI servers want 'developer', templates
     of some open models know 'user' and 'assistant' only.
     `families` says whether what is known of model families holds here; false lets everything through unchecked.
-    `embeddings` 'none' says that it has none. Of those it has, `embeddings_inputs` may go into one request, with
-    `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known); `embeddings_base64` that it
-    sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter ('' where it takes none).
+    `embeddings` is the protocol of its embeddings, 'none' where it has none. Of those it has, `embeddings_inputs` may
+    go into one request, with `embeddings_tokens` in all and `embeddings_input_tokens` in each (0: no limit is known);
+    `embeddings_base64` that it sends vectors as base64 when asked, `embeddings_dimensions` the name of that parameter
+    ('' where it takes none).
+    `rerank` is the protocol in which it ranks documents, '' where it does not.
     """
 
     name: str
-    wire: Literal["openai_chat", "openai_responses", "anthropic"]
+    wire: Literal["openai_chat", "openai_responses", "anthropic", "cohere", "gemini"]
     account: str = ""
     base_url: str = ""
     base_url_env: tuple[str, ...] = ()
     key_env: tuple[str, ...] = ()
-    auth: Literal["bearer", "x-api-key", "api-key", "none"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"] = "bearer"
     local: bool = False
     path: str = ""
     query: str = ""
     headers: dict[str, str] = {}
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    limits: Literal["openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "none"] = (
-        "openai"
-    )
+    limits: Literal[
+        "openai", "anthropic", "azure", "groq", "mistral", "openrouter", "xai", "together", "cohere", "none"
+    ] = "openai"
     counting: Literal["prompt+max", "input,output"] = "prompt+max"
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     system_role: Literal["system", "developer", "user"] = "system"
@@ -66,13 +68,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
     count: Literal["", "openai", "anthropic"] = ""
-    embeddings: Literal["openai", "none"] = "openai"
+    embeddings: Literal["openai", "cohere", "gemini", "none"] = "openai"
     embeddings_path: str = ""
     embeddings_base64: bool = False
     embeddings_dimensions: str = "dimensions"
     embeddings_inputs: int = 256
     embeddings_tokens: int = 0
     embeddings_input_tokens: int = 0
+    rerank: Literal["", "cohere"] = ""
     prices: str = ""
     families: bool = True
     docs: str = ""

@@ -17,7 +17,7 @@ from ..errors import ConfigError, UnknownModel, UnknownProvider
 from .families import FAMILIES
 from .protocol import Provider, Wire
 
-WIRES: Final = ("openai_chat", "openai_responses", "anthropic")
+WIRES: Final = ("openai_chat", "openai_responses", "anthropic", "cohere", "gemini")
 _HEADER_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Provider) if field.name != "name"}
 
@@ -100,9 +100,15 @@ def wire(name: str) -> Wire:
 
 
 @functools.cache
-def embeddings_wire() -> Wire:
+def embeddings_wire(name: str) -> Wire:
     """Return the module of the protocol in which vectors are asked for, imported when first asked for."""
-    return cast(Wire, importlib.import_module(f"{__package__}.openai_embeddings"))
+    return cast(Wire, importlib.import_module(f"{__package__}.{name}_embeddings"))
+
+
+@functools.cache
+def rerank_wire(name: str) -> Wire:
+    """Return the module of the protocol in which documents are ranked, imported when first asked for."""
+    return cast(Wire, importlib.import_module(f"{__package__}.{name}_rerank"))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from ..types import (
     ToolResult,
 )
 from .capabilities import refusal
-from .openai_messages import ANSWER_NOTES, is_of_anthropic, told_error
+from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_anthropic, told_error
 from .protocol import JSON, Provider
 from .responses_decode import ITEM_ID, MESSAGE
 
@@ -108,7 +108,7 @@ class Writer:
             case Reasoning():
                 return self._thought(part)
             case Opaque(kind=kind, data=data):
-                if is_of_anthropic(kind):
+                if is_of_anthropic(kind) or kind == GEMINI_PART:
                     raise self.refuse(f"messages ({kind})", "that content belongs to another protocol")
                 return [data]
             case Audio(transcript=str() as transcript):  # an answer of another model; what it said is all that remains

@@ -37,6 +37,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
     is_page: bool = False
     retry_delay: str | None = None
+    quotas: tuple[str, ...] = ()
 
 
 def redact(text: str) -> str:
@@ -88,10 +89,12 @@ def _read(body: dict[str, Any]) -> Said:
     ]
     words = [word for word in found if isinstance(word, str) and word]
     retry_delay = None
+    quotas: list[str] = []
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict):
             retry_delay = retry_delay or _string(detail.get("retryDelay"))
             words += [word for word in (detail.get("reason"),) if isinstance(word, str)]
+            quotas += _quotas(detail.get("violations"))
     message = _message(body, error, inner)
     specific = _in(details, "error_code") or _in(inner.get("innererror"), "code") or next(iter(words), None)
     return Said(
@@ -103,7 +106,14 @@ def _read(body: dict[str, Any]) -> Said:
         status=_status(body, inner),
         is_error=bool(error) or body.get("type") == "error" or body.get("object") == "error",
         retry_delay=retry_delay,
+        quotas=tuple(quotas),
     )
+
+
+def _quotas(violations: Any) -> list[str]:
+    """Return the names of quotas that a request was over, as Google lists them."""
+    found = violations if isinstance(violations, list) else ()
+    return [each["quotaId"] for each in found if isinstance(each, dict) and isinstance(each.get("quotaId"), str)]
 
 
 def _message(body: dict[str, Any], error: Any, inner: dict[str, Any]) -> str:

@@ -152,7 +152,11 @@ class EmbedJob:
         check_form(self._output)
         lane, self._limits = self._client._embedding_lane(self._options)
         self._model = lane.name
-        own = {name: value for name, value in self._options.items() if name in ("dimensions", "user", "extra")}
+        own = {
+            name: value
+            for name, value in self._options.items()
+            if name in ("dimensions", "input_type", "user", "extra")
+        }
         scope = msgspec.json.encode((lane.name, lane.base_url, own), order="deterministic")
         self._scope = blake2b(scope, digest_size=32).digest()
         journal = vectors_journal(self._output)

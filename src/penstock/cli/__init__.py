@@ -26,6 +26,7 @@ COMMANDS = {
     "incident": "Get a plan for an incident that was just reported.",
     "runbook": "Write the runbook for one kind of trouble.",
     "postmortem": "Write the post-mortem of notes, chats and logs.",
+    "rerank": "Order documents by how relevant they are to a query.",
     "parse": "Read a value out of text that is on disk, and say what was mended.",
     "budget": "Set, show or reset the budget that programs share.",
     "stats": "Show what calls cost and how they went, from the ledger.",

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from .._io.records import Format
 from .._io.textfile import USUAL_COLUMN, TextFile, write_lines, write_texts
 from ..batch import BatchReport, Projection, failed_path
 from ..batch.embedding import EmbedJob
+from ..embeddings import InputType
 from ..errors import EXIT_ROWS_FAILED, ConfigError, InputError, PenstockError
 from ..types import to_nano
 from .bounds import bounded
@@ -47,6 +48,8 @@ FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
               help="What FILE holds [default: by the end of its name, else txt].")  # fmt: skip
 @click.option("-o", "--output", metavar="OUT", help="Where the vectors go: .jsonl, .parquet or .npy [default: stdout].")
 @click.option("--dimensions", type=click.IntRange(min=1), help="Shorter vectors, where the model can.")
+@click.option("--input-type", type=click.Choice(get_args(InputType)),
+              help="What the vectors are for, where the model makes a difference (Cohere must be told).")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True,
               help="Requests at once; each holds as many texts as the provider takes.")  # fmt: skip
 @bounded
@@ -129,7 +132,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 def _params(options: dict[str, Any]) -> dict[str, Any]:
-    return {} if options["dimensions"] is None else {"dimensions": options["dimensions"]}
+    return {name: options[name] for name in ("dimensions", "input_type") if options[name] is not None}
 
 
 def _client(options: dict[str, Any]) -> AsyncClient:

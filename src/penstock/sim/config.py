@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,7 @@ from penstock.sim.batch_settings import BatchSettings
 from penstock.sim.bill import Price
 from penstock.sim.faults import Scenario
 
-Protocol = Literal["openai", "anthropic"]
+Protocol = Literal["openai", "anthropic", "cohere", "gemini"]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -36,7 +36,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one lane (credential and model); None means that dimension is not limited.
 
-    `rpm` requests, `tpm` tokens (OpenAI), `itpm` and `otpm` input and output tokens (Anthropic), all per minute;
+    `rpm` requests, `tpm` tokens (OpenAI; of input: Gemini), `itpm` and `otpm` input and output tokens (Anthropic), all
+    per minute;
     `concurrency` calls in flight. Each bucket refills continuously at limit/60 per second and holds
     `burst_requests` or `burst_tokens`, by default a tenth of its limit and at least 1.
     `charge_rejections` makes failed requests count, as OpenAI's do; a bucket that is empty then goes down to at most
@@ -84,7 +85,8 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model: who serves it, its context window and longest answer in tokens, and its habits.
 
-    `dimensions` is the length of its vectors: above 0 it embeds texts, and does nothing else.
+    `dimensions` is the length of its vectors: above 0 it embeds texts, and does nothing else. One that `ranks` puts
+    documents in order, and does nothing else.
     """
 
     protocol: Protocol
@@ -93,6 +95,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reasoning: bool = False
     prefill: bool = True
     dimensions: _Count = 0
+    ranks: bool = False
 
 
 class Embedding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,7 +110,8 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a simulator is told before it starts; the defaults give an instant, unlimited, faultless one.
 
-    `limits` is keyed by `openai`, `anthropic` or `protocol:model`, the more exact key wins. `accept_keys` empty means
+    `limits` is keyed by `openai`, `anthropic`, `cohere`, `gemini` or `protocol:model`, the more exact key wins.
+    `accept_keys` empty means
     any key but those that start with `bad` or `revoked`. `models` and `prices` add to the built-in ones (a price is
     dollars per million tokens). `answer_tokens` fixes the length of free-text answers, 0 for natural ones.
     `any_model` accepts unknown names. `max_body_bytes` is where 413 begins. `embeddings` bounds requests for vectors.
@@ -136,12 +140,15 @@ class SimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         for key, limits in self.limits.items():
             protocol = key.partition(":")[0]
-            if protocol not in ("openai", "anthropic"):
-                raise ValueError(f"limits: {key!r} is neither openai, anthropic nor one of them with :model")
-            if protocol == "openai" and (limits.itpm is not None or limits.otpm is not None):
-                raise ValueError(f"limits.{key}: itpm and otpm are Anthropic's, OpenAI counts tpm")
-            if protocol == "anthropic" and limits.tpm is not None:
-                raise ValueError(f"limits.{key}: tpm is OpenAI's, Anthropic counts itpm and otpm")
+            if protocol not in get_args(Protocol):
+                known = ", ".join(get_args(Protocol))
+                raise ValueError(f"limits: {key!r} is neither of {known} nor one of them with :model")
+            if protocol != "anthropic" and (limits.itpm is not None or limits.otpm is not None):
+                raise ValueError(f"limits.{key}: itpm and otpm are Anthropic's, OpenAI and Gemini count tpm")
+            if protocol in ("anthropic", "cohere") and limits.tpm is not None:
+                raise ValueError(
+                    f"limits.{key}: tpm is OpenAI's and Gemini's; Anthropic counts itpm and otpm, Cohere none"
+                )
 
     def model(self, name: str, protocol: Protocol) -> Model | None:
         """The model of that name (dated snapshots included), or None when this protocol does not serve it."""
@@ -181,6 +188,10 @@ def _claude(max_output: int, *, window: int = 200_000, prefill: bool = True) -> 
 
 def _vectors(dimensions: int) -> Model:
     return Model(protocol="openai", window=8_192, dimensions=dimensions)
+
+
+def _other(protocol: Protocol, window: int, max_output: int, *, reasoning: bool = False) -> Model:
+    return Model(protocol=protocol, window=window, max_output=max_output, reasoning=reasoning, prefill=False)
 
 
 MODELS: dict[str, Model] = {
@@ -225,6 +236,17 @@ MODELS: dict[str, Model] = {
     "claude-sonnet-5-5": _claude(128_000, window=1_000_000, prefill=False),
     "claude-opus-5-5": _claude(128_000, window=1_000_000, prefill=False),
     "claude-3-5-haiku-latest": _claude(8_192),
+    "command-a-03-2025": _other("cohere", 256_000, 8_192),
+    "command-r7b-12-2024": _other("cohere", 128_000, 4_096),
+    "command-a-reasoning-08-2025": _other("cohere", 256_000, 32_768, reasoning=True),
+    "embed-v4.0": Model(protocol="cohere", window=128_000, dimensions=1536),
+    "embed-multilingual-v3.0": Model(protocol="cohere", window=512, dimensions=1024),
+    "rerank-v3.5": Model(protocol="cohere", window=4_096, ranks=True),
+    "gemini-2.0-flash": _other("gemini", 1_048_576, 8_192),
+    "gemini-2.5-flash": _other("gemini", 1_048_576, 65_536, reasoning=True),
+    "gemini-2.5-pro": _other("gemini", 1_048_576, 65_536, reasoning=True),
+    "gemini-3-flash-preview": _other("gemini", 1_048_576, 65_536, reasoning=True),
+    "gemini-embedding-001": Model(protocol="gemini", window=2_048, dimensions=3072),
 }
 
 
@@ -281,4 +303,14 @@ PRICES: dict[str, Price] = {
     "claude-sonnet-5-5": _claude_price("2", "10", "0.10"),
     "claude-opus-5-5": _claude_price("4", "20", "0.20"),
     "claude-3-5-haiku-latest": _claude_price("0.80", "4"),
+    "command-a-03-2025": Price(input="2.50", output="10"),
+    "command-r7b-12-2024": Price(input="0.0375", output="0.15"),
+    "command-a-reasoning-08-2025": Price(input="2.50", output="10"),
+    "embed-v4.0": Price(input="0.12", output="0"),
+    "embed-multilingual-v3.0": Price(input="0.10", output="0"),
+    "gemini-2.0-flash": Price(input="0.10", output="0.40", cache_read="0.025"),
+    "gemini-2.5-flash": Price(input="0.30", output="2.50", cache_read="0.03"),
+    "gemini-2.5-pro": Price(input="1.25", output="10", cache_read="0.125"),
+    "gemini-3-flash-preview": Price(input="0.50", output="3", cache_read="0.05"),
+    "gemini-embedding-001": Price(input="0.15", output="0"),
 }

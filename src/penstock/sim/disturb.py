@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from penstock.sim import faults as f
+from penstock.sim import other_refusals
 from penstock.sim.plan import End, Head, Reject, Reset, Send, Step, Wait
 
 _HTML = (
@@ -36,6 +37,9 @@ _PHRASES = {
 
 def refusal(fault: f.Fault, protocol: str, now: float, *, stream: bool, azure: bool) -> Reject | None:
     """The refusal a fault stands for, or None when it lets an answer begin."""
+    if protocol in ("cohere", "gemini"):
+        other = other_refusals.refusal(fault, protocol, stream=stream)
+        return None if other is None else _dress(fault, other, now)
     match fault:
         case f.RateLimit():
             found = Reject(429, _PHRASES[429], kind="requests", code="rate_limit_exceeded")
@@ -142,6 +146,8 @@ def _filtered(*, azure: bool) -> Reject:
 
 def midway(fault: f.ErrorEvent, protocol: str) -> Reject:
     """The error that a stream turns into."""
+    if protocol in ("cohere", "gemini"):
+        return other_refusals.midway(fault)
     if protocol == "openai":
         found = Reject(500, _PHRASES[500], kind="server_error", code="server_error")
     else:

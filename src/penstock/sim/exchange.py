@@ -35,6 +35,7 @@ class Plan:
     lane: Lane | None = None
     admitted: bool = False
     billing: Literal["none", "produced", "all"] = "none"
+    fee_nano: int = 0
     usage: Usage = field(default_factory=Usage)
     bill: Bill | None = None
     produced: int = 0

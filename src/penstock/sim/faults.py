@@ -12,10 +12,10 @@ A scenario file is TOML. All match keys are optional and must all hold; unknown 
     times = 10                                    # at most ten times
     fault = { kind = "reset", when = "mid_stream", after_chunks = 3 }
 
-Match keys: `protocol` (openai, anthropic), `model` and `path` (shell patterns), `nth` (number or list, counted among
-the requests that fit the rest of this match, from 1), `every` (each n-th of them), `share` (probability 0..1),
-`contains` (text in the request body), `stream` (true, false), `after_s` and `until_s` (seconds since the simulator
-started or the scenario was loaded).
+Match keys: `protocol` (openai, anthropic, cohere, gemini), `model` and `path` (shell patterns), `nth` (number or list,
+counted among the requests that fit the rest of this match, from 1), `every` (each n-th of them), `share` (probability
+0..1), `contains` (text in the request body), `stream` (true, false), `after_s` and `until_s` (seconds since the
+simulator started or the scenario was loaded).
 Fault kinds are the classes below; `retry_after` is sent as it is written, except `date:+5` and `date:-5`, an HTTP date
 that many seconds from now.
 """
@@ -308,7 +308,7 @@ Fault = (
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests a rule is for; what is None does not matter."""
 
-    protocol: Literal["openai", "anthropic"] | None = None
+    protocol: Literal["openai", "anthropic", "cohere", "gemini"] | None = None
     model: str | None = None
     path: str | None = None
     nth: _Count | tuple[_Count, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.sim import other_refusals
 from penstock.sim.exchange import Plan
 from penstock.sim.limits import Refuse, go_duration
 from penstock.sim.pause import RetryForm, hinted_s, retry_headers
@@ -16,6 +17,8 @@ _UNITS = {
 
 def limited(plan: Plan, refusal: Refuse, form: RetryForm, now: float) -> Reject:
     """The refusal of a request that its lane has no room for."""
+    if plan.protocol in ("cohere", "gemini"):
+        return other_refusals.limited(plan.protocol, refusal)
     headers = retry_headers(form, refusal.wait_s, now)
     if plan.protocol == "anthropic":
         if refusal.dimension == "concurrency":

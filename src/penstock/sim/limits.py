@@ -223,9 +223,9 @@ class Lane:
 def open_lane(protocol: Protocol, limits: Limits, now: float) -> Lane:
     """A fresh lane with full buckets."""
     wanted: list[tuple[Dimension, int | None, int | None]] = [("requests", limits.rpm, limits.burst_requests)]
-    if protocol == "openai":
+    if protocol in ("openai", "gemini"):
         wanted.append(("tokens", limits.tpm, limits.burst_tokens))
-    else:
+    elif protocol == "anthropic":
         wanted.append(("input-tokens", limits.itpm, limits.burst_tokens))
         wanted.append(("output-tokens", limits.otpm, limits.burst_tokens))
     lane = Lane(protocol, limits)
@@ -304,7 +304,23 @@ def anthropic_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
     return headers
 
 
+def cohere_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
+    """What Cohere tells trial keys: calls per minute, and no reset."""
+    bucket = lane.buckets.get("requests")
+    if bucket is None:
+        return []
+    left = max(0, bucket.remaining(now))
+    return [("x-trial-endpoint-call-limit", str(bucket.limit)), ("x-trial-endpoint-call-remaining", str(left))]
+
+
+def no_headers(lane: Lane, now: float) -> list[tuple[str, str]]:
+    """Gemini tells nothing in headers."""
+    return []
+
+
 HEADERS: dict[Protocol, Callable[[Lane, float], list[tuple[str, str]]]] = {
     "openai": openai_headers,
     "anthropic": anthropic_headers,
+    "cohere": cohere_headers,
+    "gemini": no_headers,
 }

@@ -315,7 +315,7 @@ def serve(config: SimConfig | None = None, host: str = "127.0.0.1", port: int = 
         async with server:
             if not quiet:
                 print(  # noqa: T201 - the one line a person needs
-                    f"simulator on {server.url}  (OpenAI: {server.url}/v1, Anthropic: {server.url}, "
+                    f"simulator on {server.url}  (OpenAI: {server.url}/v1, Anthropic, Cohere and Gemini: {server.url}, "
                     f"report: {server.url}/__sim__/)",
                     flush=True,
                 )

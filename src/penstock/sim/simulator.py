@@ -20,11 +20,13 @@ from penstock.sim import (
     caches,
     disturb,
     faults,
+    keys,
     openai_chat,
     openai_chat_reply,
     openai_embeddings,
     openai_responses,
     openai_responses_reply,
+    others,
 )
 from penstock.sim.answers import Ask, Reply, answer, filtered
 from penstock.sim.batchdesk import BatchDesk
@@ -52,7 +54,7 @@ class Simulator:
 
     def __init__(self, config: SimConfig | None = None) -> None:
         self.config = SimConfig() if config is None else config
-        self._credentials: dict[str, str] = {}
+        self._keyring = keys.Keyring(self.config.accept_keys)
         self._scenario = self.config.scenario
         self.reset()
 
@@ -63,7 +65,7 @@ class Simulator:
         self.lanes: dict[tuple[Protocol, str, str], Lane] = {}
         self.book = faults.FaultBook(self._scenario)
         self._scenario_at: float | None = None
-        self._cache = caches.PrefixCache()
+        self.cache = caches.PrefixCache()
         self._responses = ResponseStore()
         self.desk = BatchDesk(self.config, self.bill, self._row_fault)
         self._count = 0
@@ -141,7 +143,8 @@ class Simulator:
             cache_read_tokens=usage.cache_read,
             cache_write_tokens=usage.write_5m + usage.write_1h,
             output_tokens=usage.output,
-            billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage),
+            billed_nano=self.bill.cost_nano(self.config.price(plan.model), usage)
+            + plan.fee_nano * (plan.billing != "none"),
             prompt=plan.prompt,
             retry_after_s=plan.retry_after_s,
         )
@@ -170,6 +173,10 @@ class Simulator:
         last = tail[-1] if tail else ""
         if path.endswith(("/messages", "/messages/count_tokens")) or "anthropic-version" in request.headers:
             plan.protocol = "anthropic"
+        plan.protocol = others.protocol_of(request) or plan.protocol
+        if plan.protocol in ("cohere", "gemini"):
+            self._other(plan, now)
+            return
         deployment = "/openai/deployments/" in path
         plan.azure = deployment or ("/openai/v1/" in path and "api-key" in request.headers)
         if last == "models" or (len(tail) == 2 and tail[0] == "models"):
@@ -188,7 +195,7 @@ class Simulator:
                 "different HTTP method?)",
                 code="method_not_supported",
             )
-        self._authenticate(plan)
+        self._keyring.enter(plan)
         if len(request.body) > self.config.max_body_bytes:
             raise Reject(413, "Request exceeds the maximum size", code="request_too_large")
         body = self._parse(plan)
@@ -211,42 +218,24 @@ class Simulator:
         else:
             self._messages(plan, body, now)
 
-    def _authenticate(self, plan: Plan) -> None:
-        headers = plan.request.headers
-        bearer = headers.get("authorization", "")
-        key = bearer[7:].strip() if bearer.lower().startswith("bearer ") else ""
-        key = headers.get("x-api-key" if plan.protocol == "anthropic" else "api-key") or key
-        if not key:
-            raise Reject(
-                401,
-                "You didn't provide an API key. You need to provide your API key in an Authorization "
-                "header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
-                if plan.protocol == "openai"
-                else "x-api-key header is required",
-            )
-        plan.credential = self._credential(key)
-        accepted = key in self.config.accept_keys if self.config.accept_keys else not key.startswith(("bad", "revoked"))
-        if not accepted:
-            raise Reject(
-                401,
-                "Incorrect API key provided: ***. You can find your API key at "
-                "https://platform.openai.com/account/api-keys."
-                if plan.protocol == "openai"
-                else "invalid x-api-key",
-                code="invalid_api_key",
-            )
-
-    def _credential(self, key: str) -> str:
-        found = self._credentials.get(key)
-        if found is None:
-            found = self._credentials[key] = "key_" + blake2b(key.encode(), digest_size=6).hexdigest()
-        return found
+    def _other(self, plan: Plan, now: float) -> None:
+        self._keyring.enter(plan)
+        if plan.request.method != "POST":
+            plan.logged = False
+            self._body(plan, 200, others.page(self.config, plan), None, now)
+            return
+        if len(plan.request.body) > self.config.max_body_bytes:
+            raise Reject(413, "Request payload size exceeds the limit")
+        body = self._parse(plan)
+        others.read(plan, body)
+        self._maybe_fault(plan, now)
+        others.answer(self, plan, body, now)
 
     def _parse(self, plan: Plan) -> dict[str, Any]:
         try:
             return _decode(plan.request.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if plan.protocol == "anthropic":
+            if plan.protocol != "openai":
                 raise Reject(400, f"The request body is not valid JSON: {error}") from error
             raise Reject(
                 400,
@@ -292,22 +281,22 @@ class Simulator:
         if self.config.any_model and name not in MODELS and name not in self.config.models:
             model = msgspec.structs.replace(model, dimensions=openai_embeddings.USUAL_DIMENSIONS)
         asked = openai_embeddings.check(body, name, model, self.config.embeddings)
-        if self._front_fault(plan):
+        if self.front_fault(plan):
             return
-        lane = self._admit(plan, {"requests": 1, "tokens": asked.charge}, now)
+        lane = self.admit(plan, {"requests": 1, "tokens": asked.charge}, now)
         plan.usage = Usage(asked.prompt_tokens)
-        self._whole(plan, openai_embeddings.write(asked, name, self._reported(plan.usage, plan.fault)), lane, now)
-        self._disturb(plan, now)
+        self.whole(plan, openai_embeddings.write(asked, name, self.reported(plan.usage, plan.fault)), lane, now)
+        self.disturb(plan, now)
 
     def _chat(self, plan: Plan, body: dict[str, Any], now: float) -> None:
         name, model = self._openai_model(plan, body)
         chat = openai_chat.check(body, name, model)
-        if self._front_fault(plan):
+        if self.front_fault(plan):
             return
-        lane = self._admit(plan, {"requests": 1, "tokens": chat.charge}, now)
-        replies = [self._reply(plan, chat.ask, index) for index in range(chat.ask.n)]
+        lane = self.admit(plan, {"requests": 1, "tokens": chat.charge}, now)
+        replies = [self.reply(plan, chat.ask, index) for index in range(chat.ask.n)]
         scope = f"{plan.credential}/{name}"
-        cached = caches.automatic(self._cache, scope, chat.prompt_text, now, self.config.cache_ttl_s)
+        cached = caches.automatic(self.cache, scope, chat.prompt_text, now, self.config.cache_ttl_s)
         cached = min(cached, chat.prompt_tokens)
         output, reasoning = sum(r.tokens for r in replies), sum(r.reasoning_tokens for r in replies)
         plan.usage = Usage(chat.prompt_tokens - cached, cached, 0, 0, output, reasoning)
@@ -316,26 +305,26 @@ class Simulator:
             name,
             f"chatcmpl-{plan.request_id[4:]}",
             int(now),
-            self._reported(plan.usage, plan.fault),
+            self.reported(plan.usage, plan.fault),
             self.config.latency.chunk_tokens,
             self.config.obfuscation,
             plan.azure,
         )
         if chat.ask.stream:
-            self._streamed(plan, openai_chat_reply.stream(replies, writing), reasoning, lane, now)
+            self.streamed(plan, openai_chat_reply.stream(replies, writing), reasoning, lane, now)
         else:
-            self._whole(plan, openai_chat_reply.write(replies, writing), lane, now)
-        self._disturb(plan, now)
+            self.whole(plan, openai_chat_reply.write(replies, writing), lane, now)
+        self.disturb(plan, now)
 
     def _respond(self, plan: Plan, body: dict[str, Any], now: float) -> None:
         name, model = self._openai_model(plan, body)
         asked = openai_responses.check(body, name, model, self._responses, plan.credential)
-        if self._front_fault(plan):
+        if self.front_fault(plan):
             return
-        lane = self._admit(plan, {"requests": 1, "tokens": asked.charge}, now)
-        reply = self._reply(plan, asked.ask, 0)
+        lane = self.admit(plan, {"requests": 1, "tokens": asked.charge}, now)
+        reply = self.reply(plan, asked.ask, 0)
         cached = caches.automatic(
-            self._cache, f"{plan.credential}/{name}", asked.prompt_text, now, self.config.cache_ttl_s
+            self.cache, f"{plan.credential}/{name}", asked.prompt_text, now, self.config.cache_ttl_s
         )
         cached = min(cached, asked.prompt_tokens)
         plan.usage = Usage(asked.prompt_tokens - cached, cached, 0, 0, reply.tokens, reply.reasoning_tokens)
@@ -344,17 +333,17 @@ class Simulator:
             name,
             f"resp_{plan.request_id[4:]}",
             int(now),
-            self._reported(plan.usage, plan.fault),
+            self.reported(plan.usage, plan.fault),
             self.config.latency.chunk_tokens,
             self.config.obfuscation,
         )
         if asked.store:
             self._responses.keep(plan.credential, writing.ident, openai_responses_reply.kept(reply, writing))
         if asked.ask.stream:
-            self._streamed(plan, openai_responses_reply.stream(reply, writing), reply.reasoning_tokens, lane, now)
+            self.streamed(plan, openai_responses_reply.stream(reply, writing), reply.reasoning_tokens, lane, now)
         else:
-            self._whole(plan, openai_responses_reply.write(reply, writing), lane, now)
-        self._disturb(plan, now)
+            self.whole(plan, openai_responses_reply.write(reply, writing), lane, now)
+        self.disturb(plan, now)
 
     def _read_messages(
         self, plan: Plan, body: dict[str, Any], *, counting: bool = False
@@ -368,47 +357,47 @@ class Simulator:
 
     def _messages(self, plan: Plan, body: dict[str, Any], now: float) -> None:
         name, message = self._read_messages(plan, body)
-        if self._front_fault(plan):
+        if self.front_fault(plan):
             return
         read, short, long = self._peek_cache(message.marks, now)
         fresh = message.prompt_tokens - read - short - long
-        lane = self._admit(plan, {"requests": 1, "input-tokens": fresh + short + long, "output-tokens": 1}, now)
-        caches.marked(self._cache, message.marks, self.config.cache_min_tokens, now)
-        reply = self._reply(plan, message.ask, 0)
+        lane = self.admit(plan, {"requests": 1, "input-tokens": fresh + short + long, "output-tokens": 1}, now)
+        caches.marked(self.cache, message.marks, self.config.cache_min_tokens, now)
+        reply = self.reply(plan, message.ask, 0)
         plan.usage = Usage(fresh, read, short, long, reply.tokens, reply.reasoning_tokens)
         writing = anthropic_reply.Writing(
             name,
             f"msg_01{plan.request_id[8:]}",
-            self._reported(plan.usage, plan.fault),
+            self.reported(plan.usage, plan.fault),
             message.show_thinking,
             self.config.latency.chunk_tokens,
         )
         if message.ask.stream:
-            self._streamed(plan, anthropic_reply.stream(reply, writing), 0, lane, now)
+            self.streamed(plan, anthropic_reply.stream(reply, writing), 0, lane, now)
         else:
-            self._whole(plan, anthropic_reply.write(reply, writing), lane, now)
-        self._disturb(plan, now)
+            self.whole(plan, anthropic_reply.write(reply, writing), lane, now)
+        self.disturb(plan, now)
 
     def _peek_cache(self, marks: tuple[caches.Mark, ...], now: float) -> tuple[int, int, int]:
         if not marks:
             return 0, 0, 0
-        return caches.marked(self._cache, marks, self.config.cache_min_tokens, now, commit=False)
+        return caches.marked(self.cache, marks, self.config.cache_min_tokens, now, commit=False)
 
     def _count_tokens(self, plan: Plan, body: dict[str, Any], now: float) -> None:
         _, found = self._read_messages(plan, body, counting=True)
-        if not self._front_fault(plan):
+        if not self.front_fault(plan):
             self._body(plan, 200, msgspec.json.encode({"input_tokens": found.prompt_tokens}), None, now)
-            self._disturb(plan, now)
+            self.disturb(plan, now)
 
     def _batches(self, plan: Plan, path: str, now: float) -> None:
         plan.logged = False  # rows are on the bill, not how they came
         if not BatchDesk.is_open(path):
-            self._authenticate(plan)
+            self._keyring.enter(plan)
         self._maybe_fault(plan, now)
-        if not self._front_fault(plan):
+        if not self.front_fault(plan):
             page = self.desk.answer(plan.request, plan.credential, now)
             self._body(plan, page.status, page.body, None, now, more=page.headers)
-            self._disturb(plan, now)
+            self.disturb(plan, now)
 
     def _row_fault(self, protocol: Protocol, model: str, body: bytes) -> Reject | None:
         """What a row of a batch is refused for on order; such a rule sees the path `batch`."""
@@ -422,7 +411,7 @@ class Simulator:
         plan.logged = False
         if plan.request.method != "GET":
             raise Reject(405, f"Not allowed to {plan.request.method} on {plan.request.path}")
-        self._authenticate(plan)
+        self._keyring.enter(plan)
         table: Mapping[str, Model] = {
             n: m for n, m in {**MODELS, **self.config.models}.items() if m.protocol == plan.protocol
         }
@@ -444,7 +433,11 @@ class Simulator:
             found = self.lanes[key] = open_lane(protocol, self.config.limit(protocol, model), now)
         return found
 
-    def _admit(self, plan: Plan, costs: dict[Dimension, int], now: float) -> Lane:
+    def admit(self, plan: Plan, costs: dict[Dimension, int], now: float) -> Lane:
+        """Ask the lane for room.
+
+        Raises: Reject 429 where it has none.
+        """
         lane = plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
         found = lane.ask(costs, now)
         if isinstance(found, Refuse):
@@ -458,15 +451,17 @@ class Simulator:
 
     # --- the way out -----------------------------------------------------------------------------------------------
 
-    def _reply(self, plan: Plan, ask: Ask, index: int) -> Reply:
+    def reply(self, plan: Plan, ask: Ask, index: int) -> Reply:
+        """What the model says, spoiled or filtered where a fault orders it."""
         reply = answer(ask, self.config.seed, index, self.config.answer_tokens)
         if isinstance(plan.fault, faults.Spoil):
-            return spoiled(reply, plan.fault, ask, loose_calls=plan.protocol == "openai")
+            return spoiled(reply, plan.fault, ask, loose_calls=plan.protocol in ("openai", "cohere"))
         if isinstance(plan.fault, faults.Say):
             return scripted(reply, plan.fault)
         return filtered(reply) if isinstance(plan.fault, faults.ContentFilter) else reply
 
-    def _reported(self, usage: Usage, fault: faults.Fault | None) -> Usage | None:
+    def reported(self, usage: Usage, fault: faults.Fault | None) -> Usage | None:
+        """The usage that is told, which a fault may falsify."""
         if isinstance(fault, faults.NoUsage):
             return None
         if isinstance(fault, faults.WrongUsage):
@@ -490,7 +485,8 @@ class Simulator:
             return 0.0
         return 1.0 / plan.rng.lognormvariate(math.log(latency.tokens_per_s), latency.speed_sigma)
 
-    def _whole(self, plan: Plan, body: bytes, lane: Lane, now: float) -> None:
+    def whole(self, plan: Plan, body: bytes, lane: Lane | None, now: float) -> None:
+        """Answer with one body, after the time that it takes."""
         output = plan.usage.output
         wait_s = self._first_token_s(plan) + output * self._token_s(plan)
         if wait_s > 0:
@@ -512,7 +508,8 @@ class Simulator:
         headers = (_JSON, *self._headers(plan, lane, now, wait_s), *more)
         plan.steps += [Head(status, headers, len(body)), Send(body, produced, "body"), End()]
 
-    def _streamed(self, plan: Plan, events: list[Send], hidden: int, lane: Lane, now: float) -> None:
+    def streamed(self, plan: Plan, events: list[Send], hidden: int, lane: Lane, now: float) -> None:
+        """Answer with events, each when its tokens are there."""
         token_s = self._token_s(plan)
         first_s = self._first_token_s(plan) + hidden * token_s
         if first_s > 0 or hidden:
@@ -527,6 +524,9 @@ class Simulator:
     def _headers(self, plan: Plan, lane: Lane | None, now: float, wait_s: float) -> list[tuple[str, str]]:
         write = azure_headers if plan.azure else HEADERS[plan.protocol]
         headers = write(lane, now) if lane is not None and lane.limits.headers else []
+        if plan.protocol in ("cohere", "gemini"):
+            told = "x-debug-trace-id" if plan.protocol == "cohere" else "x-gemini-request-id"
+            return [(told, plan.request_id), *headers]
         if plan.protocol == "anthropic":
             return [("request-id", plan.request_id), ("anthropic-organization-id", "org-sim"), *headers]
         if plan.azure:
@@ -540,7 +540,7 @@ class Simulator:
             *headers,
         ]
 
-    def _front_fault(self, plan: Plan) -> bool:
+    def front_fault(self, plan: Plan) -> bool:
         """Faults that answer in the provider's place before any work is done."""
         match plan.fault:
             case faults.Html(status=status):
@@ -553,7 +553,8 @@ class Simulator:
                 return False
         return True
 
-    def _disturb(self, plan: Plan, now: float) -> None:
+    def disturb(self, plan: Plan, now: float) -> None:
+        """Change the steps of a good answer as the fault of its plan says."""
         fault = plan.fault
         if fault is None:
             return
@@ -569,6 +570,8 @@ class Simulator:
 
         def event() -> bytes:
             reject = disturb.midway(fault, plan.protocol) if isinstance(fault, faults.ErrorEvent) else Reject(500, "")
+            if plan.protocol in ("cohere", "gemini"):
+                return others.error_event(plan.protocol, reject)
             if plan.request.path.rstrip("/").endswith("/responses"):
                 return openai_responses_reply.failed_event(reject)
             if plan.protocol == "openai":
@@ -581,7 +584,9 @@ class Simulator:
         if plan.lane is None and plan.credential and plan.model and self.config.model(plan.model, plan.protocol):
             plan.lane = self.lane(plan.protocol, plan.credential, plan.model, now)
             plan.lane.rejected(now)
-        if plan.protocol == "anthropic":
+        if plan.protocol in ("cohere", "gemini"):
+            body = others.error_body(plan.protocol, reject, plan.request_id)
+        elif plan.protocol == "anthropic":
             body = anthropic_reply.error_body(reject, plan.request_id)
         else:
             body = openai_chat_reply.error_body(reject, plan.request_id, azure=plan.azure)

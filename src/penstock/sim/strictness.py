@@ -1,7 +1,7 @@
 """Which schemas a provider can hold a model to, and its words for those that it cannot.
 
-Source: OpenAI and Anthropic structured-output limits and error messages as their SDKs, issues and documentation gave
-them in November 2026.
+Source: the structured-output limits of OpenAI, Anthropic, Cohere and Google, and their error messages, as SDKs, issues
+and documentation gave them in November 2026.
 """
 
 from __future__ import annotations
@@ -26,6 +26,21 @@ _ANTHROPIC_REFUSES = frozenset(
         *("minProperties", "maxProperties", "prefixItems", "dependentRequired", "dependentSchemas"),
     }
 )
+_COHERE_TAKES = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "anyOf",
+        "enum",
+        "description",
+        "title",
+        "$defs",
+    }
+)
+_COHERE_FIELDS = 200
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _LOOK_AROUND = re.compile(r"\(\?[=!<]")
 _SAYS_A_TYPE = frozenset({"type", "$ref", "anyOf", "enum", "const"})
@@ -116,6 +131,33 @@ def anthropic(schema: Mapping[str, Any]) -> str | None:
         return "Recursive schemas are not supported"
     if optional > _OPTIONAL or unions > _UNIONS:
         return "Schema is too complex: reduce optional parameters and union types"
+    return None
+
+
+def cohere(schema: Mapping[str, Any]) -> str | None:
+    """Say what a schema is refused for; None when it is taken."""
+    if schema.get("type") != "object":
+        return "root must be of type 'object'"
+    properties = 0
+    for path, _, place in _places(schema):
+        where = ".".join(path) or "root"
+        refused = sorted(place.keys() - _COHERE_TAKES)
+        if refused:
+            return f"unsupported keyword '{refused[0]}' at {where}"
+        if place.get("type") == "object":
+            if not place.get("required"):
+                return f"object at {where} must have at least one required field"
+            properties += len(place.get("properties") or {})
+    return f"{properties} fields exceed the limit of {_COHERE_FIELDS}" if properties > _COHERE_FIELDS else None
+
+
+def gemini(schema: Mapping[str, Any]) -> str | None:
+    """Say what a schema is refused for; None when it is taken."""
+    for path, _, place in _places(schema):
+        if place.get("type") == "object" and not place.get("properties") and "additionalProperties" not in place:
+            return f"{'.'.join((*path, 'properties'))}: should be non-empty for OBJECT type"
+        if place.get("type") == "array" and not {"items", "prefixItems"} & place.keys():
+            return f"{'.'.join((*path, 'items'))}: missing field."
     return None
 
 
