@@ -81,7 +81,7 @@ def test_cut_streams_are_in_the_ledger_within_one_percent_of_the_bill(tmp_path: 
     path, dice = tmp_path / "ledger.db", random.Random(7)
     rules = [
         f'[[rule]]\nmatch = {{ nth = {number} }}\nfault = {{ kind = "reset", when = "mid_stream", '
-        f"after_chunks = {dice.randrange(3, 40)} }}"
+        f'how = "fin", after_chunks = {dice.randrange(3, 40)} }}'
         for number in range(1, 41)
     ]
     with SimServer() as sim:

@@ -105,7 +105,7 @@ def _judged(bill: Line | None, ledger: Line | None, billed: int | None, kept: in
     if ledger is None:
         return "only on the bill", "called without Penstock, or by a process without the ledger"
     if bill is None:
-        if not kept and not ledger.unpriced:
+        if not kept:  # what failed costs nothing, and no bill lists it
             return "equal", ""
         return "only in the ledger", "the bill is of another account or period, or not complete yet"
     if billed is None:
