@@ -123,7 +123,7 @@ def test_the_books_of_ten_thousand_random_cuts_are_the_bill_within_a_percent(
     dice = random.Random(20261120)
     wired = Wired()
     billed_exactly = estimated = 0
-    options = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1)}
+    options: dict[str, Any] = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1)}
     with Client(transport=wired, ledger=path, **options) as client:
         for _ in range(CUTS):
             way: Way = dice.choice(("reset", "silence", "left", "whole"))
