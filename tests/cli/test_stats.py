@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -177,7 +178,7 @@ def test_log_tail_follows_until_it_is_interrupted(tmp_path: Path) -> None:
 def test_commands_keep_a_ledger_unless_told_not_to(tmp_path: Path) -> None:
     """`ask` is in it; PENSTOCK_LEDGER=0 leaves it out, PENSTOCK_HOME moves it."""
     with SimServer() as sim:
-        home = {"PENSTOCK_HOME": str(tmp_path / "state")}
+        home: dict[str, Any] = {"PENSTOCK_HOME": str(tmp_path / "state")}
         assert penstock("ask", "hi", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path, **home).returncode == 0
         off = {**home, "PENSTOCK_LEDGER": "0"}
         assert penstock("ask", "hi", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path, **off).returncode == 0

@@ -58,7 +58,7 @@ def test_a_call_is_told_from_start_to_end(colour: str) -> None:
     assert (ended.outcome, ended.attempts, ended.retries, ended.stop_reason) == ("ok", 2, 1, "stop")
     assert ended.usage == answered.usage
     assert ended.tags == {"team": "sre"}
-    assert ended.request is ended.response is ended.message is None
+    assert (ended.request, ended.response, ended.message) == (None, None, None)
     assert started.at_s <= failed.at_s <= ended.at_s
 
 
@@ -123,7 +123,8 @@ def test_a_subscriber_that_fails_hurts_no_call_and_is_named_once(caplog: pytest.
 
 def test_a_subscriber_that_is_stuck_loses_events_and_says_how_many(caplog: pytest.LogCaptureFixture) -> None:
     """At most `queue` events wait for it, no call does, and `RecordsLost` tells."""
-    free, stuck, losses = threading.Event(), threading.Event(), []
+    free, stuck = threading.Event(), threading.Event()
+    losses: list[RecordsLost] = []
 
     def slow(event: Event) -> None:
         stuck.set()

@@ -103,6 +103,8 @@ def _compared(key: tuple[str, str], bill: Line | None, ledger: Line | None) -> D
 
 def _judged(bill: Line | None, ledger: Line | None, billed: int | None, kept: int | None) -> tuple[Verdict, str]:
     if ledger is None:
+        if billed == 0:
+            return "equal", ""
         return "only on the bill", "called without Penstock, or by a process without the ledger"
     if bill is None:
         if not kept:  # what failed costs nothing, and no bill lists it
