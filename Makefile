@@ -14,8 +14,8 @@ help: ## print these targets
 demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget and bill (ARGS=--real: the provider)
 	@.venv/bin/penstock demo $(ARGS)
 
-test: .venv/.dev ## the tests, without the slow ones (ARGS='-m slow': those)
-	@$(RUN) -m pytest -q $(ARGS)
+test: .venv/.dev ## the tests, without the slow ones, on all cores (ARGS='-m slow': those)
+	@$(RUN) -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
 check: .venv/.dev ## lint, format, types, import contracts, house rules
 	@.venv/bin/ruff check --quiet
