@@ -67,7 +67,7 @@ def fitted(order: Order, lane: Lane, trail: Trail) -> Order:
     about = _about(order, lane, request)
     if wish is None:
         if room is not None and about > NEAR * room:
-            trail.notices.append(_near(lane, about, answer))
+            trail.note(_near(lane, about, answer))
         return order
     if window is not None and not answer:
         answer = min(ANSWER_TOKENS, window // ANSWER_SHARE, capabilities.max_output(lane.model) or ANSWER_TOKENS)
@@ -122,7 +122,7 @@ def _cut(order: Order, lane: Lane, trail: Trail, request: Request, about: int, m
     if not chars:
         return order
     shorter = msgspec.structs.replace(request, messages=tuple(messages))
-    trail.notices.append(_truncated(lane, order.truncate, about, _about(order, lane, shorter), chars, lines))
+    trail.note(_truncated(lane, order.truncate, about, _about(order, lane, shorter), chars, lines))
     by_lane = {each.id: order.asked(each) for each in order.lanes} | {lane.id: shorter}
     return msgspec.structs.replace(order, by_lane=by_lane)
 
