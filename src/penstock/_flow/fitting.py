@@ -36,12 +36,10 @@ REDUCTIONS_MOST: Final = 3
 OTHER_CHARS: Final = 4_000
 """What a part that is no text may count for, when it is asked whether a prompt could be near its window at all."""
 
-_TOLD: Final = re.compile(r"(\d[\d,]{2,})\D{1,80}?(?:>|maximum|limit)\D{0,40}(\d[\d,]{2,})", re.I)
+_TOLD: Final = r"(\d[\d,]{2,})\D{1,80}?(?:>|maximum|limit)\D{0,40}(\d[\d,]{2,})"
 """'prompt is too long: 210000 tokens > 200000 maximum' (Anthropic)."""
 
-_TOLD_LIMIT_FIRST: Final = re.compile(
-    r"maximum context length is (\d[\d,]*)\D{1,120}?(?:resulted in|requested) (\d[\d,]*)", re.I
-)
+_TOLD_LIMIT_FIRST: Final = r"maximum context length is (\d[\d,]*)\D{1,120}?(?:resulted in|requested) (\d[\d,]*)"
 """'maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens' (OpenAI)."""
 
 
@@ -92,9 +90,9 @@ def reduced(order: Order, lane: Lane, error: PenstockError, trail: Trail) -> Ord
 
 def _ratio(message: str) -> float:
     """Return the part of the prompt that may stay, by the provider's figures where it gives some."""
-    found, order = _TOLD.search(message), (1, 2)
+    found, order = re.search(_TOLD, message, re.I), (1, 2)
     if found is None:
-        found, order = _TOLD_LIMIT_FIRST.search(message), (2, 1)
+        found, order = re.search(_TOLD_LIMIT_FIRST, message, re.I), (2, 1)
     if found is None:
         return REDUCED_TO
     has, may = (int(found[at].replace(",", "")) for at in order)
