@@ -52,7 +52,7 @@ class Screen:
                 assert words in self.seen[after:], f"it ended without {words!r}:\n{self.seen}"
         return at + len(words)
 
-    def type(self, text: str) -> None:
+    def press(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:

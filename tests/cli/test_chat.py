@@ -48,27 +48,27 @@ def test_on_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_the_conversation(tmp_p
         with Screen("chat", *MODEL, sim=sim, folder=tmp_path) as screen:
             at = screen.wait_for("Ctrl-D ends.\n")
             at = screen.wait_for("> ", after=at)
-            screen.type("Why is the sky blue?\n")
+            screen.press("Why is the sky blue?\n")
             while not sim.simulator.open:
                 assert screen.process.poll() is None
             screen.wait_for(" ", after=screen.wait_for("blue?\n", after=at))
             screen.interrupt()
             at = screen.wait_for("stopped; settled at", after=at)
             at = screen.wait_for("> ", after=at)
-            screen.type("Please: \\\n")
+            screen.press("Please: \\\n")
             at = screen.wait_for("... ", after=at)
-            screen.type("answer with exactly: fine\n")
+            screen.press("answer with exactly: fine\n")
             at = screen.wait_for("\nfine", after=at)
             at = screen.wait_for("first token", after=at)
-            screen.type("/model\n")
+            screen.press("/model\n")
             at = screen.wait_for("model: openai:gpt-4o-mini", after=at)
-            screen.type("/nonsense\n")
+            screen.press("/nonsense\n")
             at = screen.wait_for("there is no /nonsense", after=at)
             screen.wait_for("> ", after=at)
             screen.interrupt()
             at = screen.wait_for("Ctrl-D or /quit ends", after=at)
             screen.wait_for("> ", after=at)
-            screen.type("\x04")
+            screen.press("\x04")
             assert screen.end() == 0
         assert "2 calls" in screen.seen[at:], "what all of it cost"
         assert "Traceback" not in screen.seen

@@ -96,7 +96,7 @@ def test_a_log_can_come_in_any_shape(tmp_path: Path) -> None:
     log = "INFO fine\n" * 2000 + "ERROR refused\n"
     path = tmp_path / "web.log"
     path.write_text(log)
-    shapes = [log, log.encode(), path, io.BytesIO(log.encode()), [log[:5000].encode(), log[5000:].encode()]]
+    shapes: list[Any] = [log, log.encode(), path, io.BytesIO(log.encode()), [log[:5000].encode(), log[5000:].encode()]]
     asked = [questions.analyze(shape, None, tokens=2_000, name="web.log") for shape in shapes]
     assert all(each.messages == asked[0].messages for each in asked)
     material = asked[0].materials[0]
