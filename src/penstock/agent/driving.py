@@ -29,6 +29,11 @@ Approver = Callable[[Approve], Any]
 Heard = tuple[list[AgentEvent] | None, Any, BaseException | None]
 
 
+def task_of(begun: Transcript) -> list[Message]:
+    """Return the message that says what is to be done, by which every step is routed."""
+    return [next((each for each in begun.messages if each.role == "user"), begun.messages[0])]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run needs beside its plan: the options of its calls and what the user wants to hear and to decide."""
 
@@ -47,8 +52,8 @@ class Driving(Generic[ClientT, RunT]):
         self.run = AgentRun(settings.plan, begun)
         self.ended = False
         self._flow = self.run.flow()
-        # Every step is routed by the task. The rest of the conversation is known to be sound, and not read again.
-        self._task = [next((each for each in begun.messages if each.role == "user"), begun.messages[0])]
+        # The rest of the conversation is known to be sound, and not read again at every step.
+        self._task = task_of(begun)
         self._client: ClientT = client
         self._settings = settings
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
