@@ -19,7 +19,7 @@ from .._io.drive_sync import SyncRun
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, PenstockError
 from ..transcript import AgentEvent, AgentResult, Transcript
-from ..types import Chunk, Tool
+from ..types import Chunk, Message, Tool
 from .workbench import TaskBench, ThreadBench, is_async, thread_of
 
 ClientT = TypeVar("ClientT", Client, AsyncClient)
