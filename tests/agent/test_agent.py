@@ -588,6 +588,9 @@ def test_one_agent_serves_many_threads(sim: SimServer) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+    for worker in [each for each in threading.enumerate() if each.name == "penstock-tool"]:
+        worker.join(10)
+        assert not worker.is_alive()
     assert all(result.answered for result in found)
     assert len({result.task for result in found}) == 8
     assert {result.transcript.messages[0].content for result in found} == {

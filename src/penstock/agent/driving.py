@@ -188,10 +188,16 @@ class SyncDriving(Driving[Client, SyncRun]):
                     raised = error
         except StopIteration:
             self.ended = True
+            self._bench.stop()
             return None
         except BaseException:
             self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """Stop here: settle the call that is under way, leave the tools, and the result of an interrupted run."""
+        self._bench.stop()
+        super().abandon()
 
     def _heard(self, asked: SyncRun) -> Heard:
         """Return events of the call under way, or how it ended: its answer, or its error."""
