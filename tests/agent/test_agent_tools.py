@@ -1,4 +1,4 @@
-"""What tools do in a run: badly, too long, side by side, with effects that are asked for; in bounded words either way."""
+"""What tools do in a run: badly, too long, side by side, with effects that are asked for."""
 
 from __future__ import annotations
 
