@@ -264,12 +264,12 @@ def test_a_client_that_is_closed_under_a_run_ends_it_cleanly(sim: SimServer) -> 
 
 
 INTERRUPTED = """
-import sys, threading
+import os, threading
 from penstock import Agent, Client, tool
 
 @tool(timeout_s=None)
 def hang() -> str:
-    print("hanging", flush=True)
+    os.write(1, b"hanging\\n")  # past the buffer, whose lock the thread could hold when the program ends
     threading.Event().wait()
 
 with Client() as client:
