@@ -291,8 +291,12 @@ def test_ctrl_c_ends_a_sync_run_whose_tool_hangs(sim: SimServer, tmp_path: Path)
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert running.stdout is not None
-    assert running.stdout.readline() == "hanging\n"
-    running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=20)
+    with running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "hanging\n"
+            running.send_signal(signal.SIGINT)
+            said, _ = running.communicate(timeout=20)
+        finally:
+            running.kill()
     assert (said, running.returncode) == ("stopped 1 0\n", 0)

@@ -19,6 +19,9 @@ from .._io.clock import Clock
 ERROR_CHARS: Final = 1_000
 """Of an exception's message that the model is told."""
 
+LOOK_UP_S: Final = 0.5
+"""How often a thread that waits for tools looks up: Python sees a Ctrl-C that came just before a wait after it only."""
+
 Outcome = tuple[Content, bool]
 
 
@@ -99,12 +102,13 @@ class ThreadBench:
         while True:
             due = [(at + use.timeout_s, use) for use, at, _ in self._under_way.values() if use.timeout_s is not None]
             first = min(due, key=lambda pair: pair[0], default=None)
-            wait_s = None if first is None else max(0.0, first[0] - self._clock.now())
+            left_s = LOOK_UP_S if first is None else first[0] - self._clock.now()
             try:
-                batch, place, outcome = self._told.get(timeout=wait_s)
+                batch, place, outcome = self._told.get(timeout=min(LOOK_UP_S, max(0.0, left_s)))
             except Empty:
-                assert first is not None
-                return self._over(first[1], late(first[1]), left=True)
+                if first is not None and self._clock.now() >= first[0]:
+                    return self._over(first[1], late(first[1]), left=True)
+                continue
             if batch == self._batch and place in self._under_way:  # not one that was left
                 return self._over(self._under_way[place][0], outcome)
 
