@@ -6,13 +6,12 @@ those that the writer would have made of them: they are added up from its rows b
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from penstock._io.ledger.schema import DAY, HOUR, PEAKS, open_to_write
-from penstock._io.ledger.sql import RAW_ATTEMPTS, RAW_CALLS, SketchOf
+from penstock._io.ledger.schema import DAY, HOUR, PEAKS, SPELL, open_to_write
+from penstock._io.ledger.sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
 from penstock._io.ledger.words import Words
 from penstock._policy.rollup import SUMS
 from penstock._policy.sketch import Counts, add, pack
@@ -30,8 +29,6 @@ TEAMS: Final = ("search", "sre", "support", "sales", "data")
 INDEXES: Final = ("call_at", "call_call", "call_task")
 KEY: Final = "provider, model, operation, outcome, coalesce(tags, 0)"
 
-Row = tuple[tuple[int, ...], list[int], Counts, Counts]
-
 
 def build(path: Path, rows: int, progress: Callable[[str], None]) -> None:
     """Write the ledger, ending today."""
@@ -39,6 +36,7 @@ def build(path: Path, rows: int, progress: Callable[[str], None]) -> None:
     db.execute("PRAGMA synchronous = OFF")
     db.execute("PRAGMA cache_size = -200000")
     db.create_aggregate("sketch", 1, SketchOf)  # type: ignore[arg-type]
+    db.create_aggregate("merged", 1, SketchMerge)  # type: ignore[arg-type]
     again = [
         (name, db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]) for name in INDEXES
     ]
@@ -54,7 +52,8 @@ def build(path: Path, rows: int, progress: Callable[[str], None]) -> None:
     db.execute("COMMIT")
     for day in range(DAYS):
         progress(f"sums of day {day + 1}")
-        _sums(db, start_s + day * DAY)
+        _hours(db, start_s + day * DAY)
+    _spans(db)
     progress("peaks")
     _peaks(db)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -89,41 +88,37 @@ def _calls(db: sqlite3.Connection, rows: int, start_s: int) -> None:
     )
 
 
-def _sums(db: sqlite3.Connection, day: int) -> None:
-    """Add the calls of a day up, as the writer does."""
-    hours: dict[tuple[int, ...], Row] = {}
+def _hours(db: sqlite3.Connection, day: int) -> None:
+    """Add the calls of a day up by hour, as the writer does."""
+    hours: dict[tuple[int, ...], tuple[list[int], Counts, Counts]] = {}
     for table, sums in (("call", RAW_CALLS), ("try", RAW_ATTEMPTS)):
         what = f"at_ms / 3600000 * 3600, {KEY}, {sums}"
         query = f"SELECT {what} FROM {table} WHERE at_ms >= ? AND at_ms < ? GROUP BY 1, {KEY}"
         for row in db.execute(query, (day * 1000, (day + DAY) * 1000)):
-            _merge(hours.setdefault(row[:6], (row[:6], [0] * len(SUMS), {}, {})), row[6:])
+            figures, latency, first = hours.setdefault(row[:6], ([0] * len(SUMS), {}, {}))
+            for place, value in enumerate(row[6:-2]):
+                figures[place] += value or 0
+            add(latency, row[-2])
+            add(first, row[-1])
     db.execute("BEGIN")
-    _put(db, HOUR, iter(hours.values()))
-    _put(db, DAY, _by_day(sorted(hours.values()), day))
+    db.executemany(
+        f"INSERT INTO rollup VALUES ({', '.join('?' * (9 + len(SUMS)))})",
+        [(HOUR, *key, *figures, pack(latency), pack(first)) for key, (figures, latency, first) in hours.items()],
+    )
     db.execute("COMMIT")
 
 
-def _merge(into: Row, row: tuple[Any, ...]) -> None:
-    for place, value in enumerate(row[:-2]):
-        into[1][place] += value or 0
-    add(into[2], row[-2])
-    add(into[3], row[-1])
-
-
-def _by_day(hours: list[Row], day: int) -> Iterator[Row]:
-    for key, rows in groupby(sorted(hours, key=lambda row: row[0][1:]), key=lambda row: row[0][1:]):
-        whole: Row = ((day, *key), [0] * len(SUMS), {}, {})
-        for row in rows:
-            _merge(whole, (*row[1], pack(row[2]), pack(row[3])))
-        yield whole
-
-
-def _put(db: sqlite3.Connection, span: int, rows: Iterator[Row]) -> None:
-    marks = ", ".join("?" * (9 + len(SUMS)))
-    db.executemany(
-        f"INSERT INTO rollup VALUES ({marks})",
-        [(span, *key, *figures, pack(latency), pack(first)) for key, figures, latency, first in rows],
-    )
+def _spans(db: sqlite3.Connection) -> None:
+    """Add hours up to days, and days to spells."""
+    key = "provider, model, operation, outcome, tags"
+    sums = ", ".join(f"sum({name})" for name in SUMS)
+    db.execute("BEGIN")
+    for shorter, span in ((HOUR, DAY), (DAY, SPELL)):
+        db.execute(
+            f"""INSERT INTO rollup SELECT {span}, start / {span} * {span}, {key}, {sums}, merged(latency), merged(first)
+            FROM rollup WHERE span = {shorter} GROUP BY start / {span}, {key}"""
+        )
+    db.execute("COMMIT")
 
 
 def _peaks(db: sqlite3.Connection) -> None:

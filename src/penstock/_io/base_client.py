@@ -72,7 +72,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
-    ledger: LedgerWriter | None = None
+    ledger: LedgerWriter | None
     _keeps_ledger = False
     """Whether there is a ledger where nobody said so."""
 
@@ -158,6 +158,7 @@ class BaseClient(Generic[GateT, TransportT]):
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
     def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool) -> None:
+        self.ledger = None
         if wanted is False:
             return
         from .ledger.keep import keep  # loaded with the first ledger

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, floor
 from typing import NamedTuple
 
-from .schema import DAY, HOUR
+from .schema import SPANS
 
 
 class Part(NamedTuple):
@@ -17,18 +18,19 @@ class Part(NamedTuple):
 
 
 def parts(start_s: float, end_s: float, step: int | None, *, raw: bool) -> list[Part]:
-    """Return what a period is made of; days are used where no `step` asks for hours, nothing but rows when `raw`."""
+    """Return what a period is made of: the longest spans that fit, none longer than a `step`; rows alone when `raw`."""
     if end_s <= start_s:
         return []
-    first, last = ceil(start_s / HOUR) * HOUR, floor(end_s / HOUR) * HOUR
-    if raw or first >= last:
-        return [Part(0, start_s, end_s)]
-    found = [Part(0, start_s, first), *_whole_hours(first, last, step), Part(0, last, end_s)]
-    return [part for part in found if part.start < part.end]
+    spans = [] if raw else [span for span in SPANS if step is None or span <= step]
+    return [part for part in _split(start_s, end_s, 0, spans) if part.start < part.end]
 
 
-def _whole_hours(first: int, last: int, step: int | None) -> list[Part]:
-    day, end = ceil(first / DAY) * DAY, floor(last / DAY) * DAY
-    if step == HOUR or day >= end:
-        return [Part(HOUR, first, last)]
-    return [Part(HOUR, first, day), Part(DAY, day, end), Part(HOUR, end, last)]
+def _split(start_s: float, end_s: float, edge: int, spans: Sequence[int]) -> list[Part]:
+    """Split into whole spans, as long as they get, and edges by the span before."""
+    if not spans:
+        return [Part(edge, start_s, end_s)]
+    span, *longer = spans
+    first, last = ceil(start_s / span) * span, floor(end_s / span) * span
+    if first >= last:
+        return [Part(edge, start_s, end_s)]
+    return [Part(edge, start_s, first), *_split(first, last, span, longer), Part(edge, last, end_s)]

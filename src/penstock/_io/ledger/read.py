@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import msgspec
 
@@ -53,6 +53,16 @@ UNTAGGED: Final = "(none)"
 """The group of calls without the tag."""
 
 EVERYTHING: Final = Where()
+
+
+class _Question(NamedTuple):
+    """What sums are asked for: of a period, of some calls, by group, in steps of seconds."""
+
+    period: Period
+    where: Where
+    by: By | None
+    step: int | None = None
+    percentiles: bool = True
 
 
 def open_ledger(path: str | os.PathLike[str] | None = None) -> LedgerReader:
@@ -104,7 +114,7 @@ class LedgerReader:
         total = Figures()
         groups: dict[str, Figures] = {}
         gone: list[Part] = []
-        for group, outcome, _, row in self._sums(period, where, by, None, gone):
+        for group, outcome, _, row in self._sums(_Question(period, where, by), gone):
             total.take(outcome, *row)
             if group is not None:
                 groups.setdefault(group, Figures()).take(outcome, *row)
@@ -126,13 +136,18 @@ class LedgerReader:
         *,
         by: By | None = None,
         step: Literal["hour", "day"] = "day",
+        percentiles: bool = True,
     ) -> list[Point]:
         """Return the figures of each hour or UTC day of a period that has any, by group.
+
+        Without `percentiles` it has sums only, several times as fast.
 
         Raises: ConfigError for an unknown group.
         """
         found: dict[tuple[int, str], Figures] = {}
-        for group, outcome, start, row in self._sums(period, where, by, HOUR if step == "hour" else DAY, []):
+        for group, outcome, start, row in self._sums(
+            _Question(period, where, by, HOUR if step == "hour" else DAY, percentiles), []
+        ):
             found.setdefault((start, group or ""), Figures()).take(outcome, *row)
         return [Point(*key, found[key]) for key in sorted(found)]
 
@@ -147,14 +162,13 @@ class LedgerReader:
                 estimated_nano=point.figures.estimated_nano,
                 unpriced=point.figures.unpriced,
             )
-            for point in self.series(period, where, by="model", step="day")
+            for point in self.series(period, where, by="model", step="day", percentiles=False)
             if point.figures.attempts
         ]
 
-    def _sums(
-        self, period: Period, where: Where, by: By | None, step: int | None, gone: list[Part]
-    ) -> Iterator[tuple[str | None, str, int, _Row]]:
+    def _sums(self, asked: _Question, gone: list[Part]) -> Iterator[tuple[str | None, str, int, _Row]]:
         """Yield sums: group, outcome, start of the step, and the row; put into `gone` what is no longer there."""
+        period, where, by, step, _ = asked
         if by is not None and by not in _BYS and not by.startswith("tag:"):
             raise ConfigError(f"there is no group {by!r}; expected one of {', '.join(_BYS)}, or tag:NAME")
         if by in ("day", "hour"):
@@ -173,19 +187,22 @@ class LedgerReader:
         for part in parts(max(period.start_s, first), min(period.end_s, last + HOUR), step, raw=where.task is not None):
             if part.span and of_tags and self._is_other(part):
                 part = Part(0, part.start, part.end)
-            rows = self._of_part(part, dims, step, filters, values)
+            rows = self._of_part(part, dims, step, (filters, values), asked.percentiles)
             if not part.span and not self._has_rows(part):
                 gone.append(part)
             yield from self._named(rows, dims, by)
 
-    def _of_part(self, part: Part, dims: list[str], step: int | None, filters: str, values: list[Any]) -> list[Any]:
+    def _of_part(
+        self, part: Part, dims: list[str], step: int | None, only: tuple[str, list[Any]], percentiles: bool
+    ) -> list[Any]:
         """Return rows of dims, start of the step, sums and sketches."""
-        names = ", ".join(dims)
+        names, (filters, values) = ", ".join(dims), only
         if part.span:
+            counts = "merged(latency), merged(first)" if percentiles else "NULL, NULL"
             start = f"start / {step} * {step}" if step else "0"
             sums = ", ".join(f"sum({name})" for name in SUMS)
             query = (
-                f"SELECT {names}, {start} AS step, {sums}, merged(latency), merged(first) FROM rollup"
+                f"SELECT {names}, {start} AS step, {sums}, {counts} FROM rollup"
                 f" WHERE span = ? AND start >= ? AND start < ? {filters} GROUP BY {names}, step"
             )
             return self._rows(query, [part.span, part.start, part.end, *values])
@@ -297,10 +314,12 @@ class LedgerReader:
             return []
         between = [period.start_s * 1e3, period.end_s * 1e3]
         if order == "newest":
-            until = "" if before_id is None else "AND id < ?"
+            if before_id is not None:
+                filters += " AND (at_ms, id) < ((SELECT at_ms FROM call WHERE id = ?), ?)"
+                values += [before_id, before_id]
             return self._calls(
-                f"WHERE at_ms >= ? AND at_ms < ? {filters} {until} ORDER BY id DESC LIMIT ?",
-                [*between, *values, *([] if before_id is None else [before_id]), limit],
+                f"WHERE at_ms >= ? AND at_ms < ? {filters} ORDER BY at_ms DESC, id DESC LIMIT ?",
+                [*between, *values, limit],
             )
         column = "latency_us" if order == "slowest" else "cost_nano"
         batch = " AND NOT batch" if order == "slowest" else ""

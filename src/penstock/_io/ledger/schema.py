@@ -2,7 +2,7 @@
 
     call      a row for each call; where it had one attempt that ended as the call did, its row has that one too
     attempt   a row for each other attempt
-    rollup    sums by hour and by UTC day (`span` seconds), for questions over many rows
+    rollup    sums by hour, by UTC day and by 16 days (`span` seconds), for questions over many rows
     peak      the slowest and the dearest calls of each day and model
     word      texts that come again and again, by number; NULL in the tables above is no text
     content   prompts and answers, where they are kept
@@ -32,6 +32,10 @@ OPEN_S: Final = 5.0
 
 HOUR: Final = 3600
 DAY: Final = 86_400
+SPELL: Final = 16 * DAY
+"""Of a year there are 23, so that a question over one adds up few rows."""
+
+SPANS: Final = (HOUR, DAY, SPELL)
 PEAKS: Final = 20
 """How many of the slowest and dearest calls are kept of a day and model."""
 
@@ -120,7 +124,7 @@ _FIRST: Final = (
         day INTEGER, kind TEXT CHECK (kind IN ('slowest', 'dearest')), provider INTEGER, model INTEGER, value INTEGER,
         call INTEGER, PRIMARY KEY (day, kind, provider, model, value, call)
     ) WITHOUT ROWID""",
-    "CREATE TABLE rolled (day INTEGER, tags INTEGER, PRIMARY KEY (day, tags)) WITHOUT ROWID",
+    "CREATE TABLE rolled (spell INTEGER, tags INTEGER, PRIMARY KEY (spell, tags)) WITHOUT ROWID",
     "CREATE TABLE content (call_id TEXT PRIMARY KEY, prompt TEXT, answer TEXT, message TEXT) WITHOUT ROWID",
     """CREATE TABLE state (
         process TEXT, kind TEXT, name TEXT, at_ms INTEGER NOT NULL, data TEXT NOT NULL,

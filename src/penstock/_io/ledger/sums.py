@@ -8,11 +8,11 @@ from typing import Any, Final
 from ..._policy.rollup import SUMS, Key, Sums
 from ..._policy.sketch import Counts, add, pack
 from ...events import CallEnded
-from .schema import DAY, HOUR, PEAKS
+from .schema import DAY, PEAKS, SPANS, SPELL
 from .words import Words
 
 TAGSETS: Final = 500
-"""How many different sets of tags a UTC day has sums for; further ones are added up as `OTHER`."""
+"""How many different sets of tags a spell of 16 days has sums for; further ones are added up as `OTHER`."""
 
 OTHER: Final = '{"…":"…"}'
 _KEY_COLUMNS: Final = ("span", "start", "provider", "model", "operation", "outcome", "tags")
@@ -32,49 +32,47 @@ class SumsWriter:
         self._rolled: dict[int, set[int]] = {}
 
     def add(self, rows: dict[Key, Sums]) -> None:
-        """Add sums to those in the file, by hour and by day."""
-        for span in (HOUR, DAY):
-            self._add(span, rows)
-
-    def _add(self, span: int, rows: dict[Key, Sums]) -> None:
-        """Add sums to those in the file."""
-        number, db = self._words.__getitem__, self._db
+        """Add sums to those in the file, by hour, by day and by spell."""
+        number = self._words.__getitem__
         merged: dict[tuple[int, ...], list[Sums]] = {}
-        for key, sums in rows.items():
-            hour, *names, told = key
-            start = hour // span * span
-            tags = self._tagset(start // DAY, told)
-            merged.setdefault((span, start, *map(number, names), tags), []).append(sums)
+        for (hour, *names, told), sums in rows.items():
+            key = (*map(number, names), self._tagset(hour // SPELL, told))
+            for span in SPANS:
+                merged.setdefault((span, hour // span * span, *key), []).append(sums)
         for at, parts in merged.items():
-            there = db.execute(_FIND, at).fetchone()
-            figures = [0] * len(SUMS)
-            latency: Counts = {}
-            first: Counts = {}
-            if there is not None:
-                figures = list(there[:-2])
-                add(latency, there[-2])
-                add(first, there[-1])
-            for part in parts:
-                figures = [left + right for left, right in zip(figures, part.figures, strict=True)]
-                for into, counts in ((latency, part.latency), (first, part.first)):
-                    for index, count in counts.items():
-                        into[index] = into.get(index, 0) + count
-            db.execute(_PUT, (*at, *figures, pack(latency), pack(first)))
+            self._put(at, parts)
 
-    def _tagset(self, day: int, tags: str) -> int:
-        """Return the number of tags in the sums of a day: 0 for none, that of `OTHER` where the day has too many."""
+    def _put(self, at: tuple[int, ...], parts: list[Sums]) -> None:
+        there = self._db.execute(_FIND, at).fetchone()
+        figures = [0] * len(SUMS)
+        latency: Counts = {}
+        first: Counts = {}
+        if there is not None:
+            figures = list(there[:-2])
+            add(latency, there[-2])
+            add(first, there[-1])
+        for part in parts:
+            figures = [left + right for left, right in zip(figures, part.figures, strict=True)]
+            for into, counts in ((latency, part.latency), (first, part.first)):
+                for index, count in counts.items():
+                    into[index] = into.get(index, 0) + count
+        self._db.execute(_PUT, (*at, *figures, pack(latency), pack(first)))
+
+    def _tagset(self, spell: int, tags: str) -> int:
+        """Return the number of tags in the sums of a spell: 0 for none, that of `OTHER` where it has too many."""
         if not tags:
             return 0
         number, db = self._words[tags], self._db
-        known = self._rolled.get(day)
+        known = self._rolled.get(spell)
         if known is None:
-            known = self._rolled[day] = {row[0] for row in db.execute("SELECT tags FROM rolled WHERE day = ?", (day,))}
+            rows = db.execute("SELECT tags FROM rolled WHERE spell = ?", (spell,))
+            known = self._rolled[spell] = {row[0] for row in rows}
         if number in known:
             return number
-        count = db.execute("SELECT count(*) FROM rolled WHERE day = ?", (day,)).fetchone()[0]
+        count = db.execute("SELECT count(*) FROM rolled WHERE spell = ?", (spell,)).fetchone()[0]
         if count >= TAGSETS:
             return self._words[OTHER]
-        db.execute("INSERT OR IGNORE INTO rolled VALUES (?, ?)", (day, number))
+        db.execute("INSERT OR IGNORE INTO rolled VALUES (?, ?)", (spell, number))
         known.add(number)
         return number
 
