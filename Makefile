@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing bench-bulk docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench bench-parsing bench-bulk bench-ledger docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -14,8 +14,8 @@ help: ## print these targets
 demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget and bill (ARGS=--real: the provider)
 	@.venv/bin/penstock demo $(ARGS)
 
-test: .venv/.dev ## the tests, without the slow ones (ARGS='-m slow': those)
-	@$(RUN) -m pytest -q $(ARGS)
+test: .venv/.dev ## the tests, without the slow ones, on all cores (ARGS='-m slow': those)
+	@$(RUN) -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
 check: .venv/.dev ## lint, format, types, import contracts, house rules
 	@.venv/bin/ruff check --quiet
@@ -45,6 +45,9 @@ bench-parsing: .venv/.dev .venv-bench-parsing/.bench ## the parser beside its pe
 
 bench-bulk: .venv/.dev .venv-bench-bulk/.bench .venv-bench-bulk-curator/.bench ## bulk runners at one limited provider, to build/bench-bulk.json (ARGS=--quick)
 	@$(RUN) -m bench.bulk.run $(ARGS)
+
+bench-ledger: .venv/.dev ## what the ledger costs a call, and stats over 10 M rows, to build/bench-ledger.json (ARGS=--quick)
+	@$(RUN) -m bench.ledger.run $(ARGS)
 
 docs: .venv/.dev ## run every code block of the README and the docs
 	@$(RUN) -m pytest -q tests/docs $(ARGS)

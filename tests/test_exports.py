@@ -29,6 +29,7 @@ PROMISE = [
     "Hedge",
     "Image",
     "JSONSchema",
+    "Ledger",
     "Limits",
     "Message",
     "Opaque",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._flow.extracted import Extracted
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
+    from ._io.ledger.settings import Ledger
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget, BudgetAlert
     from ._policy.cache import Cache
@@ -64,6 +65,7 @@ _HOMES = {
     "Budget": "_policy.budget",
     "BudgetAlert": "_policy.budget",
     "Cache": "_policy.cache",
+    "Ledger": "_io.ledger.settings",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -110,6 +112,7 @@ __all__ = [  # noqa: RUF022
     "Budget",
     "BudgetAlert",
     "Cache",
+    "Ledger",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",

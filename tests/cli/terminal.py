@@ -30,13 +30,15 @@ def command(*args: str | Path) -> list[str]:
     return [sys.executable, "-c", "from penstock.cli import main; main()", *map(str, args)]
 
 
-def start(*args: str | Path, sim: SimServer | None, folder: Path, **more: str) -> subprocess.Popen[str]:
+def start(
+    *args: str | Path, sim: SimServer | None, folder: Path, stdin: int = subprocess.DEVNULL, **more: str
+) -> subprocess.Popen[str]:
     """Start a command in a folder."""
     return subprocess.Popen(
         command(*args),
         cwd=folder,
         env=environment(sim, folder, **more),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -99,7 +99,9 @@ def test_two_runs_cannot_write_one_output(tmp_path: Path) -> None:
     with SimServer(SLOW) as sim:
         program = start(*JOB, "--concurrency", "8", sim=sim, folder=tmp_path)
         wait_for_lines(program, tmp_path / "out.jsonl", 1)
+        program.send_signal(signal.SIGSTOP)  # so that it does not end before the second begins
         second = penstock(*JOB, sim=sim, folder=tmp_path)
+        program.send_signal(signal.SIGCONT)
         assert second.returncode == 75
         assert "another run is writing" in second.stderr
         program.communicate(timeout=WAIT_S)

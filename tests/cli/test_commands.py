@@ -368,8 +368,11 @@ def test_ask_leaves_the_stdin_of_a_loop_alone(tmp_path: Path) -> None:
 def test_ask_says_that_it_waits_for_stdin(tmp_path: Path) -> None:
     """A pipe that nobody writes into looks like a program that hangs."""
     with SimServer() as sim:
-        ended = shell('sleep 3 | penstock ask "Error or not?"', sim, tmp_path)
-    assert (ended.returncode, ended.stderr) == (0, "waiting for stdin to end; --no-stdin asks without it\n")
+        program = start("ask", "Error or not?", sim=sim, folder=tmp_path, stdin=subprocess.PIPE)
+        assert program.stderr is not None
+        said = program.stderr.readline()
+        _, rest = program.communicate()
+    assert (program.returncode, said, rest) == (0, "waiting for stdin to end; --no-stdin asks without it\n", "")
 
 
 @pytest.mark.parametrize(

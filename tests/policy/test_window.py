@@ -66,6 +66,29 @@ def test_a_guessed_limit_grows_beyond_itself_until_the_truth_is_told() -> None:
     assert (dimension.guessed, dimension.trim, dimension.allowed) == (False, 1.0, 100)
 
 
+@pytest.mark.parametrize("configured", [None, 1000])
+def test_a_cut_of_a_limit_that_the_provider_tells_slows_and_does_not_stop(configured: int | None) -> None:
+    """What was let in before stays within the limit, so the window has nothing to wait for."""
+    dimension = Dimension("requests", 0.0, configured=configured, told=1000)
+    now = 0.0
+    while now < 70.0:
+        now = dimension.ready_at(now, 1)
+        dimension.book(now, 1)
+    dimension.cut(now)
+    assert dimension.ready_at(now, 1) - now < 0.2
+
+
+def test_a_cut_of_a_limit_that_only_the_user_states_waits_until_the_window_is_below_it() -> None:
+    """The provider may count as long as we do, and then nothing is let in before."""
+    dimension = Dimension("requests", 0.0, configured=1000)
+    now = 0.0
+    while now < 70.0:
+        now = dimension.ready_at(now, 1)
+        dimension.book(now, 1)
+    dimension.cut(now)
+    assert dimension.ready_at(now, 1) - now > 0.5
+
+
 def test_a_trim_has_a_floor() -> None:
     """However many rejections, three tenths of the limit are tried."""
     dimension = Dimension("requests", 0.0, configured=1000)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.sim import Latency, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
+from tests.cli.terminal import WAIT_S, results, start, write_rows
 
 CONCURRENCY = 10
 SPEED = SimConfig(latency=Latency(first_token_s=0.02))
@@ -58,8 +58,9 @@ def kill_often(folder: Path, *, rows: int, kills: int, seed: int) -> Kills:
             found.kills += 1
             if out.exists() and chance.random() < 0.5:
                 tear(out, chance.randint(1, TAIL_MAX_BYTES), found)
-        ended = penstock(*job, sim=sim, folder=folder)
-        assert ended.returncode == 0, ended.stderr
+        program = start(*job, sim=sim, folder=folder)
+        _, stderr = program.communicate()
+        assert program.returncode == 0, stderr
         found.paid = sim.bill()["attempts"]
     lines = results(out)
     found.ids_once = [row["id"] for row in lines] == [f"r{n}" for n in range(rows)]

@@ -72,7 +72,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
-    ledger: LedgerWriter | None = None
+    ledger: LedgerWriter | None
     _keeps_ledger = False
     """Whether there is a ledger where nobody said so."""
 
@@ -159,6 +159,7 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool, budget: Budget | None) -> None:
         self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
+        self.ledger = None
         if wanted is False:
             return
         from .ledger.keep import keep  # loaded with the first ledger

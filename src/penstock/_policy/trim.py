@@ -4,7 +4,8 @@ A server that turned something away was empty at that moment. So what it let in 
 allows, whatever it counts by: the trim goes to a little less than that where there are calls enough to tell, and down
 by steps where there are not. There it stays, since each rejection is paid for by `EARN_CALLS` calls before more is
 tried: that keeps rejections a small share of all calls, whatever the limit is. When more turns out to be too much, it
-goes back to what was clean. Nothing is owed before a rate is known: a single rejection may be an accident.
+goes back to what was clean. Nothing is owed before a rate is known: a single rejection may be an accident. One that
+comes alone after so many calls is paid for already; where the provider tells its limit, it is hardly a cut.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Trim:
     """See the module. `share` of the limit is used; a `free` one also grows beyond 1."""
 
     __slots__ = ("_blind", "_call_s", "_calls", "_cut_at", "_good", "_grows_at", "_knows", "_let_in", "_plateau",
-                 "_since", "_telling_calls", "_unpaid", "free", "share")  # fmt: skip
+                 "_since", "_telling_calls", "_turned_away", "_unpaid", "free", "share")  # fmt: skip
 
     def __init__(self, *, free: bool, sized: bool) -> None:
         self.free = free
@@ -52,6 +53,7 @@ class Trim:
         self._knows = False
         self._call_s = 0.0
         self._unpaid = 0
+        self._turned_away = 0  # since the last one that was learnt from
         self._blind = 0
         self._cut_at = -inf
         self._grows_at = -inf
@@ -63,14 +65,18 @@ class Trim:
         """Go a step down."""
         self._set(now, self.share * CUT)
 
-    def learn(self, now: float, calls: int, let_in: float, rate: float) -> None:
+    def learn(self, now: float, calls: int, let_in: float, rate: float, *, told: bool = False) -> None:
         """Take in the first rejection of a generation, when `calls` that held `let_in` were let in so far.
 
-        `rate` is what the whole limit comes to per second.
+        `rate` is what the whole limit comes to per second; `told` says that the provider states that limit.
         """
         since_calls = calls - self._calls
         first = self._since == -inf
-        if first or since_calls < self._telling_calls or now <= self._since:
+        stray = told and self._turned_away == 1 and since_calls >= EARN_CALLS and not self._knows
+        self._turned_away = 0
+        if stray and not first:
+            self._set(now, LEAST_CUT * self.share)
+        elif first or since_calls < self._telling_calls or now <= self._since:
             self._step(now, since_calls)
             if not first:
                 return
@@ -97,6 +103,7 @@ class Trim:
     def owe(self, now: float, per_call_s: float) -> None:
         """Grow only after the calls that pay for one more rejection."""
         self._unpaid += 1
+        self._turned_away += 1
         self._call_s = per_call_s
         if self._knows:
             owed_s = EARN_CALLS * self._unpaid * per_call_s

@@ -181,7 +181,7 @@ class Dimension:
     def _scale(self) -> None:
         self.allowed = self.limit * self.trim
         # Where the provider tells its limit a trim is a pace: what was let in before a cut stops nothing.
-        self.bound = self.allowed if self.configured is not None else max(self.allowed, float(self.limit))
+        self.bound = self.allowed if self.told is None else max(self.allowed, float(self.limit))
         self.rate = self._base_rate * self.trim
         cap = self._most_cap * self.trim
         self.cap = self._most_cap if self.trim >= 1.0 else cap if cap > 1.0 else 1.0
@@ -296,7 +296,9 @@ class Dimension:
         """Scale down after the first rejection of a generation, by what was let in: so many calls so far."""
         self.roll(now)
         self._spare.rejected()
-        self._trim.learn(now, calls, self._gone + self.used - self._missed, self._base_rate)
+        let_in = self._gone + self.used - self._missed
+        told = self.told is not None and not self.guessed
+        self._trim.learn(now, calls, let_in, self._base_rate, told=told)
         self._follow()
 
     def turned_away(self, now: float, held: float, calls: int, *, refunded: bool) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -313,7 +314,7 @@ def test_content_is_kept_only_on_request_and_redacted(tmp_path: Path) -> None:
 
     request = Request(model="m", messages=(Message("user", "my secret is 4711"),))
     response = Response(provider="openai", model="m", choices=(Choice(content=(Text("4711, I see"),)),))
-    told = {"request": request, "response": response, "message": "4711 is wrong"}
+    told: dict[str, Any] = {"request": request, "response": response, "message": "4711 is wrong"}
 
     def redact(text: str) -> str:
         if "wrong" in text:

@@ -68,7 +68,9 @@ def test_a_period_that_ends_inside_an_hour_counts_to_the_second(ledger: str) -> 
     start, end = NOON_S + 5000.5, NOON_S + 2 * DAY_S + 777.25
     with open_ledger(ledger) as reader:
         whole = reader.stats(ALL).total
-        parted = [reader.stats(Period(*edges, "")).total for edges in ((0, start), (start, end), (end, 1e11))]
+        parted = [
+            reader.stats(Period(edges[0], edges[1], "")).total for edges in ((0, start), (start, end), (end, 1e11))
+        ]
     assert sum(part.calls for part in parted) == whole.calls == 600
     assert sum(part.cost_nano for part in parted) == whole.cost_nano
     assert all(part.calls for part in parted)
