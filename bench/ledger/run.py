@@ -1,8 +1,8 @@
 """Measure the ledger against its promises: `make bench-ledger`.
 
-Prints what it costs a call, how fast it is written, how long `penstock stats` takes over ten million rows, and how soon the cost page shows
-them in Chromium; writes
-build/bench-ledger.json, and exits with 1 when a promise is missed. The ten million rows are made in some minutes.
+Prints what it costs a call, how fast it is written, how long `penstock stats` takes over ten million rows, and how soon
+the cost page shows them in Chromium; writes build/bench-ledger.json, and exits with 1 when a promise is missed. The ten
+million rows are made in some minutes.
 """
 
 import argparse
