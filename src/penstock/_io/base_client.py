@@ -144,14 +144,15 @@ class BaseClient(Generic[GateT, TransportT]):
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
-        self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger)
+        self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger, budget)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[str | None, tuple[Lane, ...]] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
-    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool) -> None:
+    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool, budget: Budget | None) -> None:
+        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
         self.ledger = None
         if wanted is False:
             return
