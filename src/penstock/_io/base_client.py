@@ -136,7 +136,8 @@ class BaseClient(Generic[GateT, TransportT]):
             resolve=self._canonical,
         )
         self._clock = clock or SystemClock()
-        self._gate = self._gate_of(budget or self.settings.budget, retry or file.retry, breaker)
+        budget = budget or self.settings.budget
+        self._gate = self._gate_of(budget, retry or file.retry, breaker)
         self._chooser = Routes(self._router, routing or file.routing, self.settings.providers, self._gate.warm)
         self._hedge = hedge
         self._truncate = truncation(truncate) or file.truncate
@@ -173,7 +174,6 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _gate_of(self, budget: Budget | None, retry: RetryPolicy | None, breaker: BreakerSettings | None) -> GateT:
         self._capped = budget is not None
-        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
         return self._gate_class(
             clock=self._clock,
             limits=self._limits_of,
