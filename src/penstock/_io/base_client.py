@@ -136,8 +136,7 @@ class BaseClient(Generic[GateT, TransportT]):
             resolve=self._canonical,
         )
         self._clock = clock or SystemClock()
-        budget = budget or self.settings.budget
-        self._gate = self._gate_of(budget, retry or file.retry, breaker)
+        self._gate = self._gate_of(budget := budget or self.settings.budget, retry or file.retry, breaker)
         self._chooser = Routes(self._router, routing or file.routing, self.settings.providers, self._gate.warm)
         self._hedge = hedge
         self._truncate = truncation(truncate) or file.truncate
