@@ -415,12 +415,13 @@ class Notice(_Struct, frozen=True, kw_only=True):
     kind near_window: the prompt has about `tokens` of the `window` of `model`, and may be found too long.
     kind truncated: the prompt was cut to about `tokens` by the `strategy` that the caller chose, and so many characters
     and lines were left out.
+    kind adapted: something of the request was left out that `model` does not take and that only repeats its default.
     """
 
-    kind: Literal["near_window", "truncated"]
+    kind: Literal["near_window", "truncated", "adapted"]
     message: str
     model: str
-    tokens: int
+    tokens: int | None = None
     window: int | None = None
     left_out_chars: int = 0
     left_out_lines: int = 0
@@ -434,8 +435,8 @@ class Response(_Struct, frozen=True, kw_only=True):
     `usage` is that of the attempt that answered, or of all that `seams` join. Times are in seconds: `latency_s` from
     the call's start to its end, `first_token_s` to the first output (streams only). `body` is the provider's reply as
     received (None for streams). `cached`: a stored answer, or that of an identical call at the same time; it cost
-    nothing, `saved_nano` is what it had cost, and `usage` what it had used. `notes` say what of the request was adapted
-    to the model before it was sent. `notices`: the prompt was cut, or nearly too long. `escalated`: why the answers of
+    nothing, `saved_nano` is what it had cost, and `usage` what it had used. `notices`: the prompt was cut or nearly too
+    long, or the request was adapted to the model before it was sent. `escalated`: why the answers of
     cheaper models of a cascade were not taken.
     """
 
@@ -453,7 +454,6 @@ class Response(_Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     seams: tuple[Seam, ...] = ()
     body: bytes | None = None
-    notes: tuple[str, ...] = ()
     cached: bool = False
     saved_nano: int | None = None
     notices: tuple[Notice, ...] = ()

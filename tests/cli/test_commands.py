@@ -483,4 +483,4 @@ def test_what_was_adapted_to_the_model_is_said_beside_the_answer(tmp_path: Path)
         figures = json.loads(penstock(*args, "--json", sim=sim, folder=tmp_path).stdout)
     assert told.stdout == "pong\n"
     assert "temperature=1.0 was left out: models like 'gpt-5*' reject it" in told.stderr
-    assert figures["notes"] == [line for line in told.stderr.splitlines() if "left out" in line]
+    assert figures["notices"] == [line for line in told.stderr.splitlines() if "left out" in line]

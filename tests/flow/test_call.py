@@ -481,8 +481,9 @@ def test_what_is_adapted_to_a_model_is_said(colour: str, stream: bool) -> None:
     answer = Scripted(body=openai_events()) if stream else openai_reply()
     outcome = run(colour, [answer], stream=stream, model="openai:gpt-5", temperature=1.0)
     assert outcome.response is not None
-    (note,) = outcome.response.notes
-    assert note.startswith("temperature=1.0 was left out")
+    (notice,) = outcome.response.notices
+    assert notice.kind == "adapted"
+    assert notice.message.startswith("temperature=1.0 was left out")
     assert b"temperature" not in outcome.transport.sent[0].body
 
 

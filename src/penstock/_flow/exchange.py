@@ -95,7 +95,6 @@ def _whole(order: Order, record: Record, request: Request, body: bytes) -> None:
         id=reply.id,
         request_id=record.request_id,
         body=body,
-        notes=record.notes,
     )
 
 
@@ -164,7 +163,6 @@ def _book(order: Order, record: Record, decoder: Decoder, assembly: Assembly, us
         served_model=decoder.served_model,
         id=decoder.id,
         request_id=record.request_id,
-        notes=record.notes,
     )
 
 

@@ -69,6 +69,8 @@ class Trail:
         )
         if self.hedged:
             self.attempts.sort(key=lambda attempt: attempt.number)
+        for note in record.notes:
+            self.note(Notice(kind="adapted", message=note, model=record.lane.name))
 
     def note(self, notice: Notice) -> None:
         """Tell of something once, however often a lane is asked."""

@@ -463,7 +463,8 @@ class Gate:
             facts = {
                 f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
             }
-            logging.getLogger("penstock").warning("%s", notice.message, extra=facts)
+            level = logging.INFO if notice.kind == "adapted" else logging.WARNING
+            logging.getLogger("penstock").log(level, "%s", notice.message, extra=facts)
 
     def warm(self, conversation: bytes) -> str | None:
         """Return the model that holds a conversation in its provider's prompt cache, None where none does."""

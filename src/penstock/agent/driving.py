@@ -18,7 +18,8 @@ from .._io.drive_async import AsyncRun
 from .._io.drive_sync import SyncRun
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, PenstockError
-from ..transcript import AgentEvent, AgentResult, Transcript
+from ..events import ToolCalled
+from ..transcript import AgentEvent, AgentResult, ToolUse, Transcript
 from ..types import Chunk, Message, Tool
 from .workbench import TaskBench, ThreadBench, is_async, thread_of
 
@@ -59,6 +60,7 @@ class Driving(Generic[ClientT, RunT]):
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
         self._options: dict[str, Any] = {**settings.options, "tags": tags}
         self._asked: RunT | None = None
+        self._call_id = ""  # of the call that asked for the tools which run now
         self._show: Callable[[list[Chunk]], list[AgentEvent]] | None = None
 
     @property
@@ -121,6 +123,10 @@ class Driving(Generic[ClientT, RunT]):
 
     def _tell(self, events: list[AgentEvent]) -> list[AgentEvent]:
         """Call back for each event; what goes wrong there breaks no run."""
+        hub = self._client._gate.hub
+        for event in events if hub is not None else ():
+            if event.used is not None and event.used.ran:
+                hub.emit(self._called(event.used, hub.clock.wall(), content=hub.content))
         if self._settings.on_event is not None:
             for event in events:
                 try:
@@ -129,6 +135,18 @@ class Driving(Generic[ClientT, RunT]):
                     logging.getLogger("penstock").exception("on_event of an agent failed")
         return events
 
+    def _called(self, used: ToolUse, at_s: float, *, content: bool) -> ToolCalled:
+        return ToolCalled(
+            call_id=self._call_id,
+            tool=used.name,
+            outcome="error" if used.is_error else "ok",
+            at_s=at_s,
+            latency_s=used.seconds,
+            tags=self._options["tags"],
+            arguments=msgspec.json.encode(used.arguments).decode() if content else None,
+            result=used.content if content else None,
+        )
+
     def _left(self, asked: SyncRun | AsyncRun) -> None:
         """Count what a call used that nobody waits for any more."""
         self._asked = None
@@ -136,6 +154,7 @@ class Driving(Generic[ClientT, RunT]):
 
     def _ended_well(self, run: SyncRun | AsyncRun) -> Any:
         self._asked = None
+        self._call_id = run.call_id
         if run.extraction is not None:
             return run.extracted
         assert run.response is not None

@@ -14,7 +14,7 @@ from typing import Any, Final, TextIO, get_args
 import click
 import msgspec
 
-from .. import AgentResult, AsyncAgent, AsyncClient, McpServer, Transcript
+from .. import AgentResult, AsyncAgent, McpServer, Transcript
 from .._flow.agent import Protocol
 from .._flow.tools import AgentTool, tool
 from .._io.replaced import replaced
@@ -26,6 +26,7 @@ from .ask import message_of
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .imported import load_name
 from .job import run, stoppable
+from .keeping import AsyncKeepingClient
 from .schema import SCHEMA_HELP, load_schema
 from .shown import count, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
@@ -145,7 +146,7 @@ class _Job:
 
     async def run(self) -> AgentResult:
         """Do it; however it ends, the call under way is settled and the conversation kept where that is of use."""
-        async with AsyncClient(budget=budget_of(self._budget)) as client, contextlib.AsyncExitStack() as stack:
+        async with AsyncKeepingClient(budget=budget_of(self._budget)) as client, contextlib.AsyncExitStack() as stack:
             if "model" not in self._options and "tier" not in self._options:
                 self._options["model"] = default_model(client.settings)
             tools = [*self._tools, *await self._connect(stack)]

@@ -10,6 +10,7 @@ import click
 from ..errors import EXIT_ROWS_FAILED, PenstockError
 from ..sre import questions
 from .incident_options import EXIT_FOUND, SEVERITIES, Asked, at_least, fail_option, shared, tokens_option
+from .keeping import AsyncKeepingClient
 from .piped import Progress, pieces, stdin_or_usage
 from .reports import answer, figures, form_of, tell
 from .shown import count, note, settled, table, usd, write_line
@@ -68,10 +69,9 @@ async def _many(files: tuple[str, ...], question: str, tokens: int, asked: Asked
     """Ask about several files at once, print what was found the worst first, and return the exit code."""
     import asyncio
 
-    from .. import AsyncClient
     from ..sre import AsyncSRE
 
-    async with AsyncClient(**asked.settings_of_client()) as client:
+    async with AsyncKeepingClient(**asked.settings_of_client()) as client:
         options = {**asked.options_of_calls(client.settings), "priority": "batch"}
         kit = AsyncSRE(client, redact=asked.redact)
         room = asyncio.Semaphore(AT_ONCE)

@@ -21,7 +21,7 @@ from ..errors import InputError, NotFound
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .shown import note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
@@ -86,8 +86,9 @@ def command(
             write_json(_figures(response))
         elif not streamed:
             click.echo(response.text)
-    for said in () if as_json else response.notes:
-        note(said)
+    for notice in () if as_json else response.notices:
+        if notice.kind == "adapted":  # the others are warnings of the log
+            note(notice.message)
     if timing:
         from ..streaming import timing as taken
 
@@ -99,7 +100,7 @@ def command(
 async def _ask(
     message: Message, options: dict[str, Any], budget: Decimal | None, *, streamed: bool, timed: bool
 ) -> Response:
-    async with KeepingClient(budget=budget_of(budget)) as client:
+    async with AsyncKeepingClient(budget=budget_of(budget)) as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
         options = {"priority": "interactive", **options}
@@ -278,5 +279,4 @@ def _figures(response: Response) -> dict[str, Any]:
         "notices": [notice.message for notice in response.notices],
         "tool_calls": [{"name": call.name, "arguments": call.arguments} for call in response.tool_calls],
         "request_id": response.request_id,
-        "notes": list(response.notes),
     }

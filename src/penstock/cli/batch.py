@@ -36,7 +36,7 @@ from .batch_jobs import cancel, resume, status
 from .bounds import bounded
 from .choice import Calls, Number, budget_of, default_model, meant, weighed
 from .job import conduct, finish, run
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
@@ -191,7 +191,7 @@ async def _run(
 ) -> BatchReport:
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
     only = [code.strip() for code in (options["only"] or "").split(",") if code.strip()]
-    made_client = KeepingClient(limits=limits, budget=budget_of(told.cap))
+    made_client = AsyncKeepingClient(limits=limits, budget=budget_of(told.cap))
     async with watched(made_client, options["metrics"], quiet=told.quiet) as client:
         more: BatchOptions = {
             "models": weighed(models) or (default_model(client.settings),),

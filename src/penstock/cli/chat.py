@@ -16,6 +16,7 @@ from ..errors import ContextTooLong, PenstockError
 from ..streaming import TerminalWriter, timing
 from .choice import Dollars, Number, budget_of, default_model
 from .conversation import Conversation, load
+from .keeping import KeepingClient
 from .shown import count, note, settled, usd, write_line
 from .signals import interruptible
 from .streams import check_stdout, printing
@@ -56,7 +57,7 @@ def command(
     """  # noqa: D301 - click wants the backspace itself
     check_stdout()
     asked = {name: value for name, value in options.items() if value is not None}
-    with Client(budget=budget_of(budget)) as client, interruptible(EOFError):
+    with KeepingClient(budget=budget_of(budget)) as client, interruptible(EOFError):
         talk = load(resume) if resume is not None else Conversation(model or default_model(client.settings))
         talk.model = model or talk.model
         talk.system = talk.system if system is None else system

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 
-from .. import AsyncClient
 from ..compare import Compared, Comparison, compare_async
 from ..errors import EXIT_ROWS_FAILED
 from ..streaming import timing
@@ -18,6 +17,7 @@ from ..types import Message
 from .ask import message_of
 from .choice import Dollars, Number, budget_of
 from .job import run, stoppable
+from .keeping import AsyncKeepingClient
 from .shown import note, settled, span, table, usd, write_json
 from .streams import check_stdout, printing
 
@@ -74,7 +74,7 @@ def command(
 async def _compare(
     message: Message, models: tuple[str, ...], options: dict[str, Any], budget: Decimal | None
 ) -> Comparison:
-    async with AsyncClient(budget=budget_of(budget)) as client:
+    async with AsyncKeepingClient(budget=budget_of(budget)) as client:
         try:
             return await compare_async(client, [message], models, on_done=_say, priority="interactive", **options)
         except asyncio.CancelledError:

@@ -24,7 +24,7 @@ from ..sim import SimConfig, SimServer
 from ..sim.reading import parse_config
 from .choice import Dollars, has_key
 from .job import conduct, exit_code, explain, run
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .shown import count, exact_usd, note, span, usd
 from .streams import is_plain
 
@@ -126,7 +126,7 @@ def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
     )
     if not yes and sys.stdin.isatty():
         click.confirm("Spend it?", abort=True, err=True)
-    client = KeepingClient(budget=Budget(total=budget))
+    client = AsyncKeepingClient(budget=Budget(total=budget))
     report = run(_run(rows, path, client, models, budget))
     earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
     lines = [*_table(report, path), ("cost", usd(report.cost_nano) + earlier)]

@@ -25,7 +25,7 @@ from ..types import to_nano
 from .bounds import bounded
 from .choice import budget_of
 from .job import conduct, finish, run, stoppable
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
@@ -137,7 +137,7 @@ def _params(options: dict[str, Any]) -> dict[str, Any]:
 
 def _client(options: dict[str, Any]) -> AsyncClient:
     limits = Limits(rpm=options["rpm"], tpm=options["tpm"]) if options["rpm"] or options["tpm"] else None
-    return KeepingClient(limits=limits, budget=budget_of(options["budget"]))
+    return AsyncKeepingClient(limits=limits, budget=budget_of(options["budget"]))
 
 
 def _print(rows: TextFile, as_json: bool, options: dict[str, Any]) -> None:

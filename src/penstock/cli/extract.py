@@ -19,7 +19,7 @@ from ..types import Message
 from .ask import message_of
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .parse import explain_candidates, say_mended, tell_repairs
 from .schema import SCHEMA_HELP, load_schema
 from .shown import note, settled, usd, write_json, write_line
@@ -97,7 +97,7 @@ async def _extract(
     as_json: bool,
 ) -> int:
     """Print what is in each message; return how many of several files gave nothing."""
-    async with KeepingClient(budget=budget_of(budget)) as client:
+    async with AsyncKeepingClient(budget=budget_of(budget)) as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
         options = {"priority": "interactive" if len(messages) == 1 else "batch", **options}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from .. import Client
 from ..errors import NotFound
 from ..sre import SRE
 from .choice import meant
 from .incident_options import EXIT_FOUND, Asked, Form, at_least
+from .keeping import KeepingClient
 from .shown import count, note, settled, usd, write_json
 from .signals import interruptible
 from .streams import printing
@@ -38,7 +38,7 @@ def answer(
 ) -> None:
     """Put a question together, ask it, print the report and exit as `fail_on` says."""
     form = form_of(asked)
-    with Client(**asked.settings_of_client()) as client, interruptible():
+    with KeepingClient(**asked.settings_of_client()) as client, interruptible():
         options = asked.options_of_calls(client.settings)
         kit = SRE(client, redact=asked.redact)
         try:

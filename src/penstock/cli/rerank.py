@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from .. import AsyncClient, Reranking
+from .. import Reranking
 from ..errors import InputError
 from .choice import Dollars, Number, budget_of
 from .job import run, stoppable
+from .keeping import AsyncKeepingClient
 from .shown import usd, write_json
 from .streams import check_stdout, printing
 
@@ -49,7 +50,7 @@ def command(query: str, documents: tuple[str, ...], file: str | None, as_json: b
 
 
 async def _rerank(query: str, documents: list[str], options: dict[str, Any], budget: Decimal | None) -> Reranking:
-    async with AsyncClient(budget=budget_of(budget)) as client:
+    async with AsyncKeepingClient(budget=budget_of(budget)) as client:
         return await client.rerank(query, documents, **options)
 
 

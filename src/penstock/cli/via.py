@@ -12,7 +12,7 @@ import click
 from .. import AsyncClient
 from ..batch import Batch, BatchOptions, RowFile, Shard, ViaBatch, check_shards, open_shards, withdraw_batches
 from .job import run
-from .keeping import KeepingClient
+from .keeping import AsyncKeepingClient
 from .shards import told_of
 from .shown import count, note, write_json
 from .streams import is_plain
@@ -146,7 +146,7 @@ def withdraw(output: str) -> bool:
         return False
 
     async def main() -> tuple[Shard, ...]:
-        async with KeepingClient() as client:
+        async with AsyncKeepingClient() as client:
             return await withdraw_batches(
                 output, client=client, told=lambda shard, what: tell(shard, what, quiet=False, as_json=False)
             )
