@@ -30,12 +30,19 @@ def test_a_prompt_too_long_for_its_window_is_cut_to_it_and_answered(model: str) 
             assert 500 < short.usage.prompt < 1_500
 
 
-def test_what_the_simulator_counts_is_what_it_bills() -> None:
+@pytest.mark.parametrize("model", ["anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash"])
+def test_what_the_simulator_counts_is_what_it_bills(model: str) -> None:
     """The count that a client gets before a call is the usage of the call."""
     with SimServer() as sim:
-        settings = {"keys": {"anthropic": "k"}, "base_urls": {"anthropic": sim.url}, "config": False, "env": {}}
+        names = ("anthropic", "gemini")
+        settings = {
+            "keys": dict.fromkeys(names, "k"),
+            "base_urls": dict.fromkeys(names, sim.url),
+            "config": False,
+            "env": {},
+        }
         with Client(**settings) as client:  # type: ignore[arg-type]
-            asked = {"model": "anthropic:claude-haiku-4-5", "system": "be brief"}
+            asked = {"model": model, "system": "be brief"}
             counted = client.count_tokens(WORDS * 20, **asked)  # type: ignore[arg-type]
             answer = client.complete(WORDS * 20, max_tokens=8, **asked)  # type: ignore[arg-type]
         assert counted.source == "provider"

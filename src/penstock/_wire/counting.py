@@ -2,6 +2,7 @@
 
     anthropic   POST /v1/messages/count_tokens   the body of a message, without what says how to answer
     openai      POST /responses/input_tokens     the prompt as items of the Responses API
+    gemini      POST …:countTokens               see gemini_count.py
 
 OpenAI counts a prompt written for its Responses API; the same words sent to Chat Completions may be a few tokens more
 or less. What is not text is not written for it: such prompts are counted here instead.
@@ -17,7 +18,8 @@ import msgspec
 
 from ..types import Message, Part, Request, Secret, Text, ToolCall, ToolResult, Usage
 from . import anthropic as anthropic_wire
-from . import anthropic_encode, classify, openai_chat
+from . import anthropic_encode, classify, gemini_count, openai_chat
+from . import gemini as gemini_wire
 from .body import path_of, write
 from .protocol import JSON, Outbound, Provider, Reply
 
@@ -34,6 +36,8 @@ def auth_headers(provider: Provider, key: Secret | None) -> dict[str, str]:
     """Return the headers of the provider's own wire."""
     if provider.count == "anthropic":
         return anthropic_wire.auth_headers(provider, key)
+    if provider.count == "gemini":
+        return gemini_wire.auth_headers(provider, key)
     return openai_chat.auth_headers(provider, key)
 
 
@@ -41,7 +45,7 @@ def countable(request: Request, provider: Provider) -> str | None:
     """Say why the provider cannot count this prompt; None where it can."""
     if not provider.count:
         return f"{provider.name} has no endpoint that counts"
-    if provider.count == "anthropic":
+    if provider.count != "openai":
         return None
     for message in request.messages:
         for part in message.parts:
@@ -62,6 +66,8 @@ def encode(request: Request, provider: Provider, *, stream: bool) -> Outbound:
         kept: JSON = {name: body[name] for name in _ANTHROPIC_FIELDS if name in body}
         path, mark, query = whole.path.partition("?")
         return Outbound(path=f"{path}/count_tokens{mark}{query}", body=write(kept, request, provider))
+    if provider.count == "gemini":
+        return gemini_count.encode(request, provider)
     items = [item for message in request.messages for item in _items(message)]
     body = {"model": request.model, "input": items}
     if request.tools:
@@ -96,6 +102,8 @@ def decode(body: bytes, provider: Provider) -> Counted:
 
     Raises: CallError when the body is an error after all, or not of the protocol.
     """
+    if provider.count == "gemini":
+        return Counted(choices=(), usage=Usage(), cost_nano=0, tokens=gemini_count.decode(body, provider))
     try:
         tokens = msgspec.json.decode(body)["input_tokens"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):

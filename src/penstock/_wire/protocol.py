@@ -67,7 +67,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     takes: tuple[str, ...] = ()
     idempotency: str = ""
     batch: Literal["", "openai", "groq", "together", "mistral", "anthropic"] = ""
-    count: Literal["", "openai", "anthropic"] = ""
+    count: Literal["", "openai", "anthropic", "gemini"] = ""
     embeddings: Literal["openai", "cohere", "gemini", "none"] = "openai"
     embeddings_path: str = ""
     embeddings_base64: bool = False
