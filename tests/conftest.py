@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a report say which guarantees its test proves: of other processes tools/prove.py sees nothing else."""
+    for item in items:
+        numbers = [number for mark in item.iter_markers("prove") for number in mark.args]
+        if numbers:
+            item.user_properties.append(("guarantees", numbers))
+
+
 @pytest.fixture(scope="session")
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where Penstock keeps what it keeps for a user, in place of the developer's own."""
