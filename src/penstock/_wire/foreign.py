@@ -1,0 +1,299 @@
+"""Requests that somebody else wrote in a provider's dialect: read as far as the gate must know them, and sent as is.
+
+path ends in                                  what it is       wire
+/chat/completions                             chat             openai_chat
+/responses                                    chat             openai_responses
+/v1/messages                                  chat             anthropic
+/v2/chat · /v2/embed · /v2/rerank             chat · … · …     cohere
+:generateContent · :streamGenerateContent     chat             gemini
+:embedContent · :batchEmbedContents           embed            gemini
+/embeddings                                   embed            openai
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from .._text import tokens
+from ..embeddings import EmbedRequest, TextsRequest
+from ..errors import CallError, InputError
+from ..types import Chunk, Request, Secret, Usage
+from . import capabilities
+from .protocol import Decoder, Outbound, Provider, Reply, Wire
+
+Kind = Literal["chat", "embed", "rerank"]
+
+_ENDINGS: Final[tuple[tuple[str, Kind, str], ...]] = (
+    ("/chat/completions", "chat", "openai_chat"),
+    ("/responses", "chat", "openai_responses"),
+    ("/v1/messages", "chat", "anthropic"),
+    ("/v2/chat", "chat", "cohere"),
+    ("/v2/embed", "embed", "cohere"),
+    ("/v2/rerank", "rerank", "cohere"),
+    (":generateContent", "chat", "gemini"),
+    (":streamGenerateContent", "chat", "gemini"),
+    (":embedContent", "embed", "gemini"),
+    (":batchEmbedContents", "embed", "gemini"),
+    ("/embeddings", "embed", "openai"),
+)
+_FREE: Final = ("/files", "/uploads", "/models", "/count_tokens", "/tokenize", "/detokenize", ":countTokens", "/cancel")
+"""Paths beside calls that no provider charges for: what contains one of these costs nothing, like whatever is read."""
+
+_MEDIA_KEYS: Final = {"image_url", "input_audio", "inlineData", "inline_data", "fileData", "file_data", "file_id"}
+_MEDIA_TYPES: Final = {"image", "image_url", "input_image", "document", "input_file", "file", "input_audio", "video"}
+_KEPT_ELSEWHERE: Final = ("previous_response_id", "conversation", "prompt", "cachedContent")
+_LARGEST_WINDOW: Final = 2_000_000
+_HIDDEN_TOKENS: Final = 1_280
+"""What a provider puts in by itself at most: dates, marks and the prompt that makes a model use tools."""
+
+CHANGES_THE_ANSWER: Final = frozenset({"anthropic-beta", "anthropic-version", "openai-beta"})
+"""Headers of a client that change what is answered; all others say who asks, and how."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says that the gate must know. `max_tokens` is None where it names none."""
+
+    kind: Kind
+    wire: str
+    model: str
+    stream: bool
+    fields: dict[str, Any]
+    max_tokens: int | None = None
+
+    def request(self, *, bounded: bool) -> TextsRequest:
+        """Return the request as the gate counts it, without its words; `bounded` says that a budget needs its bound.
+
+        Raises: InputError where nothing bounds what it may cost.
+        """
+        made = EmbedRequest if self.kind == "embed" else TextsRequest
+        about, most = _sizes(self.fields)
+        if any(self.fields.get(name) for name in _KEPT_ELSEWHERE):
+            most += capabilities.context_window(self.model) or _LARGEST_WINDOW
+        max_tokens = self.max_tokens if self.kind == "chat" else 0
+        if bounded and max_tokens is None:
+            max_tokens = capabilities.max_output(self.model)
+            if max_tokens is None:
+                raise InputError(
+                    f"the request to {self.model} names no max_tokens and its output limit is not known, so the budget "
+                    "cannot hold what it may cost; give it a max_tokens"
+                )
+        config = self.fields.get("generationConfig")
+        knobs = config if self.wire == "gemini" and isinstance(config, dict) else self.fields
+        temperature, seed, tier = knobs.get("temperature"), knobs.get("seed"), self.fields.get("service_tier")
+        count = knobs.get("candidateCount" if self.wire == "gemini" else "n")
+        return made(
+            model=self.model,
+            messages=(),
+            max_tokens=max_tokens,
+            temperature=temperature if isinstance(temperature, int | float) else None,
+            seed=seed if isinstance(seed, int) else None,
+            n=count if isinstance(count, int) else None,
+            service_tier=tier if isinstance(tier, str) else None,
+            prompt_cache="5m" if _has_key(self.fields, "cache_control") else None,
+            input_tokens=about,
+            most_tokens=most,
+        )
+
+
+def kind_of(path: str) -> tuple[Kind, str] | None:
+    """Return what a path asks for and in which protocol, None where that is no call that Penstock knows."""
+    for ending, kind, wire in _ENDINGS:
+        if path.endswith(ending):
+            return kind, wire
+    return None
+
+
+def is_free(method: str, path: str) -> bool:
+    """Whether a request that is no call is known to cost nothing."""
+    return method in ("GET", "HEAD", "DELETE", "OPTIONS") or any(part in path for part in _FREE)
+
+
+def read(path: str, query: str, body: bytes, kind: Kind, wire: str) -> Asked:
+    """Read of a request what the gate must know.
+
+    Raises: InputError for a body that is no JSON object, or that names no model.
+    """
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the body of {path} is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"the body of {path} is {type(fields).__name__}; expected a JSON object")
+    model = _model(path, fields, wire)
+    if model is None:
+        raise InputError(f"the body of {path} names no model; give it one as 'model'")
+    stream = path.endswith(":streamGenerateContent") if wire == "gemini" else bool(fields.get("stream"))
+    if wire == "gemini" and stream and "alt=sse" not in query:
+        raise InputError(f"{path} streams as one JSON array, which cannot be accounted as it comes; ask with alt=sse")
+    return Asked(kind=kind, wire=wire, model=model, stream=stream, fields=fields, max_tokens=_max_tokens(fields))
+
+
+def _model(path: str, fields: Mapping[str, Any], wire: str) -> str | None:
+    if wire == "gemini":
+        return path.rpartition("/models/")[2].partition(":")[0] or None
+    _, found, rest = path.partition("/deployments/")
+    if found:
+        return rest.partition("/")[0]
+    model = fields.get("model")
+    return model if isinstance(model, str) and model else None
+
+
+def _max_tokens(fields: Mapping[str, Any]) -> int | None:
+    config = fields.get("generationConfig")
+    places = (
+        *(fields.get(name) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")),
+        config.get("maxOutputTokens") if isinstance(config, dict) else None,
+    )
+    return next((each for each in places if isinstance(each, int) and not isinstance(each, bool) and each >= 0), None)
+
+
+def _sizes(fields: Mapping[str, Any]) -> tuple[int, int]:
+    """Return about how many tokens a body has, and a number that it cannot exceed."""
+    about, most = 3, _HIDDEN_TOKENS
+    for text, media in _texts(fields):
+        if media:
+            about += tokens.IMAGE_TOKENS
+            most += tokens.DOCUMENT_TOKENS_UNSEEN if media == "document" else tokens.IMAGE_TOKENS_MOST
+        else:
+            about += tokens.estimate(text)
+            most += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        most += tokens.MESSAGE_TOKENS_MOST
+    return about, most
+
+
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Give out the texts of a body, and in the place of a picture or a file what it is: those are not text."""
+    if isinstance(value, str):
+        yield value, ""
+    elif isinstance(value, dict):
+        kind = value.get("type")
+        if (isinstance(kind, str) and kind in _MEDIA_TYPES) or not _MEDIA_KEYS.isdisjoint(value):
+            picture = isinstance(kind, str) and kind in ("image", "image_url", "input_image")
+            yield "", "picture" if picture or "image_url" in value else "document"
+            return
+        for name, each in value.items():
+            if isinstance(each, dict | list):
+                yield from _texts(each)
+            elif isinstance(each, str) and name not in ("type", "role", "model"):
+                yield each, ""
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def _has_key(value: Any, name: str) -> bool:
+    if isinstance(value, dict):
+        return name in value or any(_has_key(each, name) for each in value.values() if isinstance(each, dict | list))
+    return isinstance(value, list) and any(_has_key(each, name) for each in value)
+
+
+class ForeignWire:
+    """The wire of one request that somebody else wrote: it goes out as it is, and its answer is read beside.
+
+    The bytes of a stream are for whoever asked: `take` gives out those that came since, once they mean something.
+    """
+
+    def __init__(self, wire: Wire, outbound: Outbound) -> None:
+        self._wire = wire
+        self._outbound = outbound
+        self._decoder: _Beside | None = None
+
+    def auth_headers(self, provider: Provider, key: Secret | None) -> dict[str, str]:
+        """Return nothing: the client has its own key."""
+        return {}
+
+    def encode(self, request: Request, provider: Provider, *, stream: bool) -> Outbound:
+        """Return the request as it was written."""
+        return self._outbound
+
+    def decode(self, body: bytes, provider: Provider) -> Reply:
+        """Read a whole 2xx answer; of one that is not an answer of the protocol the client is the judge.
+
+        Raises: CallError when the body is an error after all.
+        """
+        try:
+            reply = self._wire.decode(body, provider)
+        except CallError:
+            if not _is_told_otherwise(body):
+                raise
+            return Reply(choices=())
+        return Reply(
+            choices=reply.choices,
+            usage=reply.usage,
+            id=reply.id,
+            served_model=reply.served_model,
+            cost_nano=reply.cost_nano,
+        )
+
+    def decoder(self, provider: Provider) -> Decoder:
+        """Return a decoder that keeps the bytes."""
+        self._decoder = _Beside(self._wire.decoder(provider))
+        return self._decoder
+
+    @property
+    def done(self) -> bool:
+        """Whether the end of the stream was announced: whoever reads it may leave now."""
+        return self._decoder is not None and self._decoder.done
+
+    def take(self) -> bytes:
+        """Return the bytes that came since, of the newest attempt."""
+        decoder = self._decoder
+        if decoder is None or not decoder.held:
+            return b""
+        held, decoder.held = decoder.held, []
+        return held[0] if len(held) == 1 else b"".join(held)
+
+
+def _is_told_otherwise(body: bytes) -> bool:
+    """Whether a body is a JSON object and no error: an answer of a kind that the wire does not know."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(fields, dict) and not fields.get("error") and fields.get("type") != "error"
+
+
+class _Beside:
+    """A decoder that keeps the bytes it is fed."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self.held: list[bytes] = []
+
+    @property
+    def id(self) -> str | None:
+        return self._decoder.id
+
+    @property
+    def served_model(self) -> str | None:
+        return self._decoder.served_model
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._decoder.usage
+
+    @property
+    def cost_nano(self) -> int | None:
+        return self._decoder.cost_nano
+
+    @property
+    def failure(self) -> CallError | None:
+        return self._decoder.failure
+
+    @property
+    def done(self) -> bool:
+        return self._decoder.done
+
+    @property
+    def complete(self) -> bool:
+        return self._decoder.complete
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        self.held.append(data)
+        return self._decoder.feed(data)
+
+    def finish(self) -> list[Chunk]:
+        return self._decoder.finish()
