@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-agent bench-parsing bench-bulk bench-routing bench-sre docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-routing: .venv/.dev ## the router on published outcomes, where they are pr
 
 bench-sre: .venv/.dev ## what `penstock classify` costs before it sends, and a gigabyte through analyze (ARGS='--megabytes 100')
 	@$(RUN) -m bench.sre $(ARGS)
+
+bench-ledger: .venv/.dev ## what the ledger costs a call, and stats over 10 M rows, to build/bench-ledger.json (ARGS=--quick)
+	@$(RUN) -m bench.ledger.run $(ARGS)
 
 docs: .venv/.dev ## run every code block of the README and the docs
 	@$(RUN) -m pytest -q tests/docs $(ARGS)

@@ -11,7 +11,7 @@ from typing import Final
 from bench.processes import VENV, Server, Worker
 from bench.rounds import OURS, WARM_UP, Spread, spread
 
-WATCHED: Final = ("penstock_metrics", "penstock_logs", "penstock_spans", "penstock_observed")
+WATCHED: Final = ("penstock_metrics", "penstock_kept", "penstock_logs", "penstock_spans", "penstock_observed")
 ALL_MAX: Final = 0.15
 """All observers on cost at most this share of a call's CPU."""
 

@@ -33,13 +33,13 @@ def cpu_ms(usage: resource.struct_rusage) -> float:
     return (usage.ru_utime + usage.ru_stime) * 1000
 
 
-def started(arguments: list[str | Path], url: str = "", stdin: object = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def started(arguments: list[str | Path], url: str = "", stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start a program that reaches nobody but one server."""
     keys = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"} if url else {}
-    child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
-        arguments, cwd=ROOT, env=environment() | keys, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    env = environment() | keys
+    return subprocess.Popen(
+        arguments, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    return child
 
 
 def reaped(child: subprocess.Popen[bytes]) -> resource.struct_rusage:

@@ -40,6 +40,7 @@ PROMISE = [
     "Hedge",
     "Image",
     "JSONSchema",
+    "Ledger",
     "Limits",
     "McpServer",
     "Message",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from penstock import errors
 from penstock._policy.onerror import REDUCIBLE
-from penstock._policy.routing import _FALLBACK_REASONS
+from penstock._policy.routing import FALLBACK_REASONS
 from penstock.remedies import REMEDIES
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ def steps(cls: type[errors.PenstockError]) -> str:
     """What a call does about it when no error policy says otherwise."""
     found = ["retry"] if cls.retriable else []
     found += ["reduce context"] if issubclass(cls, REDUCIBLE) else []
-    found += ["fall back"] if issubclass(cls, tuple(kind for kind, _ in _FALLBACK_REASONS)) else []
+    found += ["fall back"] if issubclass(cls, tuple(kind for kind, _ in FALLBACK_REASONS)) else []
     return ", ".join([*found, "fail"])
 
 

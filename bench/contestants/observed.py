@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -43,7 +44,14 @@ def logs(client: Any) -> object:
     return handler
 
 
-OBSERVERS: Final[dict[str, Callable[[Any], object]]] = {"metrics": metrics, "spans": spans, "logs": logs}
+OBSERVERS: Final[dict[str, Callable[[Any], object]]] = {"metrics": metrics, "logs": logs, "spans": spans}
+
+
+def settings(names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a client is told: a ledger is no observer that is put on it, but a setting."""
+    return (
+        {"ledger": os.path.join(tempfile.mkdtemp(prefix="penstock-bench-"), "ledger.db")} if "ledger" in names else {}
+    )
 
 
 def sync(*names: str) -> type[penstock_.Sync]:
@@ -51,8 +59,9 @@ def sync(*names: str) -> type[penstock_.Sync]:
 
     class Sync(penstock_.Sync):
         def __init__(self, root: str) -> None:
+            type(self).settings = settings(names)
             super().__init__(root)
-            self.observers = [OBSERVERS[name](self.client) for name in names]
+            self.observers = [watch(self.client) for name, watch in OBSERVERS.items() if name in names]
 
     return Sync
 
@@ -62,7 +71,8 @@ def asyncio(*names: str) -> type[penstock_.Async]:
 
     class Async(penstock_.Async):
         def __init__(self, root: str) -> None:
+            type(self).settings = settings(names)
             super().__init__(root)
-            self.observers = [OBSERVERS[name](self.client) for name in names]
+            self.observers = [watch(self.client) for name, watch in OBSERVERS.items() if name in names]
 
     return Async

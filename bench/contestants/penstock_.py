@@ -1,5 +1,7 @@
 """Penstock as a user writes it: default settings, the base URL and the key given."""
 
+from typing import Any, ClassVar
+
 from bench import answers
 
 from penstock import AsyncClient, Client
@@ -11,10 +13,13 @@ MODEL = f"openai:{answers.MODEL}"
 class Sync:
     model = MODEL
     path = "/v1"
+    settings: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, root: str) -> None:
         provider = self.model.partition(":")[0]
-        self.client = Client(base_urls={provider: root + self.path}, keys={provider: "x"}, config=False)
+        self.client = Client(
+            base_urls={provider: root + self.path}, keys={provider: "x"}, config=False, **self.settings
+        )
 
     def call(self) -> str:
         return self.client.complete(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS).text
@@ -30,10 +35,13 @@ class Sync:
 class Async:
     model = MODEL
     path = "/v1"
+    settings: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, root: str) -> None:
         provider = self.model.partition(":")[0]
-        self.client = AsyncClient(base_urls={provider: root + self.path}, keys={provider: "x"}, config=False)
+        self.client = AsyncClient(
+            base_urls={provider: root + self.path}, keys={provider: "x"}, config=False, **self.settings
+        )
 
     async def call(self) -> str:
         answer = await self.client.complete(answers.PROMPT, model=self.model, max_tokens=answers.MAX_TOKENS)

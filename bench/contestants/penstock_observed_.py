@@ -3,5 +3,5 @@
 from bench.contestants import observed, penstock_
 
 PACKAGE = penstock_.PACKAGE
-Sync = observed.sync(*observed.OBSERVERS)
-Async = observed.asyncio(*observed.OBSERVERS)
+Sync = observed.sync("ledger", *observed.OBSERVERS)
+Async = observed.asyncio("ledger", *observed.OBSERVERS)

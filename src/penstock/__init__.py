@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._flow.tools import AgentTool, Toolbox, tool
     from ._io.counting import TokenCount
     from ._io.extract_stream import AsyncExtractStream, ExtractStream
+    from ._io.ledger.settings import Ledger
     from ._policy.alerts import BudgetAlert
     from ._policy.breaker import BreakerSettings
     from ._policy.budget import Budget
@@ -83,6 +84,7 @@ _HOMES = {
     "ModelFacts": "_policy.choosing",
     "Route": "_policy.routing",
     "ErrorPolicy": "_policy.onerror",
+    "Ledger": "_io.ledger.settings",
     "RetryPolicy": "_policy.retry",
     "BreakerSettings": "_policy.breaker",
     "Timeouts": "_policy.timeouts",
@@ -155,6 +157,7 @@ __all__ = [  # noqa: RUF022
     "Route",
     "ErrorPolicy",
     "Truncate",
+    "Ledger",
     "RetryPolicy",
     "BreakerSettings",
     "Timeouts",

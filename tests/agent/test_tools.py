@@ -184,6 +184,29 @@ def test_whatever_a_model_writes_is_arguments_or_words(text: str) -> None:
 TARGET = tool(google).target
 
 
+class Thing:
+    def look(self, host: str) -> str:
+        """Look at a host."""
+        return host
+
+
+def test_a_method_of_an_object_is_a_tool() -> None:
+    """Its object is no parameter; without it nobody could be asked."""
+    assert tool(Thing().look).spec.parameters["required"] == ["host"]
+    with pytest.raises(ConfigError, match=r"write tool\(thing\.look\)"):
+        tool(Thing.look)
+
+
+def test_a_field_that_an_argument_does_not_have_is_refused_too() -> None:
+    """With its path, as leaving it out may change what the call does."""
+
+    def query(window: Window) -> None: ...
+
+    made = tool(query)
+    with pytest.raises(BadArguments, match=r"\$\.window: there is no field 'hours'"):
+        read_arguments('{"window": {"minutes": "3", "hours": 1}}', made.target)
+
+
 def takes_rest(*hosts: str) -> None: ...
 def takes_any(**hosts: str) -> None: ...
 def by_place(host: str, /) -> None: ...

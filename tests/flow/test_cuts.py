@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,6 +15,7 @@ from penstock._flow.effects import Expired
 from penstock._io.http import Target
 from penstock._wire.protocol import Outbound
 from penstock.errors import CallError, OutcomeUnknown, StreamInterrupted
+from penstock.ledger import open_ledger, period
 from penstock.sim import SimRequest, Simulator
 from penstock.sim.plan import Head, Send
 
@@ -113,12 +115,16 @@ def ask(client: Client, wired: Wired, way: Way, dice: random.Random) -> tuple[An
 
 @pytest.mark.slow
 @pytest.mark.prove(12)
-def test_the_books_of_ten_thousand_random_cuts_are_the_bill_within_a_percent(record_property: Any) -> None:
-    """And to the nano-dollar where the provider reported usage."""
+def test_the_books_of_ten_thousand_random_cuts_are_the_bill_within_a_percent(
+    record_property: Any, tmp_path: Path
+) -> None:
+    """And to the nano-dollar where the provider reported usage; the ledger has the same to the last digit."""
+    path = tmp_path / "ledger.db"
     dice = random.Random(20261120)
     wired = Wired()
     billed_exactly = estimated = 0
-    with Client(transport=wired, keys=KEYS, config=False, env={}, retry=RetryPolicy(attempts=1)) as client:
+    options: dict[str, Any] = {"keys": KEYS, "config": False, "env": {}, "retry": RetryPolicy(attempts=1)}
+    with Client(transport=wired, ledger=path, **options) as client:
         for _ in range(CUTS):
             way: Way = dice.choice(("reset", "silence", "left", "whole"))
             told, billed, guessed = ask(client, wired, way, dice)
@@ -130,6 +136,9 @@ def test_the_books_of_ten_thousand_random_cuts_are_the_bill_within_a_percent(rec
         books = client.usage().cost_nano
     bill = wired.simulator.bill.total_nano
     record_property("books_over_bill", round(books / bill, 5))
+    with open_ledger(path) as reader:
+        kept = reader.stats(period("all")).total
+    assert (kept.calls, kept.cost_nano, kept.estimated) == (CUTS, books, estimated)
     assert estimated > CUTS // 4
     assert billed_exactly > CUTS // 4
     assert abs(books - bill) <= 0.01 * bill

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock import Cache, Client, ErrorPolicy, Message, ModelFacts, Routing, Truncate
+from penstock import BreakerSettings, Cache, Client, ErrorPolicy, Message, ModelFacts, RetryPolicy, Routing, Truncate
 from penstock._text.tokens import estimate
 from penstock.errors import ConfigError, ContextTooLong, RateLimited, ServerFault
 from penstock.testing import Scripted, ScriptedTransport
@@ -203,3 +203,15 @@ def test_wrong_options_are_named(option: dict[str, Any], said: str) -> None:
     outcome = run("sync", [], **option)
     assert isinstance(outcome.error, ConfigError)
     assert said in str(outcome.error)
+
+
+def test_a_lane_that_is_asked_again_and_again_tells_once() -> None:
+    """A call whose only lane is shut looks again when it is probed, and says nothing twice."""
+    breaker = BreakerSettings(min_calls=1, window_s=1, open_s=0.01, open_max_s=0.01)
+    settings: Any = {**SMALL, "breaker": breaker, "retry": RetryPolicy(attempts=1), "keys": KEYS}
+    script = ScriptedTransport([openai_error(500), openai_reply()])
+    with Client(transport=script, config=False, env={}, **settings) as client:
+        with pytest.raises(ServerFault):
+            client.complete("hi", model="openai:gpt-4o-mini")
+        answer = client.complete(LONG, model="openai:gpt-4o-mini", deadline_s=5)
+    assert len(answer.notices) == 1

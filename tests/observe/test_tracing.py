@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from penstock import AsyncClient, Cache, Client, JSONSchema, Tool
 from penstock.errors import MissingExtra
-from penstock.events import CallEnded, ToolCalled
+from penstock.events import CallEnded, Event, ToolCalled
 from penstock.observe import Tracing
 from penstock.observe.semconv import GENAI_VERSION, SCHEMA_URL
 from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
@@ -183,7 +183,12 @@ def test_content_and_keys_are_in_no_span_unless_asked_for(colour: str, spans: Sp
     """Not in names, attributes, events or descriptions; also when the provider quotes the prompt in its error."""
     quoting = Scripted(status=400, body=json.dumps({"error": {"message": "CANARY is bad", "code": "x"}}).encode())
     keys = {"keys": {"openai": "sk-CANARY"}}
-    watched(colour, [openai_reply("CANARY")], spans.watch, client=keys, system="CANARY", stop=["CANARY"])
+
+    def watch(client: Any) -> Spans:
+        client.on(Event, repr, content=True, inline=True)  # somebody else asks for content
+        return spans.watch(client)
+
+    watched(colour, [openai_reply("CANARY")], watch, client=keys, system="CANARY", stop=["CANARY"])
     watched(colour, [quoting], spans.watch, client=keys, user="CANARY")
     assert len(spans.named("chat")) == 2
     assert "CANARY" not in "".join(span.to_json() for span in spans.ended)

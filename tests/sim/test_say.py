@@ -83,3 +83,22 @@ def test_a_turn_of_nothing_is_refused() -> None:
     """A script says something."""
     with pytest.raises(ScenarioError, match="neither text nor calls"):
         Scenario.parse('[[rule]]\nfault = { kind = "say" }')
+
+
+def test_thinking_goes_back_with_its_signature_or_not_at_all(sim: SimServer) -> None:
+    """As Anthropic wants it."""
+    sim.play("")
+    thought = {"type": "thinking", "thinking": "hm", "signature": "EqQB00"}
+    with anthropic.Anthropic(api_key="k", base_url=sim.url, max_retries=0) as client:
+
+        def ask(block: dict[str, Any]) -> Any:
+            turns: Any = [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": [block, {"type": "text", "text": "yes"}]},
+                {"role": "user", "content": "and now?"},
+            ]
+            return client.messages.create(model="claude-haiku-4-5", max_tokens=100, messages=turns)
+
+        assert ask(thought).content
+        with pytest.raises(anthropic.BadRequestError, match=r"thinking\.signature: Field required"):
+            ask({"type": "thinking", "thinking": "hm"})

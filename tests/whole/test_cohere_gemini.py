@@ -304,12 +304,9 @@ def test_a_ranking_goes_through_the_gate(sim: SimServer, colour: str) -> None:
         ("x", ["a"], {"topn": 1}, ConfigError),
         ("x", ["a"], {"model": "openai:gpt-4o"}, UnsupportedParameter),
     ):
+        asked: dict[str, Any] = {"query": query, "documents": documents, "options": {"model": "cohere:r", **options}}
         with pytest.raises(kind):
-            call(
-                sim,
-                colour,
-                lambda gate, q=query, d=documents, o=options: gate.rerank(q, d, **{"model": "cohere:r", **o}),
-            )
+            call(sim, colour, partial(rank, **asked))
     assert sim.bill()["attempts"] == attempts
 
 

@@ -77,16 +77,19 @@ def read_arguments(text: str, target: Target) -> tuple[dict[str, Any], tuple[Rep
     except ParseError as error:
         largest = max(error.candidates, key=lambda one: one.end - one.start, default=None)
         raise BadArguments((largest.outcome if largest else error.message)[:REASONS_CHARS]) from None
-    unknown = [repair.note for repair in parsed.repairs if repair.kind == "dropped"]
+    unknown = [_unknown(repair) for repair in parsed.repairs if repair.kind == "dropped"]
     if unknown:
-        raise BadArguments(
-            "; ".join(unknown)[:REASONS_CHARS].replace("left out the unknown key", "there is no parameter")
-        )
+        raise BadArguments("; ".join(unknown)[:REASONS_CHARS])
     if not parsed.complete:
         raise BadArguments("the arguments end before they are whole")
     if not isinstance(parsed.value, dict):
         raise BadArguments(f"expected an object of arguments, got a {type(parsed.value).__name__}")
     return parsed.value, parsed.repairs
+
+
+def _unknown(repair: Repair) -> str:
+    key = repair.note.removeprefix("left out the unknown key ")
+    return f"there is no parameter {key}" if repair.path == "$" else f"{repair.path}: there is no field {key}"
 
 
 def arguments_of(function: Callable[..., Any], name: str) -> tuple[Arguments, str]:
@@ -132,6 +135,8 @@ def arguments_of(function: Callable[..., Any], name: str) -> tuple[Arguments, st
 
 
 def _check_kind(parameter: inspect.Parameter, name: str) -> None:
+    if parameter.name in ("self", "cls") and parameter.annotation is inspect.Parameter.empty:
+        raise ConfigError(f"the tool {name!r} is a method without its object; write tool(thing.{name}) instead")
     mark = _REFUSED.get(parameter.kind)
     if mark is not None:
         raise ConfigError(

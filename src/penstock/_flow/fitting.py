@@ -36,12 +36,10 @@ REDUCTIONS_MOST: Final = 3
 OTHER_CHARS: Final = 4_000
 """What a part that is no text may count for, when it is asked whether a prompt could be near its window at all."""
 
-_TOLD: Final = re.compile(r"(\d[\d,]{2,})\D{1,80}?(?:>|maximum|limit)\D{0,40}(\d[\d,]{2,})", re.I)
+_TOLD: Final = r"(\d[\d,]{2,})\D{1,80}?(?:>|maximum|limit)\D{0,40}(\d[\d,]{2,})"
 """'prompt is too long: 210000 tokens > 200000 maximum' (Anthropic)."""
 
-_TOLD_LIMIT_FIRST: Final = re.compile(
-    r"maximum context length is (\d[\d,]*)\D{1,120}?(?:resulted in|requested) (\d[\d,]*)", re.I
-)
+_TOLD_LIMIT_FIRST: Final = r"maximum context length is (\d[\d,]*)\D{1,120}?(?:resulted in|requested) (\d[\d,]*)"
 """'maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens' (OpenAI)."""
 
 
@@ -67,7 +65,7 @@ def fitted(order: Order, lane: Lane, trail: Trail) -> Order:
     about = _about(order, lane, request)
     if wish is None:
         if room is not None and about > NEAR * room:
-            trail.notices.append(_near(lane, about, answer))
+            trail.note(_near(lane, about, answer))
         return order
     if window is not None and not answer:
         answer = min(ANSWER_TOKENS, window // ANSWER_SHARE, capabilities.max_output(lane.model) or ANSWER_TOKENS)
@@ -92,9 +90,9 @@ def reduced(order: Order, lane: Lane, error: PenstockError, trail: Trail) -> Ord
 
 def _ratio(message: str) -> float:
     """Return the part of the prompt that may stay, by the provider's figures where it gives some."""
-    found, order = _TOLD.search(message), (1, 2)
+    found, order = re.search(_TOLD, message, re.I), (1, 2)
     if found is None:
-        found, order = _TOLD_LIMIT_FIRST.search(message), (2, 1)
+        found, order = re.search(_TOLD_LIMIT_FIRST, message, re.I), (2, 1)
     if found is None:
         return REDUCED_TO
     has, may = (int(found[at].replace(",", "")) for at in order)
@@ -122,7 +120,7 @@ def _cut(order: Order, lane: Lane, trail: Trail, request: Request, about: int, m
     if not chars:
         return order
     shorter = msgspec.structs.replace(request, messages=tuple(messages))
-    trail.notices.append(_truncated(lane, order.truncate, about, _about(order, lane, shorter), chars, lines))
+    trail.note(_truncated(lane, order.truncate, about, _about(order, lane, shorter), chars, lines))
     by_lane = {each.id: order.asked(each) for each in order.lanes} | {lane.id: shorter}
     return msgspec.structs.replace(order, by_lane=by_lane)
 

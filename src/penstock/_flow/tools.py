@@ -102,10 +102,8 @@ def tool(
     return make if function is None else make(function)
 
 
-def _made(
-    function: Callable[..., Any], name: str | None, description: str | None, options: dict[str, Any]
-) -> FunctionTool[..., Any]:
-    if inspect.isclass(function) or not _is_function(function):
+def _made(function: Any, name: str | None, description: str | None, options: dict[str, Any]) -> FunctionTool[..., Any]:
+    if inspect.isclass(function) or not callable(function):
         raise ConfigError(f"{function!r:.80} is no function; @tool is for functions")
     name = name or getattr(function, "__name__", None) or type(function).__name__
     check_options(name, options)
@@ -122,17 +120,13 @@ def _made(
     return FunctionTool(spec=spec, target=target, function=function, **how, **options)
 
 
-def _is_function(given: object) -> bool:
-    return callable(given)
-
-
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Raises: ConfigError for a name or a bound that no tool can have."""
     if not _NAME.fullmatch(name):
         raise ConfigError(f"the tool {name!r:.90} has a name that no provider takes; use 1 to 64 of A-Z a-z 0-9 _ -")
     timeout_s, max_chars = options["timeout_s"], options["max_chars"]
-    if timeout_s is not None and (isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float)
-                                  or not 0 < timeout_s < 1e10):  # fmt: skip
+    number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if timeout_s is not None and not (number and 0 < timeout_s < 1e10):
         raise ConfigError(f"the tool {name!r} has timeout_s {timeout_s!r}; expected seconds above 0, or None")
     if isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1:
         raise ConfigError(f"the tool {name!r} has max_chars {max_chars!r}; expected a whole number of at least 1")

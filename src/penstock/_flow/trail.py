@@ -70,6 +70,11 @@ class Trail:
         if self.hedged:
             self.attempts.sort(key=lambda attempt: attempt.number)
 
+    def note(self, notice: Notice) -> None:
+        """Tell of something once, however often a lane is asked."""
+        if notice not in self.notices:
+            self.notices.append(notice)
+
     def _failed(self, error: BaseException, settled: Settled) -> None:
         decision = settled.decision
         self._unknowns += phase(error) == "unknown"

@@ -40,7 +40,7 @@ class Alerts:
                 self._post(self._url, alert, wall_s)
 
     def close(self) -> None:
-        """End the webhook's thread once it has posted what waits; waits for nothing. A later alert begins anew."""
+        """End the thread of the webhook once it posted what waits, and wait for nothing. A later alert begins anew."""
         if self._webhook is not None:
             self._webhook.close(0.0)
 

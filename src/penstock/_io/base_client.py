@@ -65,7 +65,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
-    ledger: LedgerWriter | None = None
+    ledger: LedgerWriter | None
     _keeps_ledger = False
     """Whether there is a ledger where nobody said so."""
 
@@ -136,7 +136,7 @@ class BaseClient(Generic[GateT, TransportT]):
             resolve=self._canonical,
         )
         self._clock = clock or SystemClock()
-        self._gate = self._gate_of(budget or self.settings.budget, retry or file.retry, breaker)
+        self._gate = self._gate_of(budget := budget or self.settings.budget, retry or file.retry, breaker)
         self._chooser = Routes(self._router, routing or file.routing, self.settings.providers, self._gate.warm)
         self._hedge = hedge
         self._truncate = truncation(truncate) or file.truncate
@@ -144,14 +144,16 @@ class BaseClient(Generic[GateT, TransportT]):
         self._gauges: dict[str, Gauges] = {}
         self._refusals: Refusals | None = None
         self._gate.keep_answers(cache or file.cache)
-        self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger)
+        self._keep_ledger(self.settings.ledger(self._keeps_ledger) if ledger is None else ledger, budget)
         self._lanes: dict[str, Lane] = {}
         self._keyed = False  # whether a lane takes idempotency keys
         self._routes: dict[str | None, tuple[Lane, ...]] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._transport: TransportT = self._open(transport) if isinstance(transport, str | None) else transport
 
-    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool) -> None:
+    def _keep_ledger(self, wanted: Ledger | str | os.PathLike[str] | bool, budget: Budget | None) -> None:
+        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
+        self.ledger = None
         if wanted is False:
             return
         from .ledger.keep import keep  # loaded with the first ledger
@@ -171,7 +173,6 @@ class BaseClient(Generic[GateT, TransportT]):
 
     def _gate_of(self, budget: Budget | None, retry: RetryPolicy | None, breaker: BreakerSettings | None) -> GateT:
         self._capped = budget is not None
-        self._budget_file = None if budget is None or budget.file is None else os.path.abspath(budget.file)
         return self._gate_class(
             clock=self._clock,
             limits=self._limits_of,

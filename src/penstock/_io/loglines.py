@@ -25,7 +25,6 @@ from ..events import AttemptEnded, CallEnded
 
 LOG: Final = logging.getLogger("penstock")
 
-
 _LEVELS: Final[dict[type, int]] = {CallEnded: logging.INFO, AttemptEnded: logging.DEBUG}
 
 

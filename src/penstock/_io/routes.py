@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ class Routes:
 
     def table(self) -> list[object]:
         """Return all that decides a route beside the router's own table, for comparing."""
-        return [repr(self._routing), None if self._learned is None else repr(self._learned)]
+        learned = None if self._learned is None else blake2b(repr(self._learned).encode(), digest_size=16).hexdigest()
+        return [repr(self._routing), learned]
 
     def conversation(self, request: Request) -> bytes | None:
         """Return what a conversation is remembered by; None where none is to stay with its model."""

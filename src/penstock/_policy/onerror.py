@@ -49,7 +49,7 @@ class ErrorPolicy:
         given: object = rules or {}
         if not isinstance(given, Mapping):
             raise ConfigError(f"an error policy is {given!r}; expected a dict like {{'rate_limited': 'fall_back'}}")
-        classes = {cls.code: cls for cls in errors.all_errors()}
+        classes = {cls.code: cls for cls in errors.all_errors()} if given else {}
         self._rules = {code: _steps(code, said, classes) for code, said in given.items()}
 
     def steps(self, error: PenstockError) -> tuple[Step, ...]:

@@ -103,9 +103,11 @@ def _compared(key: tuple[str, str], bill: Line | None, ledger: Line | None) -> D
 
 def _judged(bill: Line | None, ledger: Line | None, billed: int | None, kept: int | None) -> tuple[Verdict, str]:
     if ledger is None:
+        if billed == 0:
+            return "equal", ""
         return "only on the bill", "called without Penstock, or by a process without the ledger"
     if bill is None:
-        if not kept and not ledger.unpriced:
+        if not kept:  # what failed costs nothing, and no bill lists it
             return "equal", ""
         return "only in the ledger", "the bill is of another account or period, or not complete yet"
     if billed is None:

@@ -6,6 +6,7 @@ under its own: so money by model is right where a call fell back, and an error r
 
 from __future__ import annotations
 
+from operator import add
 from typing import Final
 
 import msgspec
@@ -139,9 +140,7 @@ def _add_attempt(figures: list[int], event: AttemptEnded) -> None:
         figures[_COST] += cost
     if usage is None:
         return
-    for place, tokens in enumerate(astuple(usage)[:-1], _TOKENS):
-        if tokens:
-            figures[place] += tokens
+    figures[_TOKENS:] = map(add, figures[_TOKENS:], astuple(usage))  # and not `estimated`, which comes last there
     if usage.estimated:
         figures[_ESTIMATED] += 1
         figures[_ESTIMATED_NANO] += cost or 0

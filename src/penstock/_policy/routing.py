@@ -31,7 +31,7 @@ TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 
 # The account faults are the caller's to mend, but each concerns one provider only: another one can still answer. The
 # attempt that failed stays in the log of the call, with its own error code, so that it is seen.
-_FALLBACK_REASONS: Final[tuple[tuple[type[PenstockError], str], ...]] = (
+FALLBACK_REASONS: Final[tuple[tuple[type[PenstockError], str], ...]] = (
     (RateLimited, "it is rate limited"),
     (Overloaded, "it is overloaded"),
     (ServerFault, "its server failed"),
@@ -176,7 +176,7 @@ def fallback_reason(error: PenstockError) -> str | None:
 
     It is asked when retries at the same candidate are used up. The words complete "<provider:model> was left because".
     """
-    for kind, reason in _FALLBACK_REASONS:
+    for kind, reason in FALLBACK_REASONS:
         if isinstance(error, kind):
             return reason
     return None

@@ -10,6 +10,7 @@ Linear in the length of the text.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -33,24 +34,26 @@ PIECE_CHARS: Final = 1_024
 LINE_BREAK_CHARS: Final = 200
 """A cut moves to the end of a line that is at most this far away."""
 
-_GRAVE: Final = re.compile(
+_GRAVE: Final = (
     r"\b(?:fatal|panic|critical|crit|emerg|alert|segfault|oom|oomkilled|out of memory|deadlock|corrupt\w*|"
-    r"unrecoverable|core dumped|p1)\b",
-    re.I,
+    r"unrecoverable|core dumped|p1)\b"
 )
-_BAD: Final = re.compile(
+_BAD: Final = (
     r"\b(?:error|err|exception|fail|fails|failed|failure|failing|traceback|refused|denied|unreachable|killed|abort\w*|"
-    r"crash\w*|time[d ]?-?out|timeouts?|unavailable|cannot|could not|caused by)\b|error\b|exception\b",
-    re.I,
+    r"crash\w*|time[d ]?-?out|timeouts?|unavailable|cannot|could not|caused by)\b|error\b|exception\b"
 )
-_DOUBTFUL: Final = re.compile(
-    r"\b(?:warn\w*|retry\w*|retries|degraded|slow|backoff|throttl\w*|429|deprecat\w*)\b", re.I
-)
-_STATUS: Final = re.compile(r"(?:status|http/[\d.]+\"?)[ =:\"]*5\d\d\b", re.I)
-_VARIABLE: Final = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+", re.I)
+_DOUBTFUL: Final = r"\b(?:warn\w*|retry\w*|retries|degraded|slow|backoff|throttl\w*|429|deprecat\w*)\b"
+_STATUS: Final = r"(?:status|http/[\d.]+\"?)[ =:\"]*5\d\d\b"
+_VARIABLE: Final = r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+"
 KIND_CHARS: Final = 200
 AROUND: Final = 2
 """Lines before and after one that says an error, which are part of its story."""
+
+
+@functools.cache
+def _pattern(words: str) -> re.Pattern[str]:
+    """Compile a pattern when it is first needed: few programs read a log."""
+    return re.compile(words, re.I)
 
 
 class Truncate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -173,14 +176,14 @@ def _gap(lines: int) -> str:
 
 def _worth(lines: list[str]) -> list[float]:
     """Return how much each line of a log tells."""
-    kinds = [_VARIABLE.sub("#", line[:KIND_CHARS]) for line in lines]
+    kinds = [_pattern(_VARIABLE).sub("#", line[:KIND_CHARS]) for line in lines]
     numbers = Counter(kinds)
     graves = {kind: _grave(kind) for kind in numbers}
     seen: Counter[str] = Counter()
     worth = []
     total = len(lines)
     for at, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
-        grave = graves[kind] or (5.0 if _STATUS.search(line[:KIND_CHARS]) else 0.0)
+        grave = graves[kind] or (5.0 if _pattern(_STATUS).search(line[:KIND_CHARS]) else 0.0)
         seen[kind] += 1
         rare = 2.0 * math.log1p(total / numbers[kind]) / math.log1p(total)
         again = math.log(seen[kind]) if seen[kind] < numbers[kind] else 0.0  # the first of a kind, and its last
@@ -199,6 +202,6 @@ def _worth(lines: list[str]) -> list[float]:
 
 def _grave(words: str) -> float:
     """Return how bad the words of a line are."""
-    if _GRAVE.search(words):
+    if _pattern(_GRAVE).search(words):
         return 6.0
-    return 5.0 if _BAD.search(words) else 2.5 if _DOUBTFUL.search(words) else 0.0
+    return 5.0 if _pattern(_BAD).search(words) else 2.5 if _pattern(_DOUBTFUL).search(words) else 0.0

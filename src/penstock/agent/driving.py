@@ -19,7 +19,7 @@ from .._io.drive_sync import SyncRun
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, PenstockError
 from ..transcript import AgentEvent, AgentResult, Transcript
-from ..types import Chunk, Tool
+from ..types import Chunk, Message, Tool
 from .workbench import TaskBench, ThreadBench, is_async, thread_of
 
 ClientT = TypeVar("ClientT", Client, AsyncClient)
@@ -27,6 +27,11 @@ RunT = TypeVar("RunT", SyncRun, AsyncRun)
 Approver = Callable[[Approve], Any]
 
 Heard = tuple[list[AgentEvent] | None, Any, BaseException | None]
+
+
+def task_of(begun: Transcript) -> list[Message]:
+    """Return the message that says what is to be done, by which every step is routed."""
+    return [next((each for each in begun.messages if each.role == "user"), begun.messages[0])]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +52,8 @@ class Driving(Generic[ClientT, RunT]):
         self.run = AgentRun(settings.plan, begun)
         self.ended = False
         self._flow = self.run.flow()
-        # Every step is routed by the task. The rest of the conversation is known to be sound, and not read again.
-        self._task = [next((each for each in begun.messages if each.role == "user"), begun.messages[0])]
+        # The rest of the conversation is known to be sound, and not read again at every step.
+        self._task = task_of(begun)
         self._client: ClientT = client
         self._settings = settings
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
@@ -183,10 +188,16 @@ class SyncDriving(Driving[Client, SyncRun]):
                     raised = error
         except StopIteration:
             self.ended = True
+            self._bench.stop()
             return None
         except BaseException:
             self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """Stop here: settle the call that is under way, leave the tools, and the result of an interrupted run."""
+        self._bench.stop()
+        super().abandon()
 
     def _heard(self, asked: SyncRun) -> Heard:
         """Return events of the call under way, or how it ended: its answer, or its error."""

@@ -19,7 +19,7 @@ from ..client import AsyncClient, Client
 from ..errors import ConfigError, InputError
 from ..transcript import AgentEvent, AgentResult, Transcript
 from ..types import Message, to_nano
-from .driving import AsyncDriving, Settings, SyncDriving
+from .driving import AsyncDriving, Settings, SyncDriving, task_of
 from .workbench import is_async
 
 ClientT = TypeVar("ClientT", Client, AsyncClient)
@@ -112,7 +112,7 @@ class _BaseAgent(Generic[ClientT]):
         options = self._options if tags is None else {
             **self._options, "tags": {**(self._options.get("tags") or {}), **tags}
         }  # fmt: skip
-        lanes = self._client._order("-", cast(Options, options), stream=False).lanes
+        lanes = self._client._order(task_of(begun), cast(Options, options), stream=False).lanes
         why = next(filter(None, (_toolless(lane) for lane in lanes)), None) if len(self._toolbox) else None
         protocol: Any = self._protocol
         if protocol == "auto":

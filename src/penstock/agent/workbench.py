@@ -19,6 +19,9 @@ from .._io.clock import Clock
 ERROR_CHARS: Final = 1_000
 """Of an exception's message that the model is told."""
 
+LOOK_UP_S: Final = 0.5
+"""How often a thread that waits for tools looks up: Python sees a Ctrl-C that came just before a wait after it only."""
+
 Outcome = tuple[Content, bool]
 
 
@@ -54,20 +57,33 @@ def perform(use: Use) -> Outcome:
         return in_words(error)
 
 
+class _Worker:
+    """A thread that performs one job after the other until it is told to end; one that hangs is left to itself."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name="penstock-tool", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+            del job  # what it holds is not to be held until the next one comes
+
+
 class ThreadBench:
-    """Uses sync tools from a thread that waits for them."""
+    """Uses sync tools from a thread that waits for them; its workers live as long as the run."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: deque[Use] = deque()
-        self._under_way: dict[int, tuple[Use, float]] = {}
+        self._under_way: dict[int, tuple[Use, float, _Worker]] = {}
+        self._idle: list[_Worker] = []
         self._told: SimpleQueue[tuple[int, int, Outcome]] = SimpleQueue()
         self._batch = 0
 
     def begin(self, effect: Begin) -> None:
-        """Begin to use tools; those of an earlier turn that never ended are heard no more."""
+        """Begin to use tools."""
         self._batch += 1
-        self._under_way.clear()
         self._waiting = deque(effect.uses)
         for _ in range(min(effect.at_once, len(effect.uses))):
             self._one_more()
@@ -76,31 +92,42 @@ class ThreadBench:
         if not self._waiting:
             return
         use, batch = self._waiting.popleft(), self._batch
-        self._under_way[use.place] = (use, self._clock.now())
-
-        def ended(outcome: Outcome) -> None:
-            self._told.put((batch, use.place, outcome))
-
-        in_thread(lambda: perform(use), ended, use.tool.name)
+        worker = self._idle.pop() if self._idle else _Worker()
+        self._under_way[use.place] = (use, self._clock.now(), worker)
+        context = contextvars.copy_context()
+        worker.jobs.put(lambda: self._told.put((batch, use.place, context.run(perform, use))))
 
     def next(self) -> Ended:
         """Wait for the next tool that ends, or whose time is over."""
         while True:
-            due = [(at + use.timeout_s, use) for use, at in self._under_way.values() if use.timeout_s is not None]
+            due = [(at + use.timeout_s, use) for use, at, _ in self._under_way.values() if use.timeout_s is not None]
             first = min(due, key=lambda pair: pair[0], default=None)
-            wait_s = None if first is None else max(0.0, first[0] - self._clock.now())
+            left_s = LOOK_UP_S if first is None else first[0] - self._clock.now()
             try:
-                batch, place, outcome = self._told.get(timeout=wait_s)
+                batch, place, outcome = self._told.get(timeout=min(LOOK_UP_S, max(0.0, left_s)))
             except Empty:
-                assert first is not None
-                return self._over(first[1], late(first[1]))
-            if batch == self._batch and place in self._under_way:
+                if first is not None and self._clock.now() >= first[0]:
+                    return self._over(first[1], late(first[1]), left=True)
+                continue
+            if batch == self._batch and place in self._under_way:  # not one that was left
                 return self._over(self._under_way[place][0], outcome)
 
-    def _over(self, use: Use, outcome: Outcome) -> Ended:
-        _, began = self._under_way.pop(use.place)
+    def _over(self, use: Use, outcome: Outcome, *, left: bool = False) -> Ended:
+        _, began, worker = self._under_way.pop(use.place)
+        if left:
+            worker.jobs.put(None)
+        else:
+            self._idle.append(worker)
         self._one_more()
         return Ended(use.place, *outcome, self._clock.now() - began)
+
+    def stop(self) -> None:
+        """Let the workers go: those that are idle end, and the others when their tool does."""
+        self._waiting.clear()
+        for worker in [*self._idle, *[worker for _, _, worker in self._under_way.values()]]:
+            worker.jobs.put(None)
+        self._idle.clear()
+        self._under_way.clear()
 
 
 class TaskBench:

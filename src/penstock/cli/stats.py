@@ -48,6 +48,14 @@ class StatsGroup(click.Group):
         return import_reconcile() if cmd_name == "reconcile" else None
 
 
+class PeriodArgument(click.Argument):
+    """The period, which is no part of the name of `stats reconcile`."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show it in the usage of its own command only."""
+        return super().get_usage_pieces(ctx) if self in ctx.command.params else []
+
+
 def import_reconcile() -> click.Command:
     """Return `penstock stats reconcile`."""
     from .reconcile import command as found
@@ -89,7 +97,7 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
     subcommand_metavar="",
     context_settings={"allow_interspersed_args": True},
 )
-@click.argument("when_", metavar="[PERIOD]", required=False)
+@click.argument("when_", cls=PeriodArgument, metavar="[PERIOD]", required=False)
 @click.option("--since", metavar="TIME", help="From this instant: a date, a time (UTC), or how long ago, as 3h.")
 @click.option("--until", metavar="TIME", help="Up to this instant.")
 @click.option("-m", "--model", metavar="MODEL", help="Only this model, with or without its provider.")

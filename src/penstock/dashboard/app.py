@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator
@@ -18,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..errors import InputError, PenstockError
-from .asked import read
+from .asked import Asked, read
 from .desk import Desk
 from .feed import VIEWERS_MAX, Feed
 from .guard import Guard, error
@@ -91,12 +93,19 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        warm = asyncio.create_task(self._warm())
         try:
             yield
         finally:
+            warm.cancel()
             self.feed.close()
             self._live.close()
             self._calls.close()
+
+    async def _warm(self) -> None:
+        """Read the view that the page opens with, while the browser begins."""
+        with contextlib.suppress(PenstockError):  # a viewer is told, when there is one
+            await self._live.ask(lambda reading: reading.view(Asked(), time.time()))
 
     async def _view(self, request: Request) -> Response:
         asked = read(request.query_params)

@@ -65,7 +65,7 @@ class Tracing:
         )
         if span.is_recording():
             span.set_attributes(_asked(event))
-            if event.request is not None:
+            if event.request is not None and self._content:
                 from .content import asked
 
                 span.set_attributes(asked(event.request))

@@ -275,6 +275,8 @@ def _turn(role: str, content: Sequence[Any], place: str, open_calls: dict[str, s
                     "previous message.",
                 )
             results.append((open_calls.pop(ident), _plain(block.get("content"))))
+        elif kind == "thinking" and not block.get("signature"):
+            raise _bad(f"{place}.content.{at}.thinking.signature", "Field required")
         elif kind not in (
             "image",
             "document",

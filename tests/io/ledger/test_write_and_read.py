@@ -69,7 +69,7 @@ def test_a_period_that_ends_inside_an_hour_counts_to_the_second(ledger: str) -> 
     with open_ledger(ledger) as reader:
         whole = reader.stats(ALL).total
         parted = [
-            reader.stats(Period(since, until, "")).total for since, until in ((0, start), (start, end), (end, 1e11))
+            reader.stats(Period(edges[0], edges[1], "")).total for edges in ((0, start), (start, end), (end, 1e11))
         ]
     assert sum(part.calls for part in parted) == whole.calls == 600
     assert sum(part.cost_nano for part in parted) == whole.cost_nano

@@ -18,6 +18,9 @@ from .words import Words
 EARLY: Final = 100_000
 """How many calls under way are known to have attempts in the file."""
 
+ROWS: Final = 200
+"""Rows put into the file at once: fewer than make Python look for garbage."""
+
 TASK: Final = "task"
 """The tag that holds the id of a task: each has a value of its own, so it is kept beside the others, not in sums."""
 
@@ -45,11 +48,14 @@ def tagged(tags: dict[str, str]) -> Tagged:
 class Batch:
     """Events as rows. `early` are calls under way that have attempts in the file already."""
 
-    def __init__(self, settings: Ledger, words: Words, early: dict[str, None], row: int, peaks: Peaks) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, settings: Ledger, words: Words, early: dict[str, None], peaks: Peaks
+    ) -> None:
+        self._db = db
         self.early = dict(early)
         self._settings = settings
         self._words = words
-        self._row = row
+        self._row = db.execute("SELECT coalesce(max(id), 0) FROM call").fetchone()[0]
         self._peaks = peaks
         self._rollup = Rollup()
         self._tags: tuple[dict[str, str], Tagged] = ({}, UNTAGGED)
@@ -114,6 +120,8 @@ class Batch:
         if only is not None and usage is not None and is_plain(event, usage, only):
             made = plain_row(self._row, event, usage, number, tags.task, self._words, only)
             self._plain.append(made)
+            if len(self._plain) >= ROWS:
+                self._put()
         else:
             made = call_row(self._row, event, number, tags.task, self._words, only)
             self._calls.append(made)
@@ -127,14 +135,19 @@ class Batch:
             self._tags = (tags, tagged(tags))
         return self._tags[1]
 
-    def write(self, db: sqlite3.Connection, sums: SumsWriter) -> None:
-        """Write all of it, in a transaction of the caller."""
+    def _put(self) -> None:
+        self._db.executemany(PLAIN_SQL, self._plain)
+        self._plain.clear()
+
+    def write(self, sums: SumsWriter) -> None:
+        """Write what is left of it, in the transaction of the caller."""
+        db = self._db
         for call_id, own in self._pending.items():
             self.early[call_id] = None
             self._add(own)
         if len(self.early) > EARLY:
             self.early = dict.fromkeys(list(self.early)[-EARLY:])
-        db.executemany(PLAIN_SQL, self._plain)
+        self._put()
         db.executemany(CALL_SQL, self._calls)
         rows = []
         for one in self._attempts:

@@ -164,10 +164,9 @@ class LedgerWriter:
         db = self._connect()
         db.execute("BEGIN IMMEDIATE")
         try:
-            row = db.execute("SELECT coalesce(max(id), 0) FROM call").fetchone()[0]
-            batch = Batch(self.settings, self._words, self._early, row, Peaks(self._least))
+            batch = Batch(db, self.settings, self._words, self._early, Peaks(self._least))
             batch.take(events)
-            batch.write(db, self._sums)
+            batch.write(self._sums)
             if now >= self._state_s + STATE_S and self.live is not None:
                 self._state_s = now
                 self._show(db, self.live())
