@@ -1,4 +1,4 @@
-"""The official SDKs, each as one thing that asks: what differs between them is here, what holds for all in the tests."""
+"""The official SDKs, each as one thing that asks: what differs is here, what holds for all in the tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stranger:
 
     provider: str
     model: str
-    library: sdk.Library = "httpx2"
+    library: Literal["httpx2", "httpx"] = "httpx2"
     base = ""
     told = True
 

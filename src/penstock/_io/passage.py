@@ -31,7 +31,6 @@ from ..errors import (
     ClientClosed,
     ConfigError,
     ConnectionFailed,
-    DeadlineExceeded,
     InputError,
     InvalidRequest,
     LimitExceeded,
@@ -66,7 +65,7 @@ TARGETS_MOST: Final = 64
 MARK: Final = "x-penstock-error"
 """The header with the code of the error, for an SDK whose errors keep nothing of an answer but its headers."""
 
-_STATUS: Final[tuple[tuple[type[PenstockError], int], ...]] = (
+_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (BudgetExceeded, 402),
     (QuotaExhausted, 402),
     (LimitExceeded, 413),
@@ -78,13 +77,14 @@ _STATUS: Final[tuple[tuple[type[PenstockError], int], ...]] = (
     (ConfigError, 400),
     (InputError, 400),
     (ConnectionFailed, 502),
-    (TimeoutError, 504),  # type: ignore[arg-type] # of which all are errors of ours that ran out of time
+    (TimeoutError, 504),
     (BreakerOpen, 503),
     (BudgetUnavailable, 503),
     (ClientClosed, 503),
     (Overloaded, 503),
     (ServerFault, 502),
     (CallError, 502),
+    (PenstockError, 500),
 )
 
 
@@ -290,7 +290,7 @@ def failed(error: PenstockError, run: Run[Any, Any] | None) -> Told:
     mark = (MARK, error.code)
     if head is not None and head.status >= 400 and not isinstance(error, Refused):
         return Told(head.status, [*_headers(head.headers), mark], head.body, error)
-    status = next(status for cls, status in (*_STATUS, (PenstockError, 500)) if isinstance(error, cls))
+    status = next(status for cls, status in _STATUS if isinstance(error, cls))
     headers = [("content-type", "application/json"), ("x-should-retry", "false"), mark]
     retry_after_s = getattr(error, "retry_after_s", None)
     if retry_after_s is not None:

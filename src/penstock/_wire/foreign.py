@@ -259,33 +259,16 @@ def _is_told_otherwise(body: bytes) -> bool:
 class _Beside:
     """A decoder that keeps the bytes it is fed."""
 
+    id: str | None = None
+    served_model: str | None = None
+    usage: Usage | None = None
+    cost_nano: int | None = None
+    failure: CallError | None = None
+    done = False
+
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self.held: list[bytes] = []
-
-    @property
-    def id(self) -> str | None:
-        return self._decoder.id
-
-    @property
-    def served_model(self) -> str | None:
-        return self._decoder.served_model
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._decoder.usage
-
-    @property
-    def cost_nano(self) -> int | None:
-        return self._decoder.cost_nano
-
-    @property
-    def failure(self) -> CallError | None:
-        return self._decoder.failure
-
-    @property
-    def done(self) -> bool:
-        return self._decoder.done
 
     @property
     def complete(self) -> bool:
@@ -293,7 +276,18 @@ class _Beside:
 
     def feed(self, data: bytes) -> list[Chunk]:
         self.held.append(data)
-        return self._decoder.feed(data)
+        try:
+            return self._decoder.feed(data)
+        finally:
+            self._look()
 
     def finish(self) -> list[Chunk]:
-        return self._decoder.finish()
+        try:
+            return self._decoder.finish()
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        inner = self._decoder
+        self.id, self.served_model, self.usage = inner.id, inner.served_model, inner.usage
+        self.cost_nano, self.failure, self.done = inner.cost_nano, inner.failure, inner.done

@@ -16,7 +16,7 @@ from .._io.passage import Others, Passages
 from .._policy.fairqueue import Priority
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, PenstockError
-from .transports import Library, async_transport, load, sync_transport
+from .transports import Library, classes, load
 
 __all__ = ["error_of", "http_client", "transport"]
 
@@ -30,7 +30,7 @@ def http_client(gate: Client | AsyncClient, library: Library = "httpx2", **optio
     Raises: ConfigError; MissingExtra without the library.
     """
     made = transport(gate, library, **options)
-    lib: Any = load(library)
+    lib = load(library)
     if isinstance(gate, Client):
         return lib.Client(transport=made, follow_redirects=True)
     return lib.AsyncClient(transport=made, follow_redirects=True)
@@ -61,7 +61,7 @@ def transport(
         raise ConfigError(f"the gate is {gate!r}; expected a penstock.Client or a penstock.AsyncClient")
     if library not in ("httpx2", "httpx"):
         raise ConfigError(f"library is {library!r}; expected 'httpx2' or 'httpx'")
-    made = sync_transport if isinstance(gate, Client) else async_transport
+    sync, other = classes(library)
     passages: Passages[Any] = Passages(
         gate,
         provider=provider,
@@ -71,14 +71,14 @@ def transport(
         priority=priority,
         deadline_s=deadline_s,
     )
-    return made(library)(passages)
+    return sync(passages) if isinstance(gate, Client) else other(passages)
 
 
 def error_of(error: BaseException) -> PenstockError | None:
     """Return Penstock's own error behind one that an SDK raised, with its attempts and costs; None where there is none.
 
-    It is found in the answer that the SDK's error carries, or among its causes. Errors of Cohere's SDK carry none: their
-    `headers['x-penstock-error']` has the code, and their `body` the message.
+    It is found in the answer that the SDK's error carries, or among its causes. Errors of Cohere's SDK carry no answer:
+    their `headers['x-penstock-error']` has the code, and their `body` the message.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import AsyncIterator, Iterator
-from types import ModuleType
 from typing import Any, Literal
 
 from .._io.drive_async import AsyncRun
@@ -18,7 +17,7 @@ Library = Literal["httpx2", "httpx"]
 
 
 @functools.cache
-def load(name: Library) -> ModuleType:
+def load(name: Library) -> Any:
     """Return the library.
 
     Raises: MissingExtra.
@@ -30,146 +29,154 @@ def load(name: Library) -> ModuleType:
 
 
 @functools.cache
-def sync_transport(name: Library) -> type[Any]:
-    """Return the class of the library's transports for a `Client`."""
-    lib: Any = load(name)
+def classes(name: Library) -> tuple[type[Transport], type[AsyncTransport]]:
+    """Return the transports as the library knows them: it looks at their bases, and at those of the bodies they give.
 
-    class Pieces(lib.SyncByteStream):  # type: ignore[misc] # of one of two libraries
-        def __init__(self, passing: Passing, run: SyncRun) -> None:
-            self._passing, self._run = passing, run
+    Raises: MissingExtra.
+    """
+    lib = load(name)
+    body = type("Body", (Body, lib.SyncByteStream), {"lib": lib})
+    async_body = type("AsyncBody", (AsyncBody, lib.AsyncByteStream), {"lib": lib})
+    return (
+        type("Transport", (Transport, lib.BaseTransport), {"lib": lib, "body": body}),
+        type("AsyncTransport", (AsyncTransport, lib.AsyncBaseTransport), {"lib": lib, "body": async_body}),
+    )
 
-        def __iter__(self) -> Iterator[bytes]:
-            take = self._passing.wire.take
-            if not self._passing.wire.done and (data := take()):
-                yield data
-            try:
-                while not self._run.ended:
-                    self._run.step()
-                    if self._passing.wire.done and not self._run.ended:
-                        continue  # the last word is shown once the call is settled: its reader leaves with it
-                    if data := take():
-                        yield data
-                if data := take():
+
+class Body:
+    """The bytes of a stream, as they come; the last word only once the call is settled: its reader leaves with it."""
+
+    lib: Any
+
+    def __init__(self, passing: Passing, run: SyncRun) -> None:
+        self._wire = passing.wire
+        self._run = run
+
+    def __iter__(self) -> Iterator[bytes]:
+        run, wire = self._run, self._wire
+        try:
+            while not run.ended:
+                if not wire.done and (data := wire.take()):
                     yield data
-            except PenstockError as error:
-                if data := take():
-                    yield data
-                if _is_broken(error):
-                    raise lib.ReadError(str(error)) from error
-
-        def close(self) -> None:
-            self._run.abandon()
-
-    class Transport(lib.BaseTransport):  # type: ignore[misc]
-        """Carries the requests of a client through the gate."""
-
-        def __init__(self, passages: Passages[Client]) -> None:
-            self._passages = passages
-            self._beside: Any = None
-
-        def handle_request(self, request: Any) -> Any:
-            body = request.read()
-            run: SyncRun | None = None
-            try:
-                passing = self._passages.passing(request.method, str(request.url), _headers(request), body)
-                if passing is None:
-                    return self._others().handle_request(request)
-                gate = self._passages.client
-                run = SyncRun(passing.order, gate._gate, gate._transport, passing.targets)
-                if not passing.order.stream:
-                    return _told(lib, answered(run, run.finish()))
                 run.step()
-                return _told(lib, answered(run, None), Pieces(passing, run))
-            except PenstockError as error:
-                return _told(lib, failed(error, run))
-
-        def _others(self) -> Any:
-            if self._beside is None:
-                self._beside = lib.HTTPTransport()
-            return self._beside
-
-        def close(self) -> None:
-            if self._beside is not None:
-                self._beside.close()
-
-    return Transport
-
-
-@functools.cache
-def async_transport(name: Library) -> type[Any]:
-    """Return the class of the library's transports for an `AsyncClient`."""
-    lib: Any = load(name)
-
-    class Pieces(lib.AsyncByteStream):  # type: ignore[misc] # of one of two libraries
-        def __init__(self, passing: Passing, run: AsyncRun) -> None:
-            self._passing, self._run = passing, run
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            take = self._passing.wire.take
-            if not self._passing.wire.done and (data := take()):
+        except PenstockError as error:
+            if data := wire.take():
                 yield data
-            try:
-                while not self._run.ended:
-                    await self._run.step()
-                    if self._passing.wire.done and not self._run.ended:
-                        continue  # the last word is shown once the call is settled: its reader leaves with it
-                    if data := take():
-                        yield data
-                if data := take():
+            if _is_broken(error):
+                raise self.lib.ReadError(str(error)) from error
+        if data := wire.take():
+            yield data
+
+    def close(self) -> None:
+        """Settle what was used, and leave."""
+        self._run.abandon()
+
+    def __del__(self) -> None:
+        # A stream dropped unread still owes its settlement: what was produced is paid.
+        self._run.abandon()
+
+
+class AsyncBody:
+    """The bytes of a stream, as `Body`."""
+
+    lib: Any
+
+    def __init__(self, passing: Passing, run: AsyncRun) -> None:
+        self._wire = passing.wire
+        self._run = run
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        run, wire = self._run, self._wire
+        try:
+            while not run.ended:
+                if not wire.done and (data := wire.take()):
                     yield data
-            except PenstockError as error:
-                if data := take():
-                    yield data
-                if _is_broken(error):
-                    raise lib.ReadError(str(error)) from error
-
-        async def aclose(self) -> None:
-            self._run.abandon()
-
-    class Transport(lib.AsyncBaseTransport):  # type: ignore[misc]
-        """Carries the requests of a client through the gate."""
-
-        def __init__(self, passages: Passages[AsyncClient]) -> None:
-            self._passages = passages
-            self._beside: Any = None
-
-        async def handle_async_request(self, request: Any) -> Any:
-            body = await request.aread()
-            run: AsyncRun | None = None
-            try:
-                passing = self._passages.passing(request.method, str(request.url), _headers(request), body)
-                if passing is None:
-                    return await self._others().handle_async_request(request)
-                gate = self._passages.client
-                run = AsyncRun(passing.order, gate._gate, gate._transport, passing.targets)
-                if not passing.order.stream:
-                    return _told(lib, answered(run, await run.finish()))
                 await run.step()
-                return _told(lib, answered(run, None), Pieces(passing, run))
-            except PenstockError as error:
-                return _told(lib, failed(error, run))
+        except PenstockError as error:
+            if data := wire.take():
+                yield data
+            if _is_broken(error):
+                raise self.lib.ReadError(str(error)) from error
+        if data := wire.take():
+            yield data
 
-        def _others(self) -> Any:
-            if self._beside is None:
-                self._beside = lib.AsyncHTTPTransport()
-            return self._beside
+    async def aclose(self) -> None:
+        """Settle what was used, and leave."""
+        self._run.abandon()
 
-        async def aclose(self) -> None:
-            if self._beside is not None:
-                await self._beside.aclose()
-
-    return Transport
-
-
-def _headers(request: Any) -> list[tuple[str, str]]:
-    return [(name.lower(), value) for name, value in request.headers.multi_items()]
+    def __del__(self) -> None:
+        self._run.abandon()
 
 
-def _told(lib: Any, told: Told, stream: Any = None) -> Any:
-    extensions = {} if told.error is None else {"penstock_error": told.error}
-    if stream is not None:
-        return lib.Response(told.status, headers=told.headers, stream=stream, extensions=extensions)
-    return lib.Response(told.status, headers=told.headers, content=told.body, extensions=extensions)
+class _Way:
+    lib: Any
+    body: Any
+
+    def __init__(self, passages: Passages[Any]) -> None:
+        self._passages = passages
+        self._beside: Any = None
+
+    def _whole(self, told: Told) -> Any:
+        extensions = {} if told.error is None else {"penstock_error": told.error}
+        return self.lib.Response(told.status, headers=told.headers, content=told.body, extensions=extensions)
+
+    def _passing(self, request: Any, content: bytes) -> Passing | None:
+        headers = [(name.lower(), value) for name, value in request.headers.multi_items()]
+        return self._passages.passing(request.method, str(request.url), headers, content)
+
+
+class Transport(_Way):
+    """Carries the requests of a client through the gate of a `Client`."""
+
+    def handle_request(self, request: Any) -> Any:
+        """Make a call of a request; errors are answers too, so that the SDK raises its own."""
+        run: SyncRun | None = None
+        gate: Client = self._passages.client
+        try:
+            passing = self._passing(request, request.read())
+            if passing is None:
+                self._beside = self._beside or self.lib.HTTPTransport()
+                return self._beside.handle_request(request)
+            run = SyncRun(passing.order, gate._gate, gate._transport, passing.targets)
+            if not passing.order.stream:
+                return self._whole(answered(run, run.finish()))
+            run.step()
+            told = answered(run, None)
+            return self.lib.Response(told.status, headers=told.headers, stream=self.body(passing, run))
+        except PenstockError as error:
+            return self._whole(failed(error, run))
+
+    def close(self) -> None:
+        """Close what is beside the gate; the gate stays open."""
+        if self._beside is not None:
+            self._beside.close()
+
+
+class AsyncTransport(_Way):
+    """Carries the requests of a client through the gate of an `AsyncClient`."""
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Make a call of a request; errors are answers too, so that the SDK raises its own."""
+        run: AsyncRun | None = None
+        gate: AsyncClient = self._passages.client
+        try:
+            passing = self._passing(request, await request.aread())
+            if passing is None:
+                self._beside = self._beside or self.lib.AsyncHTTPTransport()
+                return await self._beside.handle_async_request(request)
+            run = AsyncRun(passing.order, gate._gate, gate._transport, passing.targets)
+            if not passing.order.stream:
+                return self._whole(answered(run, await run.finish()))
+            await run.step()
+            told = answered(run, None)
+            return self.lib.Response(told.status, headers=told.headers, stream=self.body(passing, run))
+        except PenstockError as error:
+            return self._whole(failed(error, run))
+
+    async def aclose(self) -> None:
+        """Close what is beside the gate; the gate stays open."""
+        if self._beside is not None:
+            await self._beside.aclose()
 
 
 def _is_broken(error: PenstockError) -> bool:
