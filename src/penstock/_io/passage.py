@@ -220,7 +220,7 @@ class Passages(Generic[ClientT]):
                 credential=credential,
             )
             Limiter(client._limits_of(lane), counting=provider.counting)  # refuses limits that contradict each other
-            self._lanes[key] = lane
+            self._lanes[key] = client._lanes[lane.id] = lane
         return lane
 
     def _provider(self, kind: Kind, wire: str, origin: str) -> tuple[Provider, str]:
