@@ -1,4 +1,4 @@
-"""What the gate does with another client's requests: which lane, what is refused, what passes beside, and what breaks."""
+"""What the gate does with another client's requests: their lane, what is refused, what passes beside, what breaks."""
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def test_an_unknown_address_is_named_with_what_to_do(sim: SimServer) -> None:
         assert isinstance(sdk.error_of(caught.value), UnknownProvider)
         assert ask(behind(sim, client, provider="vllm")).choices
         assert client.lanes()[0].name == f"vllm:{MODEL}"
-        with pytest.raises(openai.BadRequestError, match="does not speak anthropic"):
-            claude = anthropic.Anthropic(
-                api_key=KEY, base_url=sim.url, http_client=sdk.http_client(client, provider="vllm")
-            )
+        claude = anthropic.Anthropic(
+            api_key=KEY, base_url=sim.url, http_client=sdk.http_client(client, provider="vllm")
+        )
+        with pytest.raises(anthropic.BadRequestError, match="does not speak anthropic"):
             claude.messages.create(model="claude-haiku-4-5", messages=ASK, max_tokens=9)
 
 
@@ -196,12 +196,11 @@ def test_a_stream_that_breaks_is_settled_and_told(sim: SimServer, fault: str) ->
     """A broken connection is one to the SDK as well; an error inside the stream reaches it as the provider wrote it."""
     sim.play(f"[[rule]]\nfault = {{ {fault}, after_chunks = 3 }}\n")
     with gate(sim, retry=ONCE) as client:
-        text = ""
+        pieces: list[str] = []
         with pytest.raises(openai.APIError) as caught:
-            for event in ask(behind(sim, client), stream=True):
-                text += event.choices[0].delta.content or ""
+            pieces.extend(event.choices[0].delta.content or "" for event in ask(behind(sim, client), stream=True))
         totals = client.usage()
-    assert text
+    assert "".join(pieces)
     assert isinstance(caught.value, openai.APIConnectionError) is ("reset" in fault)
     assert (totals.calls, totals.failed) == (1, 1)
     assert totals.usage.output > 0
