@@ -2,6 +2,7 @@
 
 from anthropic import Anthropic, AsyncAnthropic
 from bench.contestants import anthropic_
+
 from penstock import AsyncClient, Client, sdk
 
 PACKAGE = anthropic_.PACKAGE

@@ -2,6 +2,7 @@
 
 from bench.contestants import openai_
 from openai import AsyncOpenAI, OpenAI
+
 from penstock import AsyncClient, Client, sdk
 
 PACKAGE = openai_.PACKAGE

@@ -38,7 +38,7 @@ def test_langchain_asks_and_streams_through_the_gate(sim: SimServer) -> None:
     with Client(**given(sim)) as gate:
         chat = ChatOpenAI(
             model=MODEL,
-            api_key="sk-test",  # type: ignore[arg-type]
+            api_key="sk-test",
             base_url=sim.url + "/v1",
             http_client=sdk.http_client(gate),
             stream_usage=True,
@@ -52,11 +52,12 @@ def test_langchain_asks_and_streams_through_the_gate(sim: SimServer) -> None:
 
 
 def test_langchain_asks_in_an_event_loop(sim: SimServer) -> None:
+    """With the client that it has for that."""
     async def main() -> None:
         async with AsyncClient(**given(sim)) as gate:
             chat = ChatOpenAI(
                 model=MODEL,
-                api_key="sk-test",  # type: ignore[arg-type]
+                api_key="sk-test",
                 base_url=sim.url + "/v1",
                 http_async_client=sdk.http_client(gate),
             )

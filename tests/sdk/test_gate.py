@@ -123,6 +123,7 @@ def test_an_unknown_address_is_named_with_what_to_do(sim: SimServer) -> None:
 
 
 def test_bad_options_are_named() -> None:
+    """Before anything is sent, with what was expected."""
     with Client(config=False, env={}) as client:
         bad: list[tuple[dict[str, Any], str]] = [
             ({"provider": "nobody"}, "no provider is called 'nobody'"),
@@ -248,6 +249,7 @@ def test_a_cancelled_call_is_settled(sim: SimServer) -> None:
 
 
 def test_embeddings_are_calls(sim: SimServer) -> None:
+    """They are held and counted like an answer."""
     with gate(sim, budget=Budget(daily="1")) as client:
         answer = behind(sim, client).embeddings.create(model="text-embedding-3-small", input=["a log line", "another"])
         totals = client.usage()
@@ -256,6 +258,7 @@ def test_embeddings_are_calls(sim: SimServer) -> None:
 
 
 def test_tags_count_apart(sim: SimServer) -> None:
+    """Of each client by those that it was given."""
     with gate(sim) as client:
         ask(behind(sim, client, tags={"team": "search"}))
         ask(behind(sim, client, tags={"team": "sre"}))
@@ -275,6 +278,7 @@ def test_a_body_that_is_no_request_is_named(sim: SimServer) -> None:
 
 
 def test_a_closed_gate_says_so(sim: SimServer) -> None:
+    """An SDK that is kept longer than its gate sends nothing."""
     client = gate(sim)
     ai = behind(sim, client)
     client.close()

@@ -67,6 +67,7 @@ def test_a_stream_is_accounted_as_it_passes(sim: SimServer, stranger: type[Stran
     assert totals.usage.completion == pytest.approx(row["output_tokens"], rel=0.0 if stranger.told else 0.35)
 
 
+@pytest.mark.prove(5)
 @colours
 @strangers
 def test_what_fails_is_sent_once(sim: SimServer, stranger: type[Stranger], colour: Colour) -> None:
@@ -116,7 +117,6 @@ def test_the_gate_mends_what_fails_once(sim: SimServer, stranger: type[Stranger]
 
 
 @strangers
-@pytest.mark.prove(7)
 def test_a_budget_holds_before_anything_is_sent(sim: SimServer, stranger: type[Stranger]) -> None:
     """Nothing is sent that the budget cannot pay, and the SDK's error has Penstock's inside."""
     if stranger.provider in ("mistral", "groq"):

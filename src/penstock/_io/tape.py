@@ -140,7 +140,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{path} is no cassette of format {FORMAT} ('penstock_cassette' is {version!r}); record it anew"
         )
-    exchanges: list[dict[str, Any]] = told.get("exchanges", [])
+    exchanges: list[Any] = told.get("exchanges", [])
     for number, each in enumerate(exchanges, 1):
         if not isinstance(each, dict) or not {"request", "response"} <= each.keys():
             raise InputError(f"{path}: exchange {number} has no request or no response; record it anew")
