@@ -53,6 +53,7 @@ def test_langchain_asks_and_streams_through_the_gate(sim: SimServer) -> None:
 
 def test_langchain_asks_in_an_event_loop(sim: SimServer) -> None:
     """With the client that it has for that."""
+
     async def main() -> None:
         async with AsyncClient(**given(sim)) as gate:
             chat = ChatOpenAI(
