@@ -1,4 +1,4 @@
-"""instructor goes through the gate with the SDK that it patches. It pins an older one, so it lives in `.venv-instructor`.
+"""instructor goes through the gate with the SDK that it patches; it pins an older one, so `.venv-instructor` has it.
 
 `make sdk-instructor` runs this there; elsewhere it is skipped.
 """

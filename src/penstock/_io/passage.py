@@ -59,7 +59,7 @@ _OF_THE_CODING: Final = frozenset(
     {"content-length", "content-encoding", "transfer-encoding", "connection", "x-should-retry"}
 )
 _CREDENTIALS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-TARGETS_MOST: Final = 64
+SENDERS_MOST: Final = 64
 """Sets of headers that are remembered: a client sends the same ones again and again."""
 
 MARK: Final = "x-penstock-error"
@@ -105,6 +105,14 @@ class Passing(msgspec.Struct, frozen=True):
     targets: dict[tuple[str, str], Target]
 
 
+class Sender(msgspec.Struct, frozen=True):
+    """What the headers of a request say: whose it is, where they go on, and those that change the answer."""
+
+    credential: str
+    target: Target
+    telling: dict[str, str]
+
+
 class Passages(Generic[ClientT]):
     """The way of another client's requests through a gate.
 
@@ -140,9 +148,9 @@ class Passages(Generic[ClientT]):
             self._row = rows[provider]
         self._lanes: dict[tuple[str, str, str, str], Lane] = {}
         self._rows: dict[tuple[str, str, str], tuple[Provider, str]] = {}
-        self._sent_to: dict[tuple[Any, ...], Target] = {}
+        self._senders: dict[tuple[Any, ...], Sender] = {}
 
-    def passing(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Passing | None:
+    def passing(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Passing | None:
         """Make a call of a request; None where it is none, and goes to the provider beside the gate.
 
         Raises: PenstockError where it is not to be sent.
@@ -158,14 +166,14 @@ class Passages(Generic[ClientT]):
             return None
         asked = foreign.read(parts.path, parts.query, body, *known)
         origin = f"{parts.scheme}://{parts.netloc}"
-        credential = _credential(headers, parts.query)
-        lane = self._lane(asked, origin, credential)
+        sender = self._sender(origin, headers, parts.query)
+        lane = self._lane(asked, origin, sender.credential)
         outbound = Outbound(
             path=parts.path + (f"?{parts.query}" if parts.query else ""),
             body=self._with_usage(asked, body),
-            headers={name: value for name, value in headers if name in CHANGES_THE_ANSWER},
+            headers=sender.telling,
         )
-        wire = ForeignWire(self._wire(asked.kind, lane.provider), outbound)
+        wire = ForeignWire(lane.wire, outbound)
         lane = msgspec.structs.replace(lane, wire=wire)
         client: Any = self.client
         request = asked.request(bounded=client._capped)
@@ -173,7 +181,7 @@ class Passages(Generic[ClientT]):
         if asked.kind == "chat" and not asked.stream:
             cache = use(request, None, configured=client._gate.answers is not None)
         order = client._ordered(request, (lane,), self._options, stream=asked.stream, cache=cache)
-        return Passing(order, wire, {lane.door: self._target(origin, headers)})
+        return Passing(order, wire, {lane.door: sender.target})
 
     def _with_usage(self, asked: Asked, body: bytes) -> bytes:
         """Return the body, with what makes a stream of Chat Completions tell its usage where that was allowed."""
@@ -192,17 +200,17 @@ class Passages(Generic[ClientT]):
             return registry.embeddings_wire(provider.embeddings)
         return registry.rerank_wire(provider.rerank) if kind == "rerank" else registry.wire(provider.wire)
 
-    def _target(self, origin: str, headers: Sequence[tuple[str, str]]) -> Target:
-        own = tuple(
-            (name, value)
-            for name, value in headers
-            if name not in _OF_THE_CONNECTION and name not in CHANGES_THE_ANSWER
-        )
-        found = self._sent_to.get((origin, own))
+    def _sender(self, origin: str, headers: Sequence[tuple[bytes, bytes]], query: str) -> Sender:
+        """Read the headers of a request, which are the same in all of a client but for the length of the body."""
+        key = (origin, query, tuple([each for each in headers if each[0].lower() != b"content-length"]))
+        found = self._senders.get(key)
         if found is None:
-            if len(self._sent_to) >= TARGETS_MOST:
-                self._sent_to.clear()
-            found = self._sent_to[origin, own] = Target(origin, dict(own))
+            if len(self._senders) >= SENDERS_MOST:
+                self._senders.clear()
+            told = [(name.decode("ascii").lower(), value.decode("latin-1")) for name, value in key[2]]
+            own = {name: value for name, value in told if name not in _OF_THE_CONNECTION | CHANGES_THE_ANSWER}
+            telling = {name: value for name, value in told if name in CHANGES_THE_ANSWER}
+            found = self._senders[key] = Sender(_credential(told, query), Target(origin, own), telling)
         return found
 
     def _lane(self, asked: Asked, origin: str, credential: str) -> Lane:

@@ -54,7 +54,7 @@ CHANGES_THE_ANSWER: Final = frozenset({"anthropic-beta", "anthropic-version", "o
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says that the gate must know. `max_tokens` is None where it names none."""
+    """What a request says that the gate must know; `max_tokens` is None where it names none."""
 
     kind: Kind
     wire: str
@@ -62,6 +62,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     fields: dict[str, Any]
     max_tokens: int | None = None
+    marks_cache: bool = False
 
     def request(self, *, bounded: bool) -> TextsRequest:
         """Return the request as the gate counts it, without its words; `bounded` says that a budget needs its bound.
@@ -92,7 +93,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             seed=seed if isinstance(seed, int) else None,
             n=count if isinstance(count, int) else None,
             service_tier=tier if isinstance(tier, str) else None,
-            prompt_cache="5m" if _has_key(self.fields, "cache_control") else None,
+            prompt_cache="5m" if self.marks_cache else None,
             input_tokens=about,
             most_tokens=most,
         )
@@ -128,7 +129,15 @@ def read(path: str, query: str, body: bytes, kind: Kind, wire: str) -> Asked:
     stream = path.endswith(":streamGenerateContent") if wire == "gemini" else bool(fields.get("stream"))
     if wire == "gemini" and stream and "alt=sse" not in query:
         raise InputError(f"{path} streams as one JSON array, which cannot be accounted as it comes; ask with alt=sse")
-    return Asked(kind=kind, wire=wire, model=model, stream=stream, fields=fields, max_tokens=_max_tokens(fields))
+    return Asked(
+        kind=kind,
+        wire=wire,
+        model=model,
+        stream=stream,
+        fields=fields,
+        max_tokens=_max_tokens(fields),
+        marks_cache=b'"cache_control"' in body,
+    )
 
 
 def _model(path: str, fields: Mapping[str, Any], wire: str) -> str | None:
@@ -182,12 +191,6 @@ def _texts(value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for each in value:
             yield from _texts(each)
-
-
-def _has_key(value: Any, name: str) -> bool:
-    if isinstance(value, dict):
-        return name in value or any(_has_key(each, name) for each in value.values() if isinstance(each, dict | list))
-    return isinstance(value, list) and any(_has_key(each, name) for each in value)
 
 
 class ForeignWire:

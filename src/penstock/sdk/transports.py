@@ -121,8 +121,7 @@ class _Way:
         return self.lib.Response(told.status, headers=told.headers, content=told.body, extensions=extensions)
 
     def _passing(self, request: Any, content: bytes) -> Passing | None:
-        headers = [(name.lower(), value) for name, value in request.headers.multi_items()]
-        return self._passages.passing(request.method, str(request.url), headers, content)
+        return self._passages.passing(request.method, str(request.url), request.headers.raw, content)
 
 
 class Transport(_Way):
