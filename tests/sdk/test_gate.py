@@ -78,7 +78,7 @@ def test_the_body_goes_out_byte_for_byte(sim: SimServer) -> None:
 
 def test_a_budget_of_two_holds_for_both(sim: SimServer) -> None:
     """A call is held at what it may cost: of a model whose output limit is known also where no max_tokens is given."""
-    with gate(sim, budget=Budget(total="0.01004")) as client:
+    with gate(sim, budget=Budget(total="0.01006")) as client:
         ask(behind(sim, client))
         with pytest.raises(openai.APIStatusError) as caught:
             ask(behind(sim, client))

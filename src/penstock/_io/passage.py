@@ -174,7 +174,10 @@ class Passages(Generic[ClientT]):
             headers=sender.telling,
         )
         wire = ForeignWire(lane.wire, outbound)
-        lane = msgspec.structs.replace(lane, wire=wire)
+        provider = lane.provider
+        if provider.idempotency.lower() in sender.target.headers:  # it brings a key of its own
+            provider = msgspec.structs.replace(provider, idempotency="")
+        lane = msgspec.structs.replace(lane, wire=wire, provider=provider)
         client: Any = self.client
         request = asked.request(bounded=client._capped)
         cache = None

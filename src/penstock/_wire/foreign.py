@@ -12,7 +12,7 @@ path ends in                                  what it is       wire
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -44,6 +44,7 @@ _FREE: Final = ("/files", "/uploads", "/models", "/count_tokens", "/tokenize", "
 
 _MEDIA_KEYS: Final = {"image_url", "input_audio", "inlineData", "inline_data", "fileData", "file_data", "file_id"}
 _MEDIA_TYPES: Final = {"image", "image_url", "input_image", "document", "input_file", "file", "input_audio", "video"}
+_UNSAID: Final = ("type", "role", "model")
 _KEPT_ELSEWHERE: Final = ("previous_response_id", "conversation", "prompt", "cachedContent")
 _LARGEST_WINDOW: Final = 2_000_000
 _HIDDEN_TOKENS: Final = 1_280
@@ -71,6 +72,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """
         made = EmbedRequest if self.kind == "embed" else TextsRequest
         about, most = _sizes(self.fields)
+        most += _HIDDEN_TOKENS
         if any(self.fields.get(name) for name in _KEPT_ELSEWHERE):
             most += capabilities.context_window(self.model) or _LARGEST_WINDOW
         max_tokens = self.max_tokens if self.kind == "chat" else 0
@@ -159,38 +161,26 @@ def _max_tokens(fields: Mapping[str, Any]) -> int | None:
     return next((each for each in places if isinstance(each, int) and not isinstance(each, bool) and each >= 0), None)
 
 
-def _sizes(fields: Mapping[str, Any]) -> tuple[int, int]:
-    """Return about how many tokens a body has, and a number that it cannot exceed."""
-    about, most = 3, _HIDDEN_TOKENS
-    for text, media in _texts(fields):
-        if media:
-            about += tokens.IMAGE_TOKENS
-            most += tokens.DOCUMENT_TOKENS_UNSEEN if media == "document" else tokens.IMAGE_TOKENS_MOST
-        else:
-            about += tokens.estimate(text)
-            most += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-        most += tokens.MESSAGE_TOKENS_MOST
-    return about, most
+def _sizes(value: Any, name: str = "") -> tuple[int, int]:
+    """Return about how many tokens a part of a body has, and a number that it cannot exceed: all that is written there.
 
-
-def _texts(value: Any) -> Iterator[tuple[str, str]]:
-    """Give out the texts of a body, and in the place of a picture or a file what it is: those are not text."""
+    A picture or a file counts as one, whatever its bytes say.
+    """
     if isinstance(value, str):
-        yield value, ""
-    elif isinstance(value, dict):
-        kind = value.get("type")
-        if (isinstance(kind, str) and kind in _MEDIA_TYPES) or not _MEDIA_KEYS.isdisjoint(value):
-            picture = isinstance(kind, str) and kind in ("image", "image_url", "input_image")
-            yield "", "picture" if picture or "image_url" in value else "document"
-            return
-        for name, each in value.items():
-            if isinstance(each, dict | list):
-                yield from _texts(each)
-            elif isinstance(each, str) and name not in ("type", "role", "model"):
-                yield each, ""
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
+        size = len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+        return 0 if name in _UNSAID else tokens.estimate(value), size + tokens.MESSAGE_TOKENS_MOST
+    if isinstance(value, list):
+        parts = [_sizes(each) for each in value]
+        return sum(about for about, _ in parts), sum(most for _, most in parts) + tokens.MESSAGE_TOKENS_MOST
+    if not isinstance(value, dict):
+        return 0, tokens.MESSAGE_TOKENS_MOST
+    kind = value.get("type")
+    if (isinstance(kind, str) and kind in _MEDIA_TYPES) or not _MEDIA_KEYS.isdisjoint(value):
+        is_picture = kind in ("image", "image_url", "input_image") or "image_url" in value
+        return tokens.IMAGE_TOKENS, tokens.IMAGE_TOKENS_MOST if is_picture else tokens.DOCUMENT_TOKENS_UNSEEN
+    parts = [_sizes(each, key) for key, each in value.items()]
+    written = sum(len(key.encode("utf-8", "replace")) for key in value)
+    return sum(about for about, _ in parts), sum(most for _, most in parts) + written + tokens.MESSAGE_TOKENS_MOST
 
 
 class ForeignWire:
