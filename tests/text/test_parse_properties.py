@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock import ParseError, parse
@@ -183,7 +183,8 @@ def test_bytes_of_any_kind_raise_nothing_undeclared(data: bytes) -> None:
 
 
 @pytest.mark.prove(20)
-@given(st.text("{}[]()\"'`,:;\\/#*<>-_ \n\tabctruefalsenull019.eE+…“”‘’", max_size=120), st.booleans())
+@given(text=st.text("{}[]()\"'`,:;\\/#*<>-_ \n\tabctruefalsenull019.eE+…“”‘’", max_size=120), partial=st.booleans())
+@example(text="[r\n:1]", partial=False)  # a key that is none: read again and again
 @settings(max_examples=500, deadline=None)
 def test_marks_in_any_order_raise_nothing_undeclared(text: str, partial: bool) -> None:
     """The characters that mean something to the reader, in every order, with and without a schema."""

@@ -304,9 +304,9 @@ def test_a_ranking_goes_through_the_gate(sim: SimServer, colour: str) -> None:
         ("x", ["a"], {"topn": 1}, ConfigError),
         ("x", ["a"], {"model": "openai:gpt-4o"}, UnsupportedParameter),
     ):
-        asked: dict[str, Any] = {"query": query, "documents": documents, "options": {"model": "cohere:r", **options}}
+        asked: dict[str, Any] = {"model": "cohere:rerank-v3.5", **options}
         with pytest.raises(kind):
-            call(sim, colour, partial(rank, **asked))
+            call(sim, colour, partial(rank, query=query, documents=documents, options=asked))
     assert sim.bill()["attempts"] == attempts
 
 

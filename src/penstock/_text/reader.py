@@ -299,10 +299,10 @@ class Reader:
             value = self._pairs()
             self._open.pop()
             self._note("brackets", "added the braces of an object", len(found))
+        if self.at == start:
+            raise Unreadable(f"there is {self.text[start : start + 20]!r} where a value was expected")
         if value is not MISSING:
             found.append(value)
-        elif self.at == start:
-            raise Unreadable(f"there is {self.text[start : start + 20]!r} where a value was expected")
 
     def _pairs(self) -> dict[str, Any]:
         """Read pairs that stand in a list without braces."""
