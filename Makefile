@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded sdk-instructor bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
