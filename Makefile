@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP = -m pip --disable-pip-version-check --quiet
 RUN = .venv/bin/python
 
-.PHONY: help demo test check fix prove prove-bulk recorded bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
+.PHONY: help demo test check fix prove prove-bulk recorded sdk-instructor bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -61,8 +61,11 @@ bench-ledger: .venv/.dev ## what the ledger costs a call, and stats over 10 M ro
 docs: .venv/.dev ## run every code block of the README and the docs
 	@$(RUN) -m pytest -q tests/docs $(ARGS)
 
+sdk-instructor: .venv-instructor/.dev ## instructor behind the gate, in an environment of its own: it pins an older SDK
+	@.venv-instructor/bin/python -m pytest -q tests/sdk/test_instructor.py $(ARGS)
+
 clean: ## remove everything that make made
-	rm -rf .venv .venv-bench .venv-bench-parsing .venv-bench-bulk .venv-bench-bulk-curator build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-instructor .venv-bench .venv-bench-parsing .venv-bench-bulk .venv-bench-bulk-curator build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 %/bin/pip:
 	@test -n '$(PYTHON)' || { \
@@ -82,6 +85,10 @@ clean: ## remove everything that make made
 .venv/.dev: pyproject.toml | .venv/bin/pip
 	@$(RUN) $(PIP) install -e '.[dev]'
 	@touch .venv/.base $@
+
+.venv-instructor/.dev: pyproject.toml | .venv-instructor/bin/pip
+	@.venv-instructor/bin/python $(PIP) install -e '.[dashboard,httpx2]' 'instructor>=1.17' 'pytest>=9.2'
+	@touch $@
 
 # The peers pin older official SDKs, so they live apart; the bench says which of them it could not measure.
 .venv-bench/.bench: pyproject.toml | .venv-bench/bin/pip

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.rounds import BARE, COLOURS, OURS, OURS_ANTHROPIC, PEERS, Samples, Scenario, Spread, spread
+from bench.rounds import BARE, BEHIND, COLOURS, OURS, OURS_ANTHROPIC, PEERS, Samples, Scenario, Spread, spread
 from bench.startup import Starts
 
 CALL_OVER_BARE_MAX: Final = 1.5
 CHUNK_OVER_BARE_MAX: Final = 2.0
+GATE_OVER_SDK_MAX: Final = 1.10
 BELOW_MIN: Final = {("openai", "async"): 5.0, ("litellm", "async"): 15.0, ("openai", "sync"): 3.5}
 SYNC_BELOW_AT: Final = 1
 """The promise against a sync SDK was made for one call at a time. With 32 threads and an answer that comes at once,
@@ -59,7 +60,8 @@ def of_scenarios(samples: Samples, todo: Iterable[Scenario], chosen: frozenset[s
         bare = BARE[scenario.colour]
         pairs = [(OURS, bare)]
         if scenario.count_peers:
-            for peer in (peer for peer in PEERS if peer in chosen):
+            pairs += [(gate, own) for gate, own in BEHIND.items() if {gate, own} <= chosen]
+            for peer in (peer for peer in PEERS if peer in chosen and peer not in BEHIND):
                 pairs += [(peer, OURS_ANTHROPIC if peer == "anthropic" else OURS)]
                 pairs += [(peer, bare)] if peer in ("openai", "litellm") else []
         figures += [ratio(samples, scenario, over, under) for over, under in pairs]
@@ -78,6 +80,8 @@ def ratio(samples: Samples, scenario: Scenario, over: str, under: str) -> Figure
     at_most = at_least = None
     if (over, under) == (OURS, BARE[scenario.colour]):
         at_most = CALL_OVER_BARE_MAX if scenario.kind == "call" else CHUNK_OVER_BARE_MAX
+    elif BEHIND.get(over) == under:
+        at_most = GATE_OVER_SDK_MAX
     elif (
         under == OURS
         and scenario.kind == "call"

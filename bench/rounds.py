@@ -17,7 +17,9 @@ COLOURS: Final = ("async", "sync")
 BARE: Final = {"async": "aiohttp", "sync": "urllib3"}
 OURS: Final = "penstock"
 OURS_ANTHROPIC: Final = "penstock_anthropic"
-PEERS: Final = ("openai", "anthropic", "any_llm", "litellm")
+BEHIND: Final = {"openai_gate": "openai", "anthropic_gate": "anthropic"}
+"""Official SDKs with Penstock as their transport, and what they are compared with: themselves without it."""
+PEERS: Final = ("openai", "openai_gate", "anthropic", "anthropic_gate", "any_llm", "litellm")
 PEERS_EVERY: Final = 3
 """Peers take part in every third round: they are slow, and what they are compared for is a factor, not a share."""
 WARM_UP: Final = 20

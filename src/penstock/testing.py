@@ -4,18 +4,46 @@
     client = Client(transport=transport, keys={"openai": "test"}, config=False)
 
 Every request that was sent is in `transport.sent`; a script that runs out raises AssertionError.
+
+    with cassette("tests/cassettes/answer.json") as tape, Client(transport=tape.transport(), …) as client:
+
+records what a provider, or the simulator, said the first time, and replays it from then on.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ._io.cassette import Cassette
 from ._io.http import Target
+from ._io.tape import Mode, UnknownRequest
 from ._wire.protocol import Outbound
 
-__all__ = ["AsyncScriptedTransport", "Scripted", "ScriptedTransport", "Sent"]
+__all__ = [
+    "AsyncScriptedTransport",
+    "Cassette",
+    "Scripted",
+    "ScriptedTransport",
+    "Sent",
+    "UnknownRequest",
+    "cassette",
+]
+
+
+def cassette(path: str | os.PathLike[str], mode: Mode = "auto") -> Cassette:
+    """Return a cassette: a context manager whose transports record what passes into a file, or replay it.
+
+    Its `transport()` is for a Client, its `async_transport()` for an AsyncClient; official SDKs go through it behind a
+    gate that has one. 'record' sends everything and writes the file anew, unless an error leaves the block; 'replay'
+    sends nothing; 'auto' replays where there is a file and records where there is none. Keys and other secrets are not
+    kept. Replaying does not wait, and a request that was not recorded is an UnknownRequest, which shows what differs.
+
+    Raises: ConfigError for another mode, or a file that is missing; InputError for one that is no cassette.
+    """
+    return Cassette(path, mode)
 
 
 class Scripted(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,9 +46,11 @@ def exchange(order: Order, record: Record, request: Request) -> Flow[None]:
         head = yield Send(lane, outbound, until, order.stream)
         _note(record, head)
         if not 200 <= head.status < 300:
-            body = (yield Read(min(deadline, head.now + ERROR_BODY_S), whole=True)) if order.stream else head.body
+            if order.stream:
+                body = yield Read(min(deadline, head.now + ERROR_BODY_S), whole=True)
+                record.head = head = msgspec.structs.replace(head, body=body)
             raise classify(
-                head.status, head.headers, body, provider=lane.provider, model=lane.model, wall_s=head.wall_s
+                head.status, head.headers, head.body, provider=lane.provider, model=lane.model, wall_s=head.wall_s
             )
         if order.stream:
             yield from _stream(order, record, head, until, deadline)
