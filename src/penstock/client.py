@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -327,7 +326,9 @@ class AsyncClient(BaseClient[AsyncGate, AsyncTransport]):
         self._gate.close()
         await self._transport.close()
         if self._gate.hub is not None:
-            await asyncio.to_thread(self._gate.hub.close)  # what it waits for may need this loop
+            from asyncio import to_thread  # a sync client loads no event loop
+
+            await to_thread(self._gate.hub.close)  # what it waits for may need this loop
 
     async def __aenter__(self) -> Self:
         return self

@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from .._flow.mode import Refusals
     from .._flow.rerank import RerankOptions
     from .counting import Counting
-    from .hub import Subscription  # loaded with the first subscriber
     from .ledger.settings import Ledger
     from .ledger.writer import LedgerWriter
+    from .subscription import Subscription
 
 GateT = TypeVar("GateT", bound=Gate)
 TransportT = TypeVar("TransportT")
@@ -510,7 +510,9 @@ class BaseClient(Generic[GateT, TransportT]):
 
         Raises: ConfigError.
         """
-        return self._gate.listen().on(kinds, handler, content=content, inline=inline, queue=queue, name=name)
+        from .subscription import subscribe  # loaded with the first subscriber
+
+        return subscribe(self._gate.listen(), kinds, handler, content=content, inline=inline, queue=queue, name=name)
 
     def carry_spent(self, nano: int) -> None:
         """Count nano-dollars that an earlier run spent against the total budget of this client.

@@ -6,7 +6,6 @@ and the threaded gate differ only in how a parked attempt is woken and who watch
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -459,6 +458,8 @@ class Gate:
     @staticmethod
     def notify(notices: list[Notice]) -> None:
         """Write what a caller should know of a call into the log; the facts are fields of the record."""
+        import logging  # loaded with the first notice
+
         for notice in notices:
             facts = {
                 f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
