@@ -460,9 +460,8 @@ class Gate:
     def notify(notices: list[Notice]) -> None:
         """Write what a caller should know of a call into the log; the facts are fields of the record."""
         for notice in notices:
-            facts = {
-                f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
-            }
+            facts = {name: getattr(notice, name) for name in notice.__struct_fields__ if name != "message"}
+            facts["provider"], _, facts["model"] = notice.model.partition(":")
             level = logging.INFO if notice.kind == "adapted" else logging.WARNING
             logging.getLogger("penstock").log(level, "%s", notice.message, extra=facts)
 
