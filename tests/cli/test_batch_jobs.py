@@ -103,7 +103,8 @@ def test_errors_are_told_by_class_with_a_sample_and_asked_again_alone(tmp_path: 
         assert penstock(*fed, "--retry-failed", sim=sim, folder=tmp_path).returncode == 0
         assert sim.bill()["attempts"] == 7
     assert [row["error"] for row in results(tmp_path / "out.jsonl")] == [None] * 6
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["in.jsonl", "out.jsonl"]
+    assert not list(tmp_path.glob(".out*"))
 
 
 WRONG = [

@@ -50,7 +50,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, torn: int) -> None:
     assert [row["id"] for row in results(out)] == [f"r{n}" for n in range(ROWS)]
     assert all(row["error"] is None for row in results(out))
     assert paid <= ROWS + CONCURRENCY + (torn > 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["in.jsonl", "out.jsonl"]
+    assert not list(tmp_path.glob(".out*"))
     assert ("cut off" in again.stderr) is (torn > 1)
 
 

@@ -113,8 +113,9 @@ def test_latency_and_speed_are_felt() -> None:
     """First token and tokens per second take their time."""
     with SimServer(SimConfig(latency=Latency(first_token_s=0.1, tokens_per_s=1000), answer_tokens=100)) as sim:
         assert post(sim).elapsed.total_seconds() >= 0.2
+        assert sim.settle()
         (entry,) = sim.log()
-        assert 0.2 <= entry["ended"] - entry["arrived"] < 0.5
+        assert entry["ended"] - entry["arrived"] >= 0.2
 
 
 def test_it_serves_inside_a_running_loop() -> None:

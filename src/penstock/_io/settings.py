@@ -345,9 +345,9 @@ def _checked(tree: dict[str, Any], where: str) -> FileSettings:
         if unknown:
             raise ConfigError(_no_field("budget", sorted(unknown)[0], list(Budget.__struct_fields__)))
         Budget(**file.budget)
+        ErrorPolicy(file.on_error)
     if "webhook" in file.budget:
         file.budget["webhook"] = Secret(file.budget["webhook"])
-        ErrorPolicy(file.on_error)
     return file
 
 

@@ -147,8 +147,9 @@ class Bill:
             "total_nano": self.total_nano,
             "total_usd": str(Decimal(self.total_nano) / NANO_PER_USD),
             "attempts": self.count,
-            "by_model": {name: dict(row) for name, row in self.by_model.items()},
-            "by_credential": {name: dict(row) for name, row in self.by_credential.items()},
+            # Copied in one step first: another thread may bill meanwhile.
+            "by_model": {name: dict(row) for name, row in dict(self.by_model).items()},
+            "by_credential": {name: dict(row) for name, row in dict(self.by_credential).items()},
         }
         if attempts:
             data["list"] = [msgspec.to_builtins(attempt) for attempt in self.attempts]

@@ -55,7 +55,6 @@ _SERVICE = re.compile(
 _HYPHENATED = re.compile(r"\b([a-z]{2,}-[a-z][a-z\d-]*)\b")
 _INSTRUCTION = re.compile(r"^(?=[A-Z][a-z]+ )[A-Za-z ,'-]{0,100}[:?]\s+(?=\S)")
 _LEVEL = re.compile(r"\b(?:FATAL|CRITICAL|PANIC|ERROR)\b")
-_MATERIAL = re.compile(r"(?s).*<material>\n(.*)\n</material>.*")
 _LISTED = re.compile(
     r"\b(?:each of|both|in|for|of|between|compare)\s+(?:these[^:\n]*:|the following[^:\n]*:)?\s*"
     r"((?:[\w./-]+(?: [A-Z][\w-]+)?(?:, (?:and )?| and )){1,9}[\w./-]+(?: [A-Z][\w-]+)?)"
@@ -122,9 +121,15 @@ def subject(text: str) -> str:
     return named.group(1) if named else "the service"
 
 
+def _material(text: str) -> str:
+    """What stands between the marks of the material, all of the text where there are none."""
+    begin, end = text.find("<material>\n"), text.rfind("\n</material>")
+    return text[begin + len("<material>\n") : end] if 0 <= begin < end else text
+
+
 def evidence(text: str, nth: int = 0) -> str:
     """The line of the text that best shows what is wrong, or the nth best, at most 120 characters."""
-    text = _MATERIAL.sub(lambda inner: inner.group(1), text)
+    text = _material(text)
     # A first line like "Summarise this: ERROR …" is half question; only what follows is evidence.
     lines = [_INSTRUCTION.sub("", line.strip()) for line in text.splitlines() if line.strip()]
     if not lines:

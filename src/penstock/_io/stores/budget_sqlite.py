@@ -167,7 +167,7 @@ class SharedBook:
         self, wall_s: float, worst_nano: int | None, tags: Mapping[str, str] | None, elastic: Elastic | None, hold: Hold
     ) -> Hold:
         with self._transaction() as db:
-            shared = self._load(db, self._scopes(db, wall_s, tags))
+            shared = self._load(db, self._scopes(db, wall_s, tags or {}))
             hold.worst_nano, hold.max_tokens = self._caps.fit(self._client + shared, worst_nano, elastic)
             worst = hold.worst_nano or 0
             for account in shared:
