@@ -11,7 +11,7 @@ import click
 
 from .._policy.figures import Where
 from ..ledger import CallRow, LedgerReader, open_ledger
-from .shown import usd, write_line
+from .shown import in_dollars, usd, write_line
 from .stats import seconds, which
 from .streams import is_plain
 
@@ -78,7 +78,7 @@ def _follow(reader: LedgerReader, where: Where, last: int, *, as_json: bool) -> 
 
 def _print(row: CallRow, *, as_json: bool) -> None:
     if as_json:
-        write_line(row)
+        write_line(in_dollars(row))
     else:
         click.echo(_line(row))
 
