@@ -39,7 +39,7 @@ def command() -> None:
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, batch or agent.")
+@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
 @click.option("--task", metavar="ID", help="Only the calls of one task.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")

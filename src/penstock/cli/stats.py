@@ -105,7 +105,7 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, batch or agent.")
+@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
 @click.option("--task", metavar="ID", help="Only the calls of one task (the tag 'task'), of all time unless told.")
 @click.option("--by", metavar="WHAT", help="A line for each: model, provider, operation, outcome, day, hour, tag:NAME.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
