@@ -17,7 +17,7 @@ from .types import Request, Response, Tier, Usage
 
 __all__ = ["AttemptEnded", "CallEnded", "CallStarted", "Event", "LaneChanged", "Operation", "RecordsLost", "ToolCalled"]
 
-Operation = Literal["complete", "stream", "extract", "embed", "batch", "agent"]
+Operation = Literal["complete", "stream", "extract", "embed", "rerank", "batch", "agent"]
 """What was asked for; `batch` is a row that came back from a provider's batch interface."""
 
 

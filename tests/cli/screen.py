@@ -56,7 +56,15 @@ class Screen:
         os.write(self._master, text.encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C: the terminal is not the process's controlling one, so the signal is sent as it would be."""
+        """Press Ctrl-C: the terminal is not the process's controlling one, so the signal is sent as it would be.
+
+        It is sent once the process waits: readline hears one that comes between its prompt and its wait only with the
+        next key.
+        """
+        state = Path(f"/proc/{self.process.pid}/stat")
+        until = time.monotonic() + WAIT_S
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < until, f"it never waits:\n{self.seen}"
         os.kill(self.process.pid, signal.SIGINT)
 
     def end(self) -> int:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +14,8 @@ from penstock.sim import SimConfig, SimServer
 from penstock.sim.config import Latency
 
 from ..agent.scripts import billed, calls, play, says
-from .terminal import WAIT_S, command, environment, penstock, start
+from .screen import Screen
+from .terminal import WAIT_S, penstock, start
 
 OPS = '''
 import pathlib
@@ -149,78 +146,29 @@ def test_ctrl_c_settles_and_leaves_the_conversation(folder: Path, where: str) ->
     assert json.loads((folder / "kept.json").read_text("utf-8"))["messages"][0]["content"] == "Wait."
 
 
-class Terminal:
-    """A command on a pseudo-terminal of its own."""
-
-    def __init__(self, *args: str, sim: SimServer, folder: Path) -> None:
-        self._end, other = pty.openpty()
-        self.process = subprocess.Popen(
-            command(*args),
-            cwd=folder,
-            env=environment(sim, folder, TERM="xterm", COLUMNS="100"),
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
-        )
-        os.close(other)
-        self.seen = ""
-
-    def until(self, words: str) -> None:
-        """Read until this is on the screen."""
-        end = time.monotonic() + WAIT_S
-        while words not in self.seen:
-            assert time.monotonic() < end, self.seen
-            if select.select([self._end], [], [], 0.1)[0]:
-                self.seen += self._read()
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._end, 65536).decode("utf-8", "replace")
-        except OSError:  # what Linux says when the other end is closed
-            return ""
-
-    def type(self, text: str) -> None:
-        """Press keys."""
-        os.write(self._end, text.encode())
-
-    def finish(self) -> int:
-        """Read to the end and return the exit code."""
-        code = None
-        while code is None or select.select([self._end], [], [], 0)[0]:
-            code = self.process.poll()
-            if select.select([self._end], [], [], 0.05)[0]:
-                piece = self._read()
-                self.seen += piece
-                if not piece:
-                    break
-        os.close(self._end)
-        return self.process.wait(WAIT_S)
-
-
 @pytest.mark.slow
 def test_on_a_terminal_the_user_is_asked_and_sees_each_step(sim: SimServer, folder: Path) -> None:
     """A no is told to the model, a yes lets it happen; the answer comes as it is said, with what it took."""
     for key, there in (("n\n", False), ("y\n", True)):
         play(sim, BOTH, says("It is full."))
-        terminal = Terminal("agent", "How full?", *TOOLS, sim=sim, folder=folder)
-        terminal.until("restart(host='db1') changes something. Use it? [y/N]")
-        assert not (folder / "restarted").exists()
-        terminal.type(key)
-        assert terminal.finish() == 0, terminal.seen
+        with Screen("agent", "How full?", *TOOLS, sim=sim, folder=folder) as screen:
+            screen.wait_for("restart(host='db1') changes something. Use it? [y/N]")
+            assert not (folder / "restarted").exists()
+            screen.press(key)
+            assert screen.end() == 0, screen.seen
         assert (folder / "restarted").exists() == there
         for words in ("→ disk_usage(host='db1')", "✓ db1: 95 %", "It is full.", "2 steps · 2 uses of tools"):
-            assert words in terminal.seen
+            assert words in screen.seen
 
 
 @pytest.mark.slow
 def test_ctrl_c_at_the_question_stops_the_run(sim: SimServer, folder: Path) -> None:
     """And nothing was changed."""
     play(sim, BOTH, says("It is full."))
-    terminal = Terminal("agent", "How full?", *TOOLS, sim=sim, folder=folder)
-    terminal.until("Use it? [y/N]")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    assert terminal.finish() == 130, terminal.seen
-    assert "to go on: penstock agent --resume penstock-agent-" in terminal.seen
-    assert "Traceback" not in terminal.seen
+    with Screen("agent", "How full?", *TOOLS, sim=sim, folder=folder) as screen:
+        screen.wait_for("Use it? [y/N]")
+        screen.interrupt()
+        assert screen.end() == 130, screen.seen
+    assert "to go on: penstock agent --resume penstock-agent-" in screen.seen
+    assert "Traceback" not in screen.seen
     assert not (folder / "restarted").exists()

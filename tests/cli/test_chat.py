@@ -107,19 +107,19 @@ def answer(text: str, total: int) -> Response:
 def test_a_window_that_fills_up_is_told_by_what_the_provider_counted() -> None:
     """Its count of the last turn, and an estimate of what came after."""
     talk = Conversation("openai:gpt-4")
-    assert talk.window() is None
+    assert talk.near(8_192) is None
     talk.ask("hello")
     talk.answered(answer("hi", 7_000))
-    assert talk.window() == (7_000, 8_192)
+    assert talk.near(8_192) == (7_000, 8_192)
     talk.ask("x" * 12_000)
-    filled = talk.window()
+    filled = talk.near(8_192)
     assert filled is not None
     assert filled[0] > 8_192
     talk.stopped("")
-    assert talk.window() == (7_000, 8_192)
+    assert talk.near(8_192) == (7_000, 8_192)
     talk.clear()
-    assert talk.window() is None
-    assert Conversation("openai:some-new-model", turns=[Turn("user", "x" * 10**6)]).window() is None
+    assert talk.near(8_192) is None
+    assert Conversation("openai:some-new-model", turns=[Turn("user", "x" * 10**6)]).near(None) is None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_stats_say_what_it_cost(ledger: str) -> None:
 def test_stats_for_programs(ledger: str) -> None:
     """JSON and CSV have every figure."""
     tree = json.loads(run("stats", *TRIED, ledger, "--by", "tag:team", "--json").output)
-    assert tree["total"]["cost_nano"] == 12 * 27_000
+    assert tree["total"]["cost"] == pytest.approx(12 * 27_000e-9)
     assert tree["groups"]["a"]["calls"] == 6
     assert tree["total"]["latency_s"]["p95"] == pytest.approx(0.5, rel=0.02)
     rows = list(csv.DictReader(io.StringIO(run("stats", *TRIED, ledger, "--by", "hour", "--csv").output)))
@@ -114,6 +114,9 @@ def test_a_bill_is_compared_by_day_and_model(bill: str, ledger: str, tmp_path: P
     assert ended.exit_code == BILLS[bill], ended.output
     tree = json.loads(ended.output)
     assert (tree["differing"] > 0) == bool(BILLS[bill])
+    assert tree["lines"][0].keys() >= {"day", "model", "bill_cost", "ledger_cost", "apart_cost", "verdict"}
+    table = run("stats", "reconcile", str(file), "--ledger", ledger, "--csv").output
+    assert [row["day"] for row in csv.DictReader(io.StringIO(table))] == [line["day"] for line in tree["lines"]]
     assert run("stats", "reconcile", str(file), "--ledger", ledger).exit_code == BILLS[bill]
 
 
@@ -171,7 +174,7 @@ def test_log_tail_follows_until_it_is_interrupted(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     process.communicate()
-    assert first["outcome"] == "ok"
+    assert (first["outcome"], first["cost"]) == ("ok", 0.000027)
     assert second["call_id"] == later.call_id
 
 
@@ -186,5 +189,5 @@ def test_commands_keep_a_ledger_unless_told_not_to(tmp_path: Path) -> None:
     shown = json.loads(penstock("stats", "--json", folder=tmp_path, **home).stdout)
     assert shown["ledger"] == str(tmp_path / "state" / "ledger.db")
     assert shown["total"]["calls"] == 1
-    assert 2 * shown["total"]["cost_nano"] == billed["total_nano"]
+    assert round(2 * shown["total"]["cost"] * 1e9) == billed["total_nano"]
     assert os.listdir(tmp_path) == ["state"]

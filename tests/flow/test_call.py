@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from penstock import AsyncClient, Budget, Client, RetryPolicy
+from penstock import AsyncClient, Budget, Client, ModelFacts, RetryPolicy, Routing
 from penstock._flow.effects import Expired
 from penstock._io.http import Target
 from penstock._wire.protocol import Outbound
@@ -376,11 +376,15 @@ def test_an_error_in_the_same_bytes_as_text_is_raised_after_the_text_without_ano
 
 
 def test_a_preview_shows_the_call_and_sends_nothing() -> None:
-    """The request and the lanes, as complete would have them."""
+    """The request, the lanes and the first one's window, as complete would have them."""
     transport = ScriptedTransport([])
-    with Client(transport=transport, keys=KEYS, config=False, env={}) as client:
+    told = Routing(models={"openai:our-own": ModelFacts(context=8_000)})
+    with Client(transport=transport, keys=KEYS, config=False, env={}, routing=told) as client:
         shown = client.preview("hi", model="gpt-4o-mini", fallbacks=["anthropic:claude-haiku-4-5"], max_tokens=5)
+        windows = [client.preview("hi", model=f"openai:{name}").window for name in ("our-own", "some-new-model")]
     assert shown.request.max_tokens == 5
+    assert shown.window == 128_000
+    assert windows == [8_000, None]
     assert [name for name, _ in shown.lanes] == ["openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"]
     assert transport.sent == []
 

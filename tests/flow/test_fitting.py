@@ -68,7 +68,7 @@ def test_a_prompt_near_the_window_is_told_once_and_sent_whole(colour: str, caplo
     assert sent(transport) == LONG
     (record,) = caplog.records
     assert record.getMessage() == notice.message
-    assert record.__dict__["penstock_kind"] == "near_window"
+    assert (record.__dict__["kind"], record.__dict__["provider"]) == ("near_window", "openai")
 
 
 @COLOURS

@@ -40,6 +40,7 @@ from penstock.errors import (
     StreamInterrupted,
     UnsupportedParameter,
 )
+from penstock.events import CallEnded
 from penstock.sim import Embedding, SimConfig, SimServer
 from penstock.sim import Limits as SimLimits
 
@@ -271,12 +272,17 @@ def test_vectors_are_for_a_purpose(sim: SimServer, colour: str) -> None:
 
 @colours
 def test_documents_are_ranked(sim: SimServer, colour: str) -> None:
-    """The best first, by their places in what was given."""
+    """The best first, by their places in what was given; it is told of as what it is."""
+    heard: list[CallEnded] = []
     documents = ["a cat on a mat", "the database refused the connection", "a blue sky"]
     query = "why did the database refuse?"
-    found = call(
-        sim, colour, lambda gate: gate.rerank(query, documents, model="cohere:rerank-v3.5", top_n=2, tags={"a": "b"})
-    )
+
+    def listen_and_rank(gate: Any) -> Any:
+        gate.on(CallEnded, heard.append, inline=True)
+        return gate.rerank(query, documents, model="cohere:rerank-v3.5", top_n=2, tags={"a": "b"})
+
+    found = call(sim, colour, listen_and_rank)
+    assert [(event.operation, event.model) for event in heard] == [("rerank", "rerank-v3.5")]
     assert len(found) == 2
     assert found[0].index == 1
     assert found[0].score > found[1].score

@@ -29,8 +29,6 @@ PAGES_MAX: Final = 50
 SKEW_S: Final = 300.0
 """How far the provider's clock may be behind ours, where a batch is told by its time."""
 
-PEEK_BYTES: Final = 65_536
-
 
 class Desk(msgspec.Struct, frozen=True):
     """Where batches of a lane are handed in."""

@@ -475,9 +475,10 @@ class BaseClient(Generic[GateT, TransportT]):
         Raises: ConfigError, InputError for what could not be sent.
         """
         order = self._order(prompt, options, stream=False)
-        trail = Trail(order)
-        request = fitted(order, order.lanes[0], trail).asked(order.lanes[0])
-        return Preview(request, tuple([(lane.name, lane.base_url) for lane in order.lanes]), tuple(trail.notices))
+        trail, first = Trail(order), order.lanes[0]
+        request = fitted(order, first, trail).asked(first)
+        lanes = tuple([(lane.name, lane.base_url) for lane in order.lanes])
+        return Preview(request, lanes, tuple(trail.notices), first.context)
 
     def route(self, prompt: Prompt, **options: Unpack[Options]) -> Route:
         """Say which models a call would ask in turn, and why; without model, tier and task as with tier 'auto'.

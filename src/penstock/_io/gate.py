@@ -461,9 +461,8 @@ class Gate:
         import logging  # loaded with the first notice
 
         for notice in notices:
-            facts = {
-                f"penstock_{name}": getattr(notice, name) for name in notice.__struct_fields__ if name != "message"
-            }
+            facts = {name: getattr(notice, name) for name in notice.__struct_fields__ if name != "message"}
+            facts["provider"], _, facts["model"] = notice.model.partition(":")
             level = logging.INFO if notice.kind == "adapted" else logging.WARNING
             logging.getLogger("penstock").log(level, "%s", notice.message, extra=facts)
 

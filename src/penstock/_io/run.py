@@ -12,7 +12,7 @@ from .._flow.call import call
 from .._flow.continuation import continued
 from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
-from ..embeddings import EmbedRequest
+from ..embeddings import EmbedRequest, TextsRequest
 from ..errors import ClientClosed
 from ..events import AttemptEnded, CallEnded, Operation
 from ..types import Chunk, Response
@@ -163,6 +163,8 @@ class Run(Generic[GateT, TransportT]):
             self.operation = "stream"
         elif isinstance(order.request, EmbedRequest):
             self.operation = "embed"
+        elif isinstance(order.request, TextsRequest):
+            self.operation = "rerank"
         if hub.hears_starts:
             hub.started(order, self.call_id, self.operation)
 

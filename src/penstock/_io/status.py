@@ -37,9 +37,11 @@ class LaneStatus(msgspec.Struct, frozen=True):
 class Preview(msgspec.Struct, frozen=True):
     """What a call would be: its request, and the lanes that it would ask in turn as (provider:model, base URL).
 
-    `notices`: the prompt would be cut for the first lane, or is nearly too long for it.
+    `notices`: the prompt would be cut for the first lane, or is nearly too long for it. `window`: how many tokens the
+    model of that lane reads and writes together, by the settings or by what is known of it; None where nobody knows.
     """
 
     request: Request
     lanes: tuple[tuple[str, str], ...]
     notices: tuple[Notice, ...] = ()
+    window: int | None = None

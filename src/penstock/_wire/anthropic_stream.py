@@ -75,14 +75,9 @@ class Decoder(StreamDecoder):
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider)
         self._counts = WireUsage()
-        self._started = False
-        self._next = 0
         self._open: dict[int, _Open] = {}
         self._has_calls = False
         self._stop: str | None = None
-
-    def _began(self) -> bool:
-        return self._started
 
     def _document(self, body: bytes) -> Reply:
         return decode_json(body, self.provider)
@@ -142,8 +137,7 @@ class Decoder(StreamDecoder):
             self._close(number, chunks)
         raw = raw.copy()  # the event's bytes must not be kept alive, nor looked at once they are gone
         block = read(BLOCK_DECODER, raw, Block)
-        opened = self._open[number] = _Open(block, raw, self._next)
-        self._next += 1
+        opened = self._open[number] = _Open(block, raw, self._new_index())
         match block.type:
             case "text" if block.text:
                 chunks.append(Chunk(kind="text", text=block.text, index=opened.index))
@@ -162,8 +156,7 @@ class Decoder(StreamDecoder):
         if opened is None:  # its start was lost on the way: text still counts, the rest has lost its meaning
             if not delta.text:
                 return
-            opened = self._open[number] = _Open(Block(type="text"), NOTHING, self._next)
-            self._next += 1
+            opened = self._open[number] = _Open(Block(type="text"), NOTHING, self._new_index())
         match delta.type:
             case "text_delta":
                 if delta.text:
@@ -202,8 +195,7 @@ class Decoder(StreamDecoder):
             case "text":
                 if opened.citations:
                     part = Opaque(kind=CITATIONS, data={"citations": opened.citations})
-                    chunks.append(Chunk(kind="part", part=part, index=self._next))
-                    self._next += 1
+                    chunks.append(Chunk(kind="part", part=part, index=self._new_index()))
             case "thinking":
                 if opened.signature:
                     chunks.append(Chunk(kind="part", part=Reasoning(signature=opened.signature), index=index))

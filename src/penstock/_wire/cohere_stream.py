@@ -64,17 +64,12 @@ class Decoder(StreamDecoder):
 
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider)
-        self._started = False
-        self._next = 0
         self._open: tuple[str, int] | None = None
         self._at = 0
         self._plan: int | None = None
         self._calls: dict[int, int] = {}
         self._citations: list[Any] = []
         self._logprobs: list[Any] = []
-
-    def _began(self) -> bool:
-        return self._started
 
     def _document(self, body: bytes) -> Reply:
         return decode_json(body, self.provider)
@@ -120,13 +115,9 @@ class Decoder(StreamDecoder):
         """Add a piece of text to the part that grows, or begin the next one; return the part's index."""
         if self._open != (what, number):
             self._open = (what, number)
-            self._at = self._new()
+            self._at = self._new_index()
         chunks.append(Chunk(kind=kind, text=text, index=self._at))
         return self._at
-
-    def _new(self) -> int:
-        self._next += 1
-        return self._next - 1
 
     def _tool(self, number: int, wire: WireCall, chunks: list[Chunk]) -> None:
         function = wire.function or Function()
@@ -134,7 +125,7 @@ class Decoder(StreamDecoder):
         index = self._calls.get(number)
         if index is None or (wire.id and function.name):
             self._open = None
-            index = self._calls[number] = self._new()
+            index = self._calls[number] = self._new_index()
             chunks.append(Chunk(kind="tool_call", text=text, index=index, id=wire.id or "", name=function.name or ""))
         elif text:
             chunks.append(Chunk(kind="tool_call", text=text, index=index))
@@ -152,9 +143,9 @@ class Decoder(StreamDecoder):
         if self._plan is not None:
             chunks.append(Chunk(kind="part", part=Reasoning(details=(PLAN,)), index=self._plan))
         if self._citations:
-            chunks.append(Chunk(kind="part", part=cited(self._citations), index=self._new()))
+            chunks.append(Chunk(kind="part", part=cited(self._citations), index=self._new_index()))
         logprobs = told(self._logprobs)
         if logprobs is not None:
-            chunks.append(Chunk(kind="part", part=Opaque(kind=LOGPROBS, data=logprobs), index=self._new()))
+            chunks.append(Chunk(kind="part", part=Opaque(kind=LOGPROBS, data=logprobs), index=self._new_index()))
         reason = stop_reason(delta.finish_reason, bool(self._calls))
         chunks.append(Chunk(kind="stop", stop_reason=reason, raw_stop_reason=delta.finish_reason))

@@ -29,6 +29,8 @@ class StreamDecoder:
         self.cost_nano: int | None = None
         self.failure: CallError | None = None
         self.done = False
+        self._started = False
+        self._next = 0
         self._sniffer = Sniffer()
         self._parser = Parser()
 
@@ -42,7 +44,12 @@ class StreamDecoder:
 
     def _began(self) -> bool:
         """Whether anything of an answer came."""
-        raise NotImplementedError
+        return self._started
+
+    def _new_index(self) -> int:
+        """Return the index of the next part."""
+        self._next += 1
+        return self._next - 1
 
     def _complete(self) -> bool:
         """Whether the answer is whole although its last word did not come."""

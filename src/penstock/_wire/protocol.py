@@ -7,13 +7,12 @@ provider sends, a wire raises nothing but `CallError`; any other exception from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from ..errors import CallError
-from ..types import Choice, Chunk, LimitSeen, Request, Secret, Usage
+from ..types import Choice, Chunk, Request, Secret, Usage
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -197,20 +196,6 @@ class Wire(Protocol):
     def decoder(self, provider: Provider) -> Decoder:
         """Return a decoder for one stream."""
         ...
-
-
-class Classify(Protocol):
-    """`classify.classify`: every answer that is not a success becomes exactly one error class."""
-
-    def __call__(
-        self, status: int, headers: Mapping[str, str], body: bytes, *, provider: Provider, model: str, wall_s: float
-    ) -> CallError: ...
-
-
-class ReadLimits(Protocol):
-    """`headers.limits_seen`: what the headers of any answer say of the provider's limits; garbage is ignored."""
-
-    def __call__(self, headers: Mapping[str, str], provider: Provider, *, wall_s: float) -> tuple[LimitSeen, ...]: ...
 
 
 JSON = dict[str, Any]

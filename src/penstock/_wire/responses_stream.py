@@ -92,13 +92,8 @@ class Decoder(StreamDecoder):
 
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider)
-        self._started = False
-        self._next = 0
         self._items: dict[int, _Open] = {}
         self._reading = Reading()
-
-    def _began(self) -> bool:
-        return self._started
 
     def _document(self, body: bytes) -> Reply:
         return decode_json(body, self.provider)
@@ -162,11 +157,6 @@ class Decoder(StreamDecoder):
         reason, word = stop_reason(response, self._reading)
         chunks.append(Chunk(kind="stop", stop_reason=reason, raw_stop_reason=word))
         self.done = True
-
-    def _new_index(self) -> int:
-        index = self._next
-        self._next += 1
-        return index
 
     def _part(self, part: Part, chunks: list[Chunk]) -> None:
         chunks.append(Chunk(kind="part", part=part, index=self._new_index()))

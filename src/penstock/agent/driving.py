@@ -125,9 +125,9 @@ class Driving(Generic[ClientT, RunT]):
         """Call back for each event; what goes wrong there breaks no run."""
         hub = self._client._gate.hub
         if hub is not None:
-            for event in events:
-                if event.used is not None and event.used.ran:
-                    hub.emit(self._called(event.used, hub.clock.wall(), content=hub.content))
+            for used in (event.used for event in events):
+                if used is not None and used.ran:
+                    hub.emit(self._called(used, hub.clock.wall(), content=hub.content))
         if self._settings.on_event is not None:
             for event in events:
                 try:

@@ -33,7 +33,6 @@ COLUMNS: Final = {
 """The columns that a table always has, after the kept ones of the input; those are text."""
 
 ROWS_AT_ONCE: Final = 1000
-_PLACES: Final = Decimal("1e-9")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 

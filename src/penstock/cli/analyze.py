@@ -25,7 +25,7 @@ AT_ONCE: Final = 8
 
 @click.command(name="analyze")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("-q", "--question", default="", metavar="TEXT", help="What you want to know of the logs.")
+@click.option("--question", default="", metavar="TEXT", help="What you want to know of the logs.")
 @tokens_option
 @fail_option
 @shared
@@ -39,7 +39,7 @@ def command(files: tuple[str, ...], question: str, tokens: int, fail_on: str | N
 
     \b
     kubectl logs web-7d9 --since 1h | penstock analyze
-    penstock analyze /var/log/nginx/error.log -q "Why did the 502s begin at 02:14?"
+    penstock analyze /var/log/nginx/error.log --question "Why did the 502s begin at 02:14?"
     penstock analyze logs/*.log --fail-on P1 > findings.jsonl
     """  # noqa: D301 - click wants the backspace itself
     check_stdout()

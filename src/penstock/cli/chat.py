@@ -61,7 +61,6 @@ def command(
         talk = load(resume) if resume is not None else Conversation(model or default_model(client.settings))
         talk.model = model or talk.model
         talk.system = talk.system if system is None else system
-        client.preview("?", model=talk.model)  # a name that cannot be asked is said now
         chat = Chat(client, talk, asked, as_json=as_json)
         try:
             code = chat.run()
@@ -81,6 +80,7 @@ class Chat:
         self._live = sys.stdin.isatty()
         self._failed = 0
         self._saves = talk.file is not None
+        self._window = client.preview("?", model=talk.model).window  # a name that cannot be asked is said now
 
     def run(self) -> int:
         """Talk until the lines end; return the exit code."""
@@ -129,7 +129,7 @@ class Chat:
     def _turn(self, text: str) -> None:
         talk = self._talk
         messages = talk.ask(text)
-        over = talk.window()
+        over = talk.near(self._window)
         if over is not None and over[0] > over[1]:
             talk.stopped("")
             self._fail(
@@ -159,7 +159,7 @@ class Chat:
             usage = response.usage
             figures = [f"{usage.prompt:,} + {usage.completion:,} tokens", usd(response.cost), str(timing(response))]
             note(" · ".join(figures), dim=True)
-        if (filled := talk.window()) is not None:
+        if (filled := talk.near(self._window)) is not None:
             note(f"the conversation fills {filled[0] / filled[1]:.0%} of the {filled[1]:,} tokens of {talk.model}: "
                  "/clear it, or choose a /model with a larger window")  # fmt: skip
         if self._saves and talk.file is not None:
@@ -219,7 +219,7 @@ class Chat:
 
     def _model(self, name: str) -> None:
         if name:
-            self._client.preview("?", model=name)
+            self._window = self._client.preview("?", model=name).window
             self._talk.model = name
         note(f"model: {self._talk.model}")
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from .._text.tokens import estimate
-from .._wire.capabilities import context_window
 from ..errors import ConfigError, InputError, OutputError
 from ..types import Message, Response
 
@@ -76,9 +75,8 @@ class Conversation:
         told = self._told if self._counted <= len(self.turns) else estimate(self.system)
         return told + sum(estimate(turn.text) + 4 for turn in rest)
 
-    def window(self) -> tuple[int, int] | None:
+    def near(self, window: int | None) -> tuple[int, int] | None:
         """Return the tokens and the model's window, once most of it is filled; None before, or where it is unknown."""
-        window = context_window(self.model.partition(":")[2] or self.model)
         tokens = self.tokens
         return (tokens, window) if window is not None and tokens >= NEAR * window else None
 

@@ -11,7 +11,7 @@ import click
 
 from .._policy.figures import Where
 from ..ledger import CallRow, LedgerReader, open_ledger
-from .shown import usd, write_line
+from .shown import in_dollars, usd, write_line
 from .stats import seconds, which
 from .streams import is_plain
 
@@ -39,7 +39,7 @@ def command() -> None:
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, batch or agent.")
+@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
 @click.option("--task", metavar="ID", help="Only the calls of one task.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
@@ -78,7 +78,7 @@ def _follow(reader: LedgerReader, where: Where, last: int, *, as_json: bool) -> 
 
 def _print(row: CallRow, *, as_json: bool) -> None:
     if as_json:
-        write_line(row)
+        write_line(in_dollars(row))
     else:
         click.echo(_line(row))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -16,7 +16,8 @@ from .._policy.period import Period, instant
 from .._policy.reconcile import Difference, reconcile
 from ..errors import EXIT_ROWS_FAILED
 from ..ledger import LedgerReader, open_ledger
-from .shown import count, note, table, usd, write_json
+from ..types import to_usd
+from .shown import count, in_cells, in_dollars, note, table, usd, write_json
 
 DAY_S = 86_400
 QUIET = ("equal", "near")
@@ -47,9 +48,10 @@ def command(bill: str, provider: str | None, ledger: str | None, show_all: bool,
         write_json({"bill": bill, "ledger": reader.path, "provider": provider or told.provider, **_sums(found),
                     "lines": [_tree(one) for one in found]})  # fmt: skip
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, list(Difference.__struct_fields__), lineterminator="\n")
+        rows = [in_cells(_tree(one)) for one in found]
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_tree(one) for one in found)
+        writer.writerows(rows)
     else:
         _show(found, differ, show_all=show_all)
     if differ:
@@ -66,13 +68,16 @@ def _compared(bill: Bill, provider: str | None, reader: LedgerReader) -> list[Di
 
 
 def _tree(one: Difference) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in Difference.__struct_fields__}
+    return {f"{name}_cost" if f"{name}_nano" in _AMOUNTS else name: value for name, value in in_dollars(one).items()}
 
 
-def _sums(found: list[Difference]) -> dict[str, int]:
+_AMOUNTS: Final = ("bill_nano", "ledger_nano", "apart_nano")
+
+
+def _sums(found: list[Difference]) -> dict[str, Any]:
     return {
-        "bill_nano": sum(one.bill_nano or 0 for one in found),
-        "ledger_nano": sum(one.ledger_nano or 0 for one in found),
+        "bill_cost": to_usd(sum(one.bill_nano or 0 for one in found)),
+        "ledger_cost": to_usd(sum(one.ledger_nano or 0 for one in found)),
         "differing": sum(one.verdict not in QUIET for one in found),
     }
 
@@ -97,7 +102,7 @@ def _show(found: list[Difference], differ: list[Difference], *, show_all: bool) 
     sums = _sums(found)
     verdicts = Counter(one.verdict for one in found)
     click.echo(
-        f"bill {usd(sums['bill_nano'])}, ledger {usd(sums['ledger_nano'])}: "
+        f"bill {usd(sums['bill_cost'])}, ledger {usd(sums['ledger_cost'])}: "
         + ", ".join(f"{number:,} {verdict}" for verdict, number in verdicts.most_common())
     )
     if not differ:

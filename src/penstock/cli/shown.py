@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,22 @@ def usd(amount: Decimal | int | None) -> str:
 def exact_usd(nano: int) -> str:
     """Write nano-dollars to the last digit."""
     return f"${to_usd(nano):,.9f}"
+
+
+def in_dollars(record: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of a record for programs: an amount `cost_nano` is `cost`, in dollars."""
+    told: dict[str, Any] = {}
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        if name.endswith("_nano"):
+            name, value = name.removesuffix("_nano"), None if value is None else to_usd(value)
+        told[name] = value
+    return told
+
+
+def in_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row for CSV: amounts without exponents."""
+    return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
 def span(seconds: float) -> str:

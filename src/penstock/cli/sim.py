@@ -36,7 +36,7 @@ LATENCY_MAX_S, SPEED_MAX = 86_400, 1_000_000  # what a configuration file may sa
 def command(host: str, port: int, log: bool, **options: Any) -> None:
     """Run the provider simulator until Ctrl-C.
 
-    It speaks the protocols of OpenAI and Anthropic; any key will do. Its report is at /__sim__/.
+    It speaks the protocols of OpenAI, Anthropic, Cohere and Gemini; any key will do. Its report is at /__sim__/.
 
     \b
     penstock sim --rpm 600 --latency 0.5

@@ -14,7 +14,8 @@ from .._policy.figures import Figures, Where
 from .._policy.period import Period
 from .._policy.rollup import USAGE
 from ..ledger import LedgerReader, Stats, between, open_ledger, period
-from .shown import count, note, span, table, usd, write_json
+from ..types import to_usd
+from .shown import count, in_cells, note, span, table, usd, write_json
 
 PERCENTS: Final = (50, 95, 99)
 DAY_S: Final = 86_400
@@ -104,7 +105,7 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, batch or agent.")
+@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
 @click.option("--task", metavar="ID", help="Only the calls of one task (the tag 'task'), of all time unless told.")
 @click.option("--by", metavar="WHAT", help="A line for each: model, provider, operation, outcome, day, hour, tag:NAME.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
@@ -160,21 +161,20 @@ def figures(one: Figures) -> dict[str, Any]:
         "failed": one.failed,
         "error_rate": one.error_rate,
         "cost": one.cost,
-        "cost_nano": one.cost_nano,
         "cost_per_call": one.cost_per_call,
         "unpriced_attempts": one.unpriced,
         "estimated_attempts": one.estimated,
-        "estimated_cost_nano": one.estimated_nano,
+        "estimated_cost": to_usd(one.estimated_nano),
         "attempts": one.attempts,
         "retries": one.retries,
         "rate_limited": one.rate_limited,
         "refused": one.refused,
         "cached": one.cached,
-        "cache_saved_nano": one.saved_nano,
+        "cache_saved": to_usd(one.saved_nano),
         "batched": one.batched,
-        "batch_saved_nano": one.batch_saved_nano,
+        "batch_saved": to_usd(one.batch_saved_nano),
         "routed": one.routed,
-        "route_saved_nano": one.route_saved_nano,
+        "route_saved": to_usd(one.route_saved_nano),
         "tokens": {name: getattr(one, name) for name in USAGE},
         "latency_s": {f"p{percent}": one.latency_s(percent) for percent in PERCENTS},
         "first_token_s": {f"p{percent}": one.first_token_s(percent) for percent in PERCENTS},
@@ -187,7 +187,7 @@ def _tree(stats: Stats, by: str, path: str) -> dict[str, Any]:
         "ledger": path,
         "period": stats.period,
         "days": days(stats),
-        "cost_per_day": float(stats.total.cost) / days(stats),
+        "cost_per_day": to_usd(int(stats.total.cost_nano / days(stats))),
         "whole": stats.whole,
         "lost_records": stats.lost,
         "total": figures(stats.total),
@@ -204,7 +204,7 @@ def _ordered(stats: Stats, by: str) -> list[tuple[str, Figures]]:
 
 
 def _write_csv(stats: Stats, by: str) -> None:
-    rows = [{by: name, **_flat(figures(one))} for name, one in _ordered(stats, by)]
+    rows = [in_cells({by: name, **_flat(figures(one))}) for name, one in _ordered(stats, by)]
     writer = csv.DictWriter(sys.stdout, [by, *_flat(figures(Figures()))], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

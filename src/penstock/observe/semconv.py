@@ -44,7 +44,7 @@ SYSTEM: Final = "gen_ai.system_instructions"
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
 
-OPERATIONS: Final = {"embed": "embeddings", "agent": "invoke_agent"}
+OPERATIONS: Final = {"embed": "embeddings", "rerank": "rerank", "agent": "invoke_agent"}
 """What an operation is called; all others are 'chat'."""
 
 PROVIDERS: Final = {"azure": "azure.ai.openai", "mistral": "mistral_ai", "xai": "x_ai"}

@@ -200,7 +200,7 @@ def _told(event: CallEnded) -> dict[str, Any]:
             found[words.PROVIDER] = words.PROVIDERS.get(event.provider, event.provider)
     if event.stop_reason is not None:
         found[words.FINISH] = [event.stop_reason]
-    elif event.attempts and event.operation != "embed":
+    elif event.attempts and event.operation not in ("embed", "rerank"):
         found[words.FINISH] = ["error"]
     return found
 

@@ -37,7 +37,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question in neutral words, as both protocols understand it.
+    """A question in neutral words, as all protocols understand it.
 
     `schema` is set for structured answers, `json_mode` for free JSON. `tool_choice` is auto, none, required or a
     tool's name. `reasoning_tokens` is how long the model thinks before it speaks.

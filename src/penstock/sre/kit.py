@@ -40,11 +40,9 @@ class _Kit:
 
     def room(self, options: Mapping[str, Any] | None = None, most: int | None = None) -> int:
         """Return how many tokens of material are shown: `tokens`, or less where the model's window is smaller."""
-        from .._wire.capabilities import context_window
-
         asked = {**self._options, **(options or {})}
         named = {name: asked[name] for name in ("model", "tier") if name in asked}
-        window = context_window(self._settings.preview("?", **named).request.model)
+        window = self._settings.preview("?", **named).window
         room = self._tokens if most is None else most
         if window is None:
             return room
