@@ -13,6 +13,11 @@ TWIN = "[providers.{0}]\nwire='anthropic'\nbase_url='http://a'\naliases=['{1}']\
 ROWS = registry.parse(TEXT, "providers.toml")
 
 
+def test_the_compiled_rows_are_those_of_the_table() -> None:
+    """The package reads the compiled ones; tools/compile_providers.py makes them anew."""
+    assert registry.load(resources.files("penstock._wire").joinpath("providers.json").read_bytes()) == ROWS
+
+
 def resolved(model: str) -> tuple[str, str]:
     """Provider and name of a model."""
     provider, name = registry.resolve(model, ROWS)

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from .._flow.mode import Refusals
     from .._flow.rerank import RerankOptions
     from .counting import Counting
+    from .ledger.keep import LedgerDoor
     from .ledger.settings import Ledger
-    from .ledger.writer import LedgerWriter
     from .subscription import Subscription
 
 GateT = TypeVar("GateT", bound=Gate)
@@ -65,7 +65,7 @@ class BaseClient(Generic[GateT, TransportT]):
     """A client without its colour: options in, an order out."""
 
     _gate_class: type[GateT]
-    ledger: LedgerWriter | None
+    ledger: LedgerDoor | None
     _keeps_ledger = False
     """Whether there is a ledger where nobody said so."""
 

@@ -6,7 +6,6 @@ import difflib
 import functools
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,7 +244,7 @@ def _price_table(rows: tuple[Provider, ...]) -> Prices:
 
 @functools.cache
 def _builtin_rows() -> dict[str, Provider]:
-    return registry.parse(_packed("_wire", "providers.toml").decode(), "providers.toml")
+    return registry.load(_packed("_wire", "providers.json"))
 
 
 def _providers(file: FileSettings, files: tuple[str, ...]) -> dict[str, Provider]:
@@ -317,6 +316,8 @@ def _dotenv() -> dict[str, str | None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import tomllib  # loaded with the first settings file
+
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -33,11 +32,18 @@ def parse(text: str, source: str) -> dict[str, Provider]:
 
     Raises: ConfigError that says where (`source`, row, field), what was expected and what was found.
     """
+    import tomllib  # the rows of the package are compiled: see `load`
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from None
     return extend({}, table.get("providers", {}), source)
+
+
+def load(data: bytes) -> dict[str, Provider]:
+    """Read the rows that tools/compile_providers.py checked and wrote."""
+    return msgspec.json.decode(data, type=dict[str, Provider])
 
 
 def extend(rows: Mapping[str, Provider], table: object, source: str) -> dict[str, Provider]:
