@@ -21,7 +21,7 @@ Record = Callable[[str, object], None]
 @pytest.mark.prove(17)
 @pytest.mark.parametrize("name", ["gsm8k", "mt_bench", pytest.param("mmlu", marks=pytest.mark.slow)])
 def test_the_score_orders_prompts_no_worse_than_their_length(name: str, record_property: Record) -> None:
-    """Nothing of it was learned from them; a coin recovers half, an oracle all."""
+    """No program fitted it to them, though whoever chose its weights had seen them; a coin recovers half."""
     found = load(name)
     area = apgr(curve([difficulty(prompt) for prompt in found.prompts], found.each))
     by_length = apgr(curve([len(prompt) for prompt in found.prompts], found.each))
