@@ -46,7 +46,7 @@ def play(
 
     async def main(loop: asyncio.AbstractEventLoop) -> Played:
         model = Model(scenario, rows, loop)
-        name = "anthropic:claude-haiku-4-5" if scenario.split else "openai:gpt-4o-mini"
+        name = "anthropic:claude-haiku-4-5" if scenario.split else "openai:gpt-4.1-mini"
         keys = {"openai": "k", "anthropic": "k"}
         clock = VirtualClock(loop, seed)
         async with AsyncClient(transport=model, keys=keys, config=False, env={}, clock=clock) as client:
@@ -176,7 +176,7 @@ def test_a_call_of_the_same_program_that_a_person_waits_for_goes_before_the_rows
         await asyncio.sleep(10)
         for _ in range(10):
             answer = await client.complete(
-                "Is this urgent? row 0", model="openai:gpt-4o-mini", max_tokens=5, priority="interactive"
+                "Is this urgent? row 0", model="openai:gpt-4.1-mini", max_tokens=5, priority="interactive"
             )
             waited.append(sum(attempt.wait_s for attempt in answer.attempts))
             assert batch.report.left > 0
