@@ -108,6 +108,12 @@ class Driving(Generic[ClientT, RunT]):
             options = {**options, "reasks": 0} | ({} if most is None else {"max_tokens": most})
         return cast(ExtractOptions, options)
 
+    def _extracting(self, effect: Value) -> Any:
+        """Begin the extraction of the answer's value; a driver gives it to its own run."""
+        self._show = None
+        options = self._extract_options(effect)
+        return self._client._extracting(self._settings.wanted, effect.messages, options, stream=False)
+
     def _with_deadline(self, effect: Ask | Value) -> dict[str, Any]:
         options = dict(self._options)
         options.pop("tool_choice", None)
@@ -241,9 +247,7 @@ class SyncDriving(Driving[Client, SyncRun]):
                 client = self._client
                 self._asked = SyncRun(self._order(effect), client._gate, client._transport, client._targets)
             case Value():
-                self._show = None
-                options = self._extract_options(effect)
-                self._asked = self._client._extracting(self._settings.wanted, effect.messages, options, stream=False)
+                self._asked = self._extracting(effect)
             case Begin():
                 self._bench.begin(effect)
             case Next():
@@ -327,9 +331,7 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
                 client = self._client
                 self._asked = AsyncRun(self._order(effect), client._gate, client._transport, client._targets)
             case Value():
-                self._show = None
-                options = self._extract_options(effect)
-                self._asked = self._client._extracting(self._settings.wanted, effect.messages, options, stream=False)
+                self._asked = self._extracting(effect)
             case Begin():
                 self._bench.begin(effect)
             case Next():
