@@ -23,7 +23,7 @@ from ..types import (
     ToolResult,
 )
 from .anthropic_versions import version_of
-from .capabilities import refusal
+from .conversation import Conversation
 from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_responses
 from .protocol import JSON, Provider
 
@@ -44,12 +44,11 @@ def tool_id(call_id: str) -> str:
     return _ID.sub("_", call_id)
 
 
-class Writer:
+class Writer(Conversation):
     """Writes messages for one provider; what the protocol cannot say raises UnsupportedParameter."""
 
     def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
+        super().__init__(request, provider)
         self.version = version_of(provider)
         first = next((at for at, one in enumerate(request.messages) if one.role != "system"), len(request.messages))
         self._hoisted = request.messages[:first] if self.version.system_turns else request.messages
@@ -89,10 +88,6 @@ class Writer:
             if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
                 turn["content"] = blocks[0]["text"]
         return turns
-
-    def refuse(self, name: str, why: str) -> Exception:
-        """Return the error for something that cannot be said."""
-        return refusal(self.request, self.provider, name, why)
 
     def _blocks(self, message: Message) -> list[JSON]:
         if message.name is not None:

@@ -19,7 +19,7 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
-from .capabilities import refusal
+from .conversation import Conversation
 from .openai_messages import ANSWER_NOTES, told_error
 from .protocol import JSON, Provider
 
@@ -32,15 +32,14 @@ PLAN: Final[dict[str, Any]] = {"type": "tool_plan"}
 _LEFT_OUT: Final = ANSWER_NOTES | {"citations", "logprobs"}
 
 
-class Writer:
+class Writer(Conversation):
     """Writes messages for one provider; what the protocol cannot say raises UnsupportedParameter.
 
     `documents` fill as the messages are written.
     """
 
     def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
+        super().__init__(request, provider)
         self.documents: list[JSON] = []
 
     def messages(self) -> list[JSON]:
@@ -49,10 +48,6 @@ class Writer:
         for message in self.request.messages:
             written += self._message(message)
         return written
-
-    def refuse(self, name: str, why: str) -> Exception:
-        """Return the error for something that cannot be said."""
-        return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
         if message.name is not None:

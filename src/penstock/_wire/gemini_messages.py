@@ -24,7 +24,7 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
-from .capabilities import refusal
+from .conversation import Conversation
 from .openai_messages import ANSWER_NOTES, GEMINI_PART
 from .protocol import JSON, Provider
 
@@ -43,12 +43,11 @@ Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 _LEFT_OUT: Final = ANSWER_NOTES | {"citations", "logprobs"}
 
 
-class Writer:
+class Writer(Conversation):
     """Writes contents for one provider; what the protocol cannot say raises UnsupportedParameter."""
 
     def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
+        super().__init__(request, provider)
         self._names: dict[str, str] = {}
 
     def system(self) -> JSON | None:
@@ -80,10 +79,6 @@ class Writer:
             for turn in turns:
                 _sign(turn)
         return turns
-
-    def refuse(self, name: str, why: str) -> Exception:
-        """Return the error for something that cannot be said."""
-        return refusal(self.request, self.provider, name, why)
 
     def _parts(self, message: Message) -> list[JSON]:
         if message.name is not None:

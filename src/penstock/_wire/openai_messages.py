@@ -14,13 +14,12 @@ from ..types import (
     Part,
     Reasoning,
     Refusal,
-    Request,
     Text,
     ToolCall,
     ToolResult,
 )
-from .capabilities import refusal
-from .protocol import JSON, Provider
+from .conversation import Conversation
+from .protocol import JSON
 
 ANSWER_NOTES: Final = frozenset(
     {"annotations", "message", "cohere_citations", "thought_signature", "grounding_metadata"}
@@ -41,12 +40,8 @@ _EXTRA_ELSEWHERE: Final = frozenset({"caller", "item_id", "namespace", "thoughtS
 """What other protocols keep in `ToolCall.extra`."""
 
 
-class Writer:
+class Writer(Conversation):
     """Writes messages for one provider; what the protocol cannot say raises UnsupportedParameter."""
-
-    def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
 
     def messages(self) -> list[JSON]:
         """Return all messages of the request; tool results become messages of their own."""
@@ -58,10 +53,6 @@ class Writer:
     def takes(self, name: str) -> bool:
         """Whether the provider's row says that it takes something beyond the protocol."""
         return name in self.provider.takes
-
-    def refuse(self, name: str, why: str) -> Exception:
-        """Return the error for something that cannot be said."""
-        return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
         role = self.provider.system_role if message.role == "system" else message.role

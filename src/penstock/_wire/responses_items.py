@@ -18,21 +18,20 @@ from ..types import (
     ToolCall,
     ToolResult,
 )
-from .capabilities import refusal
+from .conversation import Conversation
 from .openai_messages import ANSWER_NOTES, GEMINI_PART, is_of_anthropic, told_error
 from .protocol import JSON, Provider
 from .responses_decode import ITEM_ID, MESSAGE
 
 
-class Writer:
+class Writer(Conversation):
     """Writes items for one provider; what the protocol cannot say raises UnsupportedParameter.
 
     Ids of items are sent only where the server kept the items: elsewhere it would look for them and fail.
     """
 
     def __init__(self, request: Request, provider: Provider) -> None:
-        self.request = request
-        self.provider = provider
+        super().__init__(request, provider)
         self._keeps_ids = request.store is not False
         self._custom = {
             part.id
@@ -47,10 +46,6 @@ class Writer:
         for message in self.request.messages:
             written += self._message(message)
         return written
-
-    def refuse(self, name: str, why: str) -> Exception:
-        """Return the error for something that cannot be said."""
-        return refusal(self.request, self.provider, name, why)
 
     def _message(self, message: Message) -> list[JSON]:
         if message.name is not None:
