@@ -41,6 +41,15 @@ class Prometheus:
         assert found["status"] == "success", found
         return found["data"]
 
+    def wait_until_ready(self) -> None:
+        """It listens before its storage is open, and answers every question with 503 till then."""
+        end = time.monotonic() + WAIT_S
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready"):
+                return
+            time.sleep(SCRAPE_S / 5)
+        raise AssertionError(f"{self.url} was not ready in {WAIT_S:.0f} s")
+
     def query(self, expression: str) -> list[Any]:
         """What an expression gives now."""
         try:
@@ -53,9 +62,8 @@ class Prometheus:
         """Ask again until an expression gives something."""
         end = time.monotonic() + WAIT_S
         while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                if found := self.query(expression):
-                    return found
+            if found := self.query(expression):
+                return found
             time.sleep(SCRAPE_S / 2)
         raise AssertionError(f"nothing came of {expression} in {WAIT_S:.0f} s")
 
@@ -83,7 +91,9 @@ def scraping(port: int, folder: Path) -> Iterator[Prometheus]:
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Prometheus(f"http://127.0.0.1:{own}")
+        prometheus = Prometheus(f"http://127.0.0.1:{own}")
+        prometheus.wait_until_ready()
+        yield prometheus
     finally:
         child.terminate()
         child.wait(WAIT_S)
