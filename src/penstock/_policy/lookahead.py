@@ -6,6 +6,7 @@ while the other holds everything up. Of the last ones the longest go first: what
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ PASSED_MAX: Final = 2 * LOOK_AHEAD
 """So many later ones may go before a row, at most."""
 
 NEAR: Final = 0.05
-"""Of the mean: a row that brings the sum so near to it is as good as any."""
+"""Of the mean: where the oldest row brings the sum so near to it, none is better."""
 
 SURPLUS_MAX: Final = 2.0
 """What is remembered of sizes above or below the mean, in means: the rest the limit itself has made up by waiting."""
@@ -53,12 +54,47 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
+class _Shelf(Generic[T]):
+    """The rows read ahead for one lane, by their numbers, each with how many had been given out before it came."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[int, T]] = {}
+        self._sizes: list[tuple[int, int]] = []  # sorted, each with the number of its row
+
+    def put(self, number: int, given: int, row: T) -> None:
+        self.rows[number] = (given, row)
+        insort(self._sizes, (row.counted, number))
+
+    def pop(self, number: int) -> T:
+        _, row = self.rows.pop(number)
+        del self._sizes[bisect_left(self._sizes, (row.counted, number))]
+        return row
+
+    def oldest(self) -> tuple[int, int, T]:
+        """Return the number of the oldest row, how many had been given out before it came, and the row."""
+        number = next(iter(self.rows))
+        return number, *self.rows[number]
+
+    def nearest(self, size: float) -> tuple[float, int]:
+        """Return how far the nearest size is off, and the number of its oldest row."""
+        sizes = self._sizes
+        place = bisect_left(sizes, (size, -1))
+        found = []
+        if place < len(sizes):
+            found.append((sizes[place][0] - size, sizes[place][1]))
+        if place:
+            below = sizes[bisect_left(sizes, (sizes[place - 1][0], -1))]
+            found.append((size - below[0], below[1]))
+        return min(found)
+
+
 class Lookahead(Generic[T]):
     """Takes rows from `source` and gives them out; see the module."""
 
     def __init__(self, source: Iterator[T]) -> None:
         self._source = source
-        self._rows: list[tuple[int, T]] = []  # in their order, each with how many had been given out before it came
+        self._shelves: dict[str | None, _Shelf[T]] = {}  # of the lanes that have rows
+        self._ahead = 0
         self._back: list[T] = []
         self._tokens = 0
         self._given = 0
@@ -68,7 +104,7 @@ class Lookahead(Generic[T]):
         self.ended = False
 
     def __len__(self) -> int:
-        return len(self._rows) + len(self._back)
+        return self._ahead + len(self._back)
 
     def give_back(self, row: T) -> None:
         """Take a row back that could not go where it was sent; it goes before all others."""
@@ -80,41 +116,49 @@ class Lookahead(Generic[T]):
         for place, row in enumerate(self._back):
             if is_open(row.lane):
                 return self._back.pop(place)
-        chosen = self._choose(is_open)
-        if chosen is None:
+        shelves = [shelf for lane, shelf in self._shelves.items() if is_open(lane)]
+        if not shelves:
             return None
-        _, row = self._rows.pop(chosen)
-        self._tokens -= row.counted
-        self._given += 1
+        row = self._pop(*self._choose(shelves))
         most = SURPLUS_MAX * self._mean
         self._surplus = max(-most, min(most, self._surplus + row.counted - self._mean))
         return row
 
+    def _pop(self, shelf: _Shelf[T], number: int) -> T:
+        row = shelf.pop(number)
+        if not shelf.rows:
+            del self._shelves[row.lane]
+        self._ahead -= 1
+        self._tokens -= row.counted
+        self._given += 1
+        return row
+
     def _fill(self) -> None:
-        while not self.ended and len(self._rows) < LOOK_AHEAD and self._tokens < LOOK_AHEAD_TOKENS:
+        while not self.ended and self._ahead < LOOK_AHEAD and self._tokens < LOOK_AHEAD_TOKENS:
             row = next(self._source, None)
             if row is None:
                 self.ended = True
                 return
             self._read += 1
             self._mean += (row.counted - self._mean) / min(self._read, MIX_OVER)
-            self._rows.append((self._given, row))
+            shelf = self._shelves.get(row.lane)
+            if shelf is None:
+                shelf = self._shelves[row.lane] = _Shelf()
+            shelf.put(self._read, self._given, row)
+            self._ahead += 1
             self._tokens += row.counted
 
-    def _choose(self, is_open: Callable[[str | None], bool]) -> int | None:
-        best, least = None, 0.0
-        last = self.ended and len(self._rows) <= LONGEST_FIRST
-        for place, (since, row) in enumerate(self._rows):
-            if not is_open(row.lane):
-                continue
-            if best is None and self._given - since >= PASSED_MAX:
-                return place
-            if last:
-                off = -row.work
-            else:
-                off = abs(self._surplus + row.counted - self._mean)
-                if off <= NEAR * self._mean:
-                    return place
-            if best is None or off < least:
-                best, least = place, off
-        return best
+    def _choose(self, shelves: list[_Shelf[T]]) -> tuple[_Shelf[T], int]:
+        """Return the shelf and the number of the row that goes next."""
+        number, given, row, shelf = min((*shelf.oldest(), shelf) for shelf in shelves)
+        if self._given - given >= PASSED_MAX:
+            return shelf, number
+        if self.ended and self._ahead <= LONGEST_FIRST:
+            last = [(-row.work, number, shelf) for shelf in shelves for number, (_, row) in shelf.rows.items()]
+            _, number, shelf = min(last)
+            return shelf, number
+        ideal = self._mean - self._surplus
+        if abs(row.counted - ideal) <= NEAR * self._mean:
+            return shelf, number
+        _, number, shelf = min((*shelf.nearest(ideal), shelf) for shelf in shelves)
+        return shelf, number
