@@ -20,6 +20,7 @@ import msgspec
 from ..errors import ConfigError
 from ..types import LimitSeen, Usage
 from .concurrency import Concurrency
+from .expected import Expected
 from .fairqueue import FairQueue, Priority
 from .trim import FLOOR
 from .window import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, DimensionState, Slot
@@ -27,8 +28,6 @@ from .window import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, DimensionState, 
 Counting = Literal["prompt+max", "input,output"]
 TicketState = Literal["new", "queued", "granted", "done"]
 
-EXPECTED_OUTPUT = 512.0  # tokens, until answers tell
-OUTPUT_SMOOTHING = 0.1
 DEFAULT_PAUSE_S = 0.5  # to twice that, after a 429 that names no time
 SHUT_GROWTH = 4  # of that pause, for each probe in a row that is rejected; a period may be a minute
 MOST_SHUT = 2
@@ -159,8 +158,7 @@ class Limiter:
         self._in_flight = 0
         self._granted = 0
         self._rejected = 0
-        self._output_mean = EXPECTED_OUTPUT
-        self._output_known = False
+        self._expected = Expected()
         self._not_before = -inf
         self._probing = False
         self._probe: Ticket | None = None
@@ -237,10 +235,11 @@ class Limiter:
             return self.cancel(now, ticket)
         freed = False
         if usage is not None:
-            self._learn_output(usage)
-            for dimension, slot, held in ticket.holds:
-                if dimension.kind != REQUESTS and self._settle_one(now, ticket, usage, dimension, slot, held) < held:
-                    freed = True
+            self._expected.learn(ticket.output_tokens, usage.completion, ticket.input_tokens, usage.prompt)
+        for dimension, slot, held in ticket.holds:
+            used = held if usage is None else self._used(ticket, usage, dimension, held)
+            dimension.finish(now, slot, held, used)
+            freed = freed or used < held
         if self._concurrency.learns:
             if failed:
                 self._concurrency.failed(now, ticket.granted_at)
@@ -359,7 +358,7 @@ class Limiter:
             next_at=self.next_at,
             granted=self._granted,
             rejected=self._rejected,
-            expected_output=self._output_mean,
+            expected_output=self._expected.mean,
             dimensions=tuple([dimension.state() for dimension in self._dimensions]),
         )
 
@@ -421,10 +420,8 @@ class Limiter:
         """What to reserve of tokens: what the server counts, and what the answer is expected to add."""
         kind = dimension.kind
         if kind == INPUT:
-            return float(ticket.input_tokens)
-        expected = self._output_mean
-        if ticket.output_tokens is not None and ticket.output_tokens < expected:
-            expected = float(ticket.output_tokens)
+            return min(self._expected.prompt(ticket.input_tokens), float(dimension.limit))
+        expected = self._expected.output(ticket.output_tokens)
         if kind == TOKENS:
             expected += ticket.input_tokens
             if expected < ticket.least:
@@ -501,29 +498,16 @@ class Limiter:
 
     # --- what answers teach --------------------------------------------------------------------------------------
 
-    def _settle_one(
-        self, now: float, ticket: Ticket, usage: Usage, dimension: Dimension, slot: Slot, held: float
-    ) -> float:
+    def _used(self, ticket: Ticket, usage: Usage, dimension: Dimension, held: float) -> float:
         kind = dimension.kind
+        if kind == REQUESTS:
+            return held
         if kind == OUTPUT:
-            dimension.move_half(now, slot, held, usage.completion)
             return usage.completion
         if kind == INPUT or self.counting == "input,output":
             used = usage.prompt - (usage.cache_read if self.counting == "input,output" else 0)
-            if kind == TOKENS:
-                used += usage.completion
-        else:
-            used = max(usage.total, ticket.least)
-        if used != held:
-            dimension.correct(slot, used - held)
-        return used
-
-    def _learn_output(self, usage: Usage) -> None:
-        produced = usage.completion
-        if self._output_known:
-            self._output_mean += OUTPUT_SMOOTHING * (produced - self._output_mean)
-        else:
-            self._output_known, self._output_mean = True, float(produced)
+            return used + usage.completion if kind == TOKENS else used
+        return max(usage.total, ticket.least)
 
     def _adopt_one(self, now: float, seen: LimitSeen, asked_at: float, newest: bool, known: Dimension | None) -> None:
         if not (seen.period_s > 0 and isfinite(seen.period_s)):

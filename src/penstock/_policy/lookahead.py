@@ -25,11 +25,11 @@ PASSED_MAX: Final = 2 * LOOK_AHEAD
 NEAR: Final = 0.05
 """Of the mean: where the oldest row brings the sum so near to it, none is better."""
 
-SURPLUS_MAX: Final = 2.0
-"""What is remembered of sizes above or below the mean, in means: the rest the limit itself has made up by waiting."""
+SURPLUS_MAX: Final = 30.0
+"""What is remembered of sizes above or below the mean, in means: the rest the limit itself has made up by waiting.
 
-MIX_OVER: Final = 1000
-"""The mean is that of so many rows."""
+A row of 20,000 tokens among such of 500 is 40 of them: what is forgotten of it leaves the limit of requests idle.
+"""
 
 
 class Sized(Protocol):
@@ -140,7 +140,7 @@ class Lookahead(Generic[T]):
                 self.ended = True
                 return
             self._read += 1
-            self._mean += (row.counted - self._mean) / min(self._read, MIX_OVER)
+            self._mean += (row.counted - self._mean) / self._read
             shelf = self._shelves.get(row.lane)
             if shelf is None:
                 shelf = self._shelves[row.lane] = _Shelf()

@@ -21,10 +21,11 @@ REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
 KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
 
 GUARD = 1 / 60  # of the period: arrivals may be this much closer together than departures
+OUTPUT_GUARD = 1 / 300  # no network moves outputs closer together; a slot may be closed so much later than it opened
 SLOTS = 600
 BURST_S = 0.25  # of the rate of requests: a quarter of the shortest slice that a server was seen to enforce (1 s)
 TOKEN_BURST_S = 4.0  # of the rate of tokens: credit for mixed sizes, less than the smallest bucket seen (6 s)
-LEAST_PACE = 0.995  # of the limit; below it a large burst would cost more than the window takes back
+AT_ONCE = 0.5  # of an output counts when its call begins, the rest when it ends: it is produced in between
 SPARE_S = 1.5  # what is left is compared over so long
 SPARE_SHARE = 0.25  # of what was sent meanwhile; more left than before shows room
 SPARE_TIMES = 2  # in a row: a window that starts anew shows it once
@@ -104,10 +105,12 @@ class Dimension:
     """
 
     __slots__ = (
+        "_at_once",
         "_base_rate",
         "_blocked_need",
         "_blocked_until",
         "_burst_s",
+        "_docked",
         "_gone",
         "_keep_s",
         "_missed",
@@ -155,13 +158,15 @@ class Dimension:
         self.at = now
         self.used = 0.0
         own_burst_s = (BURST_S if self.kind == REQUESTS else TOKEN_BURST_S) * min(1.0, period_s / 60)
+        self._at_once = AT_ONCE if self.kind == OUTPUT else 1.0
         self._burst_s = (own_burst_s if burst_s is None else burst_s) if period_s <= PACED_PERIOD_S else period_s
-        self._keep_s = period_s * (1 + GUARD)
+        self._keep_s = period_s * (1 + (OUTPUT_GUARD if self.kind == OUTPUT else GUARD))
         self._width_s = self._keep_s / SLOTS
         self._slots: deque[Slot] = deque()
         self._oldest = inf  # when the first of them leaves the window
         self._gone = 0.0  # booked in slots that left the window
         self._missed = 0.0  # booked and then turned away
+        self._docked = 0.0  # of the level, since the provider says that less is left
         self._spare = Spare()
         self._trim = Trim(free=guessed, sized=self.kind != REQUESTS)
         self._blocked_need = inf
@@ -174,8 +179,7 @@ class Dimension:
         self.limit = min(limits)
         # One request always fits the bucket; tokens may overdraw it (see `ready_at`), so they need no such floor.
         self._most_cap = min(float(self.limit), max(1.0, self.limit * self._burst_s / self.period_s))
-        pace = max(self.limit - self._most_cap, self.limit * LEAST_PACE)
-        self._base_rate = pace / self._keep_s
+        self._base_rate = self.limit / self._keep_s
         self._scale()
 
     def _scale(self) -> None:
@@ -192,13 +196,17 @@ class Dimension:
         elapsed_s = now - self.at
         if elapsed_s > 0:
             self.level += elapsed_s * self.rate
-            if self.level > self.cap:
-                self.level = self.cap
+            if self.level + self._docked > self.cap:
+                self._fill()
             if self.trim < 1.0 or self.guessed:
                 self._grow(now)
             self.at = now
         if now >= self._oldest:
             self._forget(now)
+
+    def _fill(self) -> None:
+        self.level = min(self.level, self.cap)
+        self._docked = min(self._docked, self.cap - self.level)
 
     def _forget(self, now: float) -> None:
         slots = self._slots
@@ -248,6 +256,9 @@ class Dimension:
     def book(self, now: float, amount: float) -> Slot:
         """Take `amount` now; the slot is the receipt for `correct`."""
         self.level -= amount
+        return self._count(now, amount * self._at_once)
+
+    def _count(self, now: float, amount: float) -> Slot:
         self.used += amount
         if self._slots:
             last = self._slots[-1]
@@ -261,21 +272,22 @@ class Dimension:
         return slot
 
     def correct(self, slot: Slot, change: float) -> None:
-        """Add `change` to what a slot holds; negative is a refund, which may be used at once."""
-        level = self.level - change
-        self.level = level if level < self.cap else self.cap
+        """Add `change` to what was taken with a slot; negative is a refund, which may be used at once."""
+        self.level -= change
+        if self.level + self._docked > self.cap:
+            self._fill()
         if slot.expires > -inf:
+            change *= self._at_once
             slot.amount += change
             self.used += change
             self._blocked_need = inf
 
-    def move_half(self, now: float, slot: Slot, held: float, actual: float) -> None:
-        """Replace a held amount by what was used evenly between then and now: half there, half here.
-
-        Output is produced during the call, so its mean time is the middle; two halves have the same mean.
-        """
-        self.correct(slot, actual / 2 - held)
-        self.book(now, actual / 2)
+    def finish(self, now: float, slot: Slot, held: float, actual: float) -> None:
+        """Replace a held amount by what was used, at the end of the call."""
+        if actual != held:
+            self.correct(slot, actual - held)
+        if self._at_once < 1.0:
+            self._count(now, actual * (1.0 - self._at_once))
 
     def booked_since(self, since: float) -> float:
         """What was booked after `since`, a slot that covers it included."""
@@ -333,7 +345,8 @@ class Dimension:
 
     def agrees(self, limit: int | None, remaining: int | None) -> bool:
         """Whether what a provider tells is no news: the same limit, and more left of it than could be used at once."""
-        return limit == self.told and not self.guessed and (remaining is None or remaining >= self.cap)
+        told = limit == self.told and not self.guessed
+        return told and (remaining is None or (remaining >= self.cap and not self._docked))
 
     def notice(self, now: float, remaining: int) -> None:
         """Let a trim grow at once where the provider's count shows room, as after a limit was raised again."""
@@ -341,15 +354,18 @@ class Dimension:
             self._trim.release(now)
 
     def remain(self, now: float, remaining: int, asked_at: float) -> None:
-        """Lower the level to what the provider says is left, less what was booked after it was asked.
+        """Bring the level down to what the provider says is left, less what was booked after it was asked.
 
+        What an earlier answer took off is given back first: that may have counted twice what was under way then.
         `remaining` >= the burst says nothing: what was booked since cannot exceed the burst and the refill since.
         """
-        if remaining >= self.cap:
-            return
         self.roll(now)
-        refilled = max(0.0, now - asked_at) * self.rate
-        self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
+        own = self.level + self._docked
+        left = inf
+        if remaining < self.cap:
+            left = remaining - self.booked_since(asked_at) + max(0.0, now - asked_at) * self.rate
+        self.level = min(own, left)
+        self._docked = own - self.level
 
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""
