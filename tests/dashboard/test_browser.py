@@ -272,7 +272,7 @@ def test_it_is_dark_where_the_system_is_and_where_one_wants_it(browser: Browser,
 
 
 def test_it_fits_a_phone(browser: Browser, seeded: Path) -> None:
-    """Nothing sticks out at the side; what a call cost is on the screen, and a table is still one to a screen reader."""
+    """Nothing sticks out at the side; what a call cost is on the screen, and a screen reader still finds a table."""
     with served(seeded) as server:
         context = browser.new_context(viewport=PHONE, device_scale_factor=2)  # type: ignore[arg-type]
         page = context.new_page()

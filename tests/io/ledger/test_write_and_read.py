@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from penstock._io.ledger.parts import Part, parts
+from penstock._io.ledger.schema import TOTALS, open_to_write
 from penstock._policy.rollup import SUMS
 from penstock.errors import ConfigError
 from penstock.ledger import Figures, LedgerReader, Period, Where, between, open_ledger, period
@@ -182,6 +183,26 @@ def test_more_sets_of_tags_than_are_added_up_are_still_found(tmp_path: Path, mon
         assert by_user.whole
     rows = sqlite3.connect(path).execute("SELECT count(DISTINCT tags) FROM rollup").fetchone()[0]
     assert rows == 4
+
+
+def test_totals_are_the_sums_of_all_tags(ledger: str) -> None:
+    """Row by row, whatever order the writer met them in."""
+    db = open_to_write(ledger)
+    kept = "SELECT * FROM total ORDER BY span, start, provider, model, operation, outcome"
+    found = db.execute(kept).fetchall()
+    assert len(found) < db.execute("SELECT count(*) FROM rollup").fetchone()[0]
+    db.executescript("BEGIN; DELETE FROM total")
+    db.execute(TOTALS)
+    fresh = db.execute(kept).fetchall()
+    db.execute("ROLLBACK")
+    db.close()
+
+    def told(rows: list[Any]) -> list[Any]:
+        return [
+            (*row[:-2], *({} if each is None else msgspec.msgpack.decode(each) for each in row[-2:])) for row in rows
+        ]
+
+    assert told(found) == told(fresh)
 
 
 def test_there_is_no_ledger_yet(tmp_path: Path) -> None:
