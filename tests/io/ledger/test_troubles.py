@@ -127,7 +127,7 @@ def test_a_home_that_cannot_be_written_loses_records_and_says_so(
     (tmp_path / "file").write_text("x")
     writer, said = unwritable(str(tmp_path / "file" / "ledger.db"), caplog)
     assert writer.lost == 6
-    assert "PENSTOCK_HOME" in said[0]
+    assert "a file stands where its folder should be; set PENSTOCK_HOME" in said[0]
     assert len(said) == 2
 
 

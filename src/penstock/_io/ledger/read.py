@@ -170,7 +170,7 @@ class LedgerReader:
     def _sums(self, asked: _Question, gone: list[Part]) -> Iterator[tuple[str | None, str, int, _Row]]:
         """Yield sums: group, outcome, start of the step, and the row; put into `gone` what is no longer there."""
         period, where, by, step, _ = asked
-        if by is not None and by not in _BYS and not by.startswith("tag:"):
+        if by is not None and by not in _BYS and not (by.startswith("tag:") and by != "tag:"):
             raise ConfigError(f"there is no group {by!r}; expected one of {', '.join(_BYS)}, or tag:NAME")
         if by in ("day", "hour"):
             step = HOUR if by == "hour" else DAY

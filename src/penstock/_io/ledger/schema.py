@@ -190,6 +190,9 @@ def open_to_write(
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # who asked what, and when, is the user's own
+    except (FileExistsError, NotADirectoryError) as error:
+        where = "a file stands where its folder should be; set PENSTOCK_HOME to a folder"
+        raise LedgerUnavailable(f"the ledger {path} cannot be made: {where}") from error
     except OSError as error:
         raise LedgerUnavailable(f"the ledger {path} cannot be made: {error.strerror}; {_RIGHTS}") from error
     try:
@@ -252,6 +255,8 @@ def open_to_read(path: str) -> sqlite3.Connection:
 
     Raises: ConfigError when there is none yet, LedgerUnavailable when it cannot be read.
     """
+    if os.path.isdir(path):
+        raise ConfigError(f"the ledger {path} is a folder; name the file in it, as {os.path.join(path, 'ledger.db')}")
     if not os.path.isfile(path):
         raise ConfigError(
             f"there is no ledger at {path} yet: the commands write one as they work, a Client with ledger=True; or "
