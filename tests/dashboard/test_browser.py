@@ -252,6 +252,21 @@ def test_a_chart_is_read_by_the_arrow_keys_and_as_a_table(shown: tuple[Page, ser
     expect(page.locator("#latency .panel-sub")).to_contain_text("first token")
 
 
+def test_numbers_and_times_are_written_alike(shown: tuple[Page, serve.Page]) -> None:
+    """As many digits below each other, axes without idle zeros, and another year is said."""
+    page, _ = shown
+    written = page.evaluate(
+        """async () => { const { money, moment, rounded } = await import("/format.js");
+           const then = new Date(2001, 5, 4, 12, 30).getTime() / 1000;
+           return [money(380_000), money(1_500_000_000), rounded(money(10_000_000)), rounded(money(25_000_000)),
+             rounded(money(2_000_000_000)), moment(then), moment(Date.now() / 1000)]; }"""
+    )
+    *amounts, then, now = written
+    assert amounts == ["$0.000380", "$1.50", "$0.01", "$0.025", "$2"]
+    assert then == "4 Jun 2001, 12:30:00"
+    assert re.fullmatch(r"\w{3} \d+ \w{3,4}, [\d:]{8}", now)
+
+
 def test_it_is_dark_where_the_system_is_and_where_one_wants_it(browser: Browser, seeded: Path) -> None:
     """The switch wins over the system and is kept; charts are drawn in the colours of the theme."""
     with served(seeded) as server:

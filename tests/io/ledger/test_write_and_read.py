@@ -12,6 +12,8 @@ import pytest
 
 from penstock._io.ledger.parts import Part, parts
 from penstock._io.ledger.schema import TOTALS, open_to_write
+from penstock._io.ledger.settings import Ledger
+from penstock._io.ledger.writer import LedgerWriter
 from penstock._policy.rollup import SUMS
 from penstock.errors import ConfigError
 from penstock.ledger import Figures, LedgerReader, Period, Where, between, open_ledger, period
@@ -183,6 +185,22 @@ def test_more_sets_of_tags_than_are_added_up_are_still_found(tmp_path: Path, mon
         assert by_user.whole
     rows = sqlite3.connect(path).execute("SELECT count(DISTINCT tags) FROM rollup").fetchone()[0]
     assert rows == 4
+
+
+def test_the_last_word_of_a_client_is_how_it_stood_at_the_end(tmp_path: Path) -> None:
+    """Though it tells its state once a second only, nothing is left as held when it has ended."""
+    path = str(tmp_path / "ledger.db")
+    held = iter(("5", "0"))
+    writer = LedgerWriter(Ledger(path=path, keep_days=None), path)
+    writer.live = lambda: [("budget", "total", next(held))]
+    for number in range(2):
+        for event in call(NOON_S + number):
+            writer.post(event)
+        assert writer.flush()
+    with open_ledger(path) as reader:
+        assert [state.data for state in reader.live()] == [5]
+        writer.settle()
+        assert [state.data for state in reader.live()] == [0]
 
 
 def test_totals_are_the_sums_of_all_tags(ledger: str) -> None:
