@@ -17,8 +17,7 @@ from .._policy.reconcile import Difference, reconcile
 from ..errors import EXIT_ROWS_FAILED
 from ..ledger import LedgerReader, open_ledger
 from ..types import to_usd
-from .shown import count, in_cells, in_dollars, note, table, usd, write_json
-from .stats import one_form
+from .shown import count, in_cells, in_dollars, note, one_form, table, usd, write_json
 
 DAY_S = 86_400
 QUIET = ("equal", "near")

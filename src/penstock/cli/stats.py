@@ -18,7 +18,7 @@ from ..events import Operation
 from ..ledger import LedgerReader, Stats, between, open_ledger, period
 from ..remedies import REMEDIES
 from ..types import to_usd
-from .shown import count, in_cells, note, span, table, usd, write_json
+from .shown import count, in_cells, note, one_form, span, table, usd, write_json
 
 PERCENTS: Final = (50, 95, 99)
 DAY_S: Final = 86_400
@@ -86,15 +86,6 @@ def which(*, tags: Sequence[str], task: str | None, **others: str | None) -> Whe
         found[name] = value
     task = found.pop("task", task)
     return Where(tags=found, task=task, **others)
-
-
-def one_form(*, as_json: bool, as_csv: bool) -> None:
-    """Refuse to choose between two forms of output.
-
-    Raises: click.UsageError.
-    """
-    if as_json and as_csv:
-        raise click.UsageError("give --json or --csv, not both")
 
 
 def when(text: str | None, since: str | None, until: str | None, default: str) -> Period:

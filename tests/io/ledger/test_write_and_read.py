@@ -190,7 +190,7 @@ def test_more_sets_of_tags_than_are_added_up_are_still_found(tmp_path: Path, mon
 def test_the_last_word_of_a_client_is_how_it_stood_at_the_end(tmp_path: Path) -> None:
     """Though it tells its state once a second only, nothing is left as held when it has ended."""
     path = str(tmp_path / "ledger.db")
-    held = iter(("5", "0"))
+    held = iter(('{"held": 5}', '{"held": 0}'))
     writer = LedgerWriter(Ledger(path=path, keep_days=None), path)
     writer.live = lambda: [("budget", "total", next(held))]
     for number in range(2):
@@ -198,9 +198,9 @@ def test_the_last_word_of_a_client_is_how_it_stood_at_the_end(tmp_path: Path) ->
             writer.post(event)
         assert writer.flush()
     with open_ledger(path) as reader:
-        assert [state.data for state in reader.live()] == [5]
+        assert [state.data for state in reader.live()] == [{"held": 5}]
         writer.settle()
-        assert [state.data for state in reader.live()] == [0]
+        assert [state.data for state in reader.live()] == [{"held": 0}]
 
 
 def test_totals_are_the_sums_of_all_tags(ledger: str) -> None:
