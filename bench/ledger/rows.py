@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from penstock._io.ledger.schema import DAY, HOUR, PEAKS, SPELL, open_to_write
+from penstock._io.ledger.schema import DAY, HOUR, PEAKS, SPELL, TOTALS, open_to_write
 from penstock._io.ledger.sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
 from penstock._io.ledger.words import Words
 from penstock._policy.rollup import SUMS
@@ -118,6 +118,7 @@ def _spans(db: sqlite3.Connection) -> None:
             f"""INSERT INTO rollup SELECT {span}, start / {span} * {span}, {key}, {sums}, merged(latency), merged(first)
             FROM rollup WHERE span = {shorter} GROUP BY start / {span}, {key}"""
         )
+    db.execute(TOTALS)
     db.execute("COMMIT")
 
 

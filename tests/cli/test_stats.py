@@ -69,7 +69,14 @@ def test_the_cost_of_a_task_and_of_a_filter(ledger: str) -> None:
         (["stats", "todya"], 78, "did you mean 'today'"),
         (["stats", "7d", "--since", "3h"], 64, "not both"),
         (["stats", "--by", "moon"], 78, "no group 'moon'"),
+        (["stats", "--by", "tag:"], 78, "no group 'tag:'"),
         (["stats", "--tag", "x"], 64, "--tag team=sre"),
+        (["stats", "today", "tomorrow"], 64, "unexpected extra argument"),
+        (["stats", "--json", "--csv"], 64, "not both"),
+        (["stats", "--outcome", "rate_limit"], 64, "did you mean rate_limited?"),
+        (["stats", "--operation", "compleat"], 64, "'complete', 'stream'"),
+        (["stats", "--since", "2100-01-01"], 78, "until now is empty"),
+        (["stats", "reconcile", "nothing.csv", "--json", "--csv"], 64, "not both"),
         (["stats", "reconcile", "nothing.csv"], 65, "cannot be read"),
         (["log", "tail", "-n", "-1"], 64, "-n"),
     ],
@@ -80,6 +87,16 @@ def test_bad_input_is_a_sentence(args: list[str], code: int, said: str, ledger: 
     assert ended.returncode == code
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_log_without_such_calls_says_so(ledger: str, tmp_path: Path) -> None:
+    """On stderr, so that a program that reads lines gets none."""
+    ended = penstock("log", "tail", "--model", "nothing", "--ledger", ledger, folder=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == f"no such call yet; the ledger is {ledger}\n"
+    ended = penstock("log", "tail", "--ledger", str(tmp_path), folder=tmp_path)
+    assert ended.returncode == 78
+    assert "is a folder; name the file in it" in ended.stderr
 
 
 def test_without_a_ledger_it_says_how_one_comes_to_be(tmp_path: Path) -> None:

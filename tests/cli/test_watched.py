@@ -31,18 +31,24 @@ def scraped(url: str, wanted: str) -> str:
     raise AssertionError(f"there was no {wanted}")
 
 
-def test_a_batch_serves_its_metrics_while_it_runs(tmp_path: Path) -> None:
+BATCH = "batch run rows.jsonl -o out.jsonl -m openai:gpt-4o-mini --concurrency 4 --max-tokens 9 --yes"
+EXTRACT = f"extract --schema schema.json -m openai:gpt-4o-mini {'-f log.txt ' * 24}"
+
+
+@pytest.mark.parametrize(("line", "operation"), [(BATCH, "complete"), (EXTRACT, "extract")], ids=["batch", "extract"])
+def test_a_long_command_serves_its_metrics_while_it_runs(line: str, operation: str, tmp_path: Path) -> None:
     """It says where, and the port is free again when it ends."""
     (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "row {number}"}}\n' for number in range(20)))
+    (tmp_path / "schema.json").write_text('{"type": "object", "properties": {"service": {"type": "string"}}}')
+    (tmp_path / "log.txt").write_text("ERROR [db] connection refused\n")
     with SimServer(SimConfig(latency=Latency(first_token_s=0.2, tokens_per_s=0))) as sim:
-        run = ["batch", "run", "rows.jsonl", "-o", "out.jsonl", "-m", "openai:gpt-4o-mini", "--concurrency", "4"]
-        child = start(*run, "--max-tokens", "9", "--metrics", "0", "--yes", sim=sim, folder=tmp_path)
+        child = start(*line.split(), "--metrics", "0", sim=sim, folder=tmp_path)
         assert child.stderr is not None
         for line in child.stderr:
             if found := re.search(r"metrics at (http://127\.0\.0\.1:\d+/metrics)", line):
                 break
         assert found is not None
-        text = scraped(found[1], 'penstock_calls_total{model="gpt-4o-mini",operation="complete",outcome="ok"')
+        text = scraped(found[1], f'penstock_calls_total{{model="gpt-4o-mini",operation="{operation}",outcome="ok"')
         assert "penstock_attempts_in_flight" in text
         assert child.wait(WAIT_S) == 0
         child.communicate()
@@ -50,13 +56,12 @@ def test_a_batch_serves_its_metrics_while_it_runs(tmp_path: Path) -> None:
         urllib.request.urlopen(found[1])
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["embed hi -m openai:text-embedding-3-small", "demo -o out.jsonl"])
+def test_a_port_that_is_taken_is_said_before_anything_is_sent(line: str, tmp_path: Path) -> None:
     """With what to do; nothing is paid."""
     with SimServer() as sim, socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = penstock(
-            "embed", "hi", "-m", "openai:text-embedding-3-small", "--metrics", str(port), sim=sim, folder=tmp_path
-        )
+        ended = penstock(*line.split(), "--metrics", str(port), sim=sim, folder=tmp_path)
         assert (ended.returncode, ended.stdout, len(sim.log())) == (78, "", 0)
     assert f"metrics cannot be served at 127.0.0.1:{port}: " in ended.stderr
     assert "choose another port" in ended.stderr

@@ -169,6 +169,33 @@ def test_a_call_opens_with_its_attempts(shown: tuple[Page, serve.Page]) -> None:
     expect(row).to_be_focused()
 
 
+def test_a_tag_of_a_call_leads_to_the_calls_that_have_it(shown: tuple[Page, serve.Page]) -> None:
+    """Also to those of its task, which no menu has."""
+    page, _ = shown
+    page.check("input[value=latest]")
+    task = page.locator("#calls .tag", has_text="task=").first.inner_text()
+    page.locator("#calls tbody tr", has_text=task).locator("button").click()
+    page.locator("#sheet .tag", has_text=task).click()
+    expect(page.locator("#sheet")).not_to_be_visible()
+    expect(page.locator("#tag")).to_have_value(task)
+    expect(page.locator("#calls tbody tr")).to_have_count(1)
+    assert calls_of(page) == 1
+
+
+def test_of_a_lane_that_is_silent_nothing_is_claimed(context: BrowserContext, ledger: Path) -> None:
+    """When it was heard of is said; what it did then may be over."""
+    db = open_to_write(str(ledger))
+    db.execute("UPDATE state SET at_ms = ?", (int(time.time() - 60) * 1000,))
+    db.close()
+    with served(ledger) as server:
+        page = context.new_page()
+        page.goto(server.url)
+        lane = page.locator("#lanes tbody tr", has_text="openai:gpt-5-mini")
+        expect(lane.locator(".pill")).to_contain_text("Seen 1 min ago")
+        assert lane.locator("td").all_inner_texts()[1:] == ["–", "–", "–"]
+        page.close()
+
+
 def test_a_call_that_is_not_there_says_so(context: BrowserContext, seeded: Path) -> None:
     """As the address of one that is no longer kept."""
     with served(seeded) as server:
@@ -225,6 +252,21 @@ def test_a_chart_is_read_by_the_arrow_keys_and_as_a_table(shown: tuple[Page, ser
     expect(page.locator("#latency .panel-sub")).to_contain_text("first token")
 
 
+def test_numbers_and_times_are_written_alike(shown: tuple[Page, serve.Page]) -> None:
+    """As many digits below each other, axes without idle zeros, and another year is said."""
+    page, _ = shown
+    written = page.evaluate(
+        """async () => { const { money, moment, rounded } = await import("/format.js");
+           const then = new Date(2001, 5, 4, 12, 30).getTime() / 1000;
+           return [money(380_000), money(1_500_000_000), rounded(money(10_000_000)), rounded(money(25_000_000)),
+             rounded(money(2_000_000_000)), moment(then), moment(Date.now() / 1000)]; }"""
+    )
+    *amounts, then, now = written
+    assert amounts == ["$0.000380", "$1.50", "$0.01", "$0.025", "$2"]
+    assert then == "4 Jun 2001, 12:30:00"
+    assert re.fullmatch(r"\w{3} \d+ \w{3,4}, [\d:]{8}", now)
+
+
 def test_it_is_dark_where_the_system_is_and_where_one_wants_it(browser: Browser, seeded: Path) -> None:
     """The switch wins over the system and is kept; charts are drawn in the colours of the theme."""
     with served(seeded) as server:
@@ -245,13 +287,18 @@ def test_it_is_dark_where_the_system_is_and_where_one_wants_it(browser: Browser,
 
 
 def test_it_fits_a_phone(browser: Browser, seeded: Path) -> None:
-    """Nothing sticks out at the side; tables scroll by themselves."""
+    """Nothing sticks out at the side; what a call cost is on the screen, and a screen reader still finds a table."""
     with served(seeded) as server:
         context = browser.new_context(viewport=PHONE, device_scale_factor=2)  # type: ignore[arg-type]
         page = context.new_page()
         page.goto(server.url)
         expect(page.locator("#cards .card")).to_have_count(6)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        for part in ("#calls [data-column=Cost]", "#calls [data-column=Result]", "#lanes [data-column=State]"):
+            box = page.locator(part).last.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= PHONE["width"], part
+        assert page.get_by_role("table", name="Dearest calls").get_by_role("row").count() == 13
         page.locator("#calls tbody button").first.click()
         expect(page.locator("#sheet h3")).to_be_visible()
         assert page.evaluate("document.getElementById('sheet').getBoundingClientRect().width") <= PHONE["width"]

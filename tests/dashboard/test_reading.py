@@ -40,6 +40,8 @@ def test_a_view_has_the_sums_of_its_period(tmp_path: Path) -> None:
         events("bad", at_s=NOW - 50, outcome="overloaded", status=503, cost_nano=0, usage=None),
         events("free", at_s=NOW - 40, cost_nano=None),
     )
+    assert reading(path).view(Asked("24h"), NOW).previous is None, "of the day before, the ledger has a part only"
+    write(path, events("first", at_s=NOW - 60 * HOUR))
     view = reading(path).view(Asked("24h"), NOW)
     assert (view.totals.calls, view.totals.failed, view.totals.attempts) == (4, 1, 4)
     assert (view.totals.cost_nano, view.totals.unpriced) == (4 * USD, 1)

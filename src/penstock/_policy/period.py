@@ -76,6 +76,8 @@ def between(since: str | None, until: str | None, now_s: float) -> Period:
     """  # noqa: D205 - one sentence
     start_s = 0.0 if since is None else instant(since, now_s)
     end_s = float(FOREVER_S) if until is None else instant(until, now_s)
+    if until is None and start_s > now_s:
+        raise ConfigError(f"the period from {since} until now is empty; expected an instant that is over")
     if end_s <= start_s:
         raise ConfigError(f"the period from {since} until {until} is empty; expected the earlier instant first")
     return Period(start_s, end_s, f"{since or 'the beginning'} to {until or 'now'}")

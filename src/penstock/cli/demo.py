@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections import Counter
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -27,6 +28,7 @@ from .job import conduct, exit_code, explain, run
 from .keeping import AsyncKeepingClient
 from .shown import count, exact_usd, note, span, usd
 from .streams import is_plain
+from .watched import metrics_option, watched
 
 PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
 MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -49,22 +51,31 @@ LEDGER: Final = "penstock-demo-ledger.db"
 @click.option("-o", "--output", metavar="OUT.jsonl",
               help="Where the answers go; an older file is replaced, or resumed with --real.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="With --real: do not ask before money is spent.")
-def command(real: bool, budget: Decimal | None, limit: int | None, output: str | None, yes: bool) -> None:
+@metrics_option
+def command(
+    real: bool,
+    budget: Decimal | None,
+    limit: int | None,
+    output: str | None,
+    yes: bool,
+    metrics: tuple[str, int] | None,
+) -> None:
     """Classify 600 incidents through limits, faults and a budget, and compare the cost with the bill.
 
     \b
     penstock demo
+    penstock demo --metrics :9464
     penstock demo --real --limit 50 --budget 0.05
     """  # noqa: D301 - click wants the backspace itself
     rows = RowFile(_incidents(), template=PROMPT, limit=limit)
     path = _output(output, real=real)
     if real:
-        _real(rows, path, budget or REAL_BUDGET, yes=yes)
+        _real(rows, path, budget or REAL_BUDGET, metrics, yes=yes)
     else:
-        _simulated(rows, path, budget or SIM_BUDGET)
+        _simulated(rows, path, budget or SIM_BUDGET, metrics)
 
 
-def _simulated(rows: RowFile, path: Path, budget: Decimal) -> None:
+def _simulated(rows: RowFile, path: Path, budget: Decimal, metrics: tuple[str, int] | None) -> None:
     config = _scenario()
     ledger = path.with_name(LEDGER)
     _remove(ledger)
@@ -81,7 +92,7 @@ def _simulated(rows: RowFile, path: Path, budget: Decimal) -> None:
             f"{server.url} plays two providers, {config.limits['openai'].rpm} requests a minute each, with faults. "
             f"Nobody told Penstock these limits. Budget ${budget}."
         )
-        report = run(_run(rows, path, client, list(MODELS.values()), budget))
+        report = run(_run(rows, path, watched(client, metrics, quiet=False), list(MODELS.values()), budget))
         bill, limits, log = server.bill(), server.limits(), server.log()
     lines = _table(report, path)
     lines += _bill(report, bill)
@@ -112,7 +123,7 @@ def _kept(ledger: Path, bill: dict[str, Any]) -> list[tuple[str, str]]:
     return [("ledger", f"{exact_usd(total.cost_nano)} in {count(total.attempts, 'attempt')}: {verdict}")]
 
 
-def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
+def _real(rows: RowFile, path: Path, budget: Decimal, metrics: tuple[str, int] | None, *, yes: bool) -> None:
     settings = load()
     models = [model for name, model in MODELS.items() if has_key(settings, name)]
     if not models:
@@ -127,7 +138,7 @@ def _real(rows: RowFile, path: Path, budget: Decimal, *, yes: bool) -> None:
     if not yes and sys.stdin.isatty():
         click.confirm("Spend it?", abort=True, err=True)
     client = AsyncKeepingClient(budget=Budget(total=budget))
-    report = run(_run(rows, path, client, models, budget))
+    report = run(_run(rows, path, watched(client, metrics, quiet=False), models, budget))
     earlier = f" (+ {usd(report.cost_before_nano)} by earlier runs)" if report.cost_before_nano else ""
     lines = [*_table(report, path), ("cost", usd(report.cost_nano) + earlier)]
     _end(report, path, lines, resumes=True, ledger=None)
@@ -143,8 +154,10 @@ def _guess(rows: RowFile, models: list[str], prices: Any) -> int:
     return sum(costs) // len(costs)
 
 
-async def _run(rows: RowFile, path: Path, client: AsyncClient, models: list[str], budget: Decimal) -> BatchReport:
-    async with client:
+async def _run(
+    rows: RowFile, path: Path, opened: AbstractAsyncContextManager[AsyncClient], models: list[str], budget: Decimal
+) -> BatchReport:
+    async with opened as client:
         params = {"max_tokens": MAX_TOKENS}
         batch = Batch(rows, str(path), client=client, models=models, params=params, count_earlier=True)
         batch.check()

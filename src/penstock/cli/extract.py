@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from .parse import explain_candidates, say_mended, tell_repairs
 from .schema import SCHEMA_HELP, load_schema
 from .shown import note, settled, usd, write_json, write_line
 from .streams import check_stdout, printing
+from .watched import metrics_option, watched
 
 AT_ONCE: Final = 8
 """Files that are asked about at the same time; the limiter of the lane holds beside it."""
@@ -55,6 +57,7 @@ AT_ONCE: Final = 8
 @click.option("--explain", is_flag=True, help="Say how it was asked, what was tried and what was mended, on stderr.")
 @click.option("--json", "as_json", is_flag=True,
               help="Print one JSON object: value, repairs, mode, usage, cost.")  # fmt: skip
+@metrics_option
 def command(
     prompt: tuple[str, ...],
     files: tuple[str, ...],
@@ -63,6 +66,7 @@ def command(
     explain: bool,
     as_json: bool,
     budget: Decimal | None,
+    metrics: tuple[str, int] | None,
     **options: Any,
 ) -> None:
     """Ask a model for a value of a type, check it, and print it as JSON.
@@ -81,23 +85,23 @@ def command(
     else:
         messages = [message_of(prompt, files, stdin=stdin)]
     asked = {name: value for name, value in options.items() if value is not None}
-    failed = run(stoppable(_extract(wanted, messages, files, asked, budget, explain=explain, as_json=as_json)))
-    if failed:
+    client = watched(AsyncKeepingClient(budget=budget_of(budget)), metrics, quiet=False)
+    if run(stoppable(_extract(client, wanted, messages, files, asked, explain=explain, as_json=as_json))):
         raise click.exceptions.Exit(EXIT_ROWS_FAILED)
 
 
 async def _extract(
+    opened: AbstractAsyncContextManager[AsyncClient],
     wanted: Any,
     messages: list[Message],
     files: tuple[str, ...],
     options: dict[str, Any],
-    budget: Decimal | None,
     *,
     explain: bool,
     as_json: bool,
 ) -> int:
     """Print what is in each message; return how many of several files gave nothing."""
-    async with AsyncKeepingClient(budget=budget_of(budget)) as client:
+    async with opened as client:
         if "model" not in options and "tier" not in options:
             options["model"] = default_model(client.settings)
         options = {"priority": "interactive" if len(messages) == 1 else "batch", **options}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
 from .._policy.figures import Where
+from ..events import Operation
 from ..ledger import CallRow, LedgerReader, open_ledger
-from .shown import in_dollars, usd, write_line
+from .shown import in_dollars, note, usd, write_line
 from .stats import seconds, which
 from .streams import is_plain
 
@@ -39,7 +40,7 @@ def command() -> None:
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
+@click.option("--operation", type=click.Choice(get_args(Operation)), help="Only what was asked so.")
 @click.option("--task", metavar="ID", help="Only the calls of one task.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
@@ -53,8 +54,11 @@ def tail(follow: bool, lines: int, ledger: str | None, as_json: bool, **options:
     where = which(**options)
     with open_ledger(ledger) as reader:
         last = reader.last_id()
-        for row in reader.tail(limit=lines, where=where) if lines else ():
+        rows = reader.tail(limit=lines, where=where) if lines else []
+        for row in rows:
             _print(row, as_json=as_json)
+        if lines and not rows:
+            note(f"no such call yet; the ledger is {reader.path}")
         if follow:
             _follow(reader, where, last, as_json=as_json)
 

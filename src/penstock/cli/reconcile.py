@@ -17,7 +17,7 @@ from .._policy.reconcile import Difference, reconcile
 from ..errors import EXIT_ROWS_FAILED
 from ..ledger import LedgerReader, open_ledger
 from ..types import to_usd
-from .shown import count, in_cells, in_dollars, note, table, usd, write_json
+from .shown import count, in_cells, in_dollars, note, one_form, table, usd, write_json
 
 DAY_S = 86_400
 QUIET = ("equal", "near")
@@ -40,6 +40,7 @@ def command(bill: str, provider: str | None, ledger: str | None, show_all: bool,
     penstock stats reconcile cost_2026-11-01_2026-11-30.csv
     penstock stats reconcile bill.csv --provider openai --json
     """  # noqa: D301 - click wants the backspace itself
+    one_form(as_json=as_json, as_csv=as_csv)
     told = read_bill(bill)
     with open_ledger(ledger) as reader:
         found = _compared(told, provider or told.provider, reader)

@@ -84,6 +84,15 @@ def note(text: str, *, dim: bool = False) -> None:
     tell(click.style(text, dim=True) if dim and not is_plain(sys.stderr) else text)
 
 
+def one_form(*, as_json: bool, as_csv: bool) -> None:
+    """Refuse to choose between two forms of output.
+
+    Raises: click.UsageError.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("give --json or --csv, not both")
+
+
 def write_line(value: Any) -> None:
     """Print one JSON value on one line, wherever it goes."""
     click.echo(_encoder.encode(value))

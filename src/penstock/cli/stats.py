@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
 from .._policy.figures import Figures, Where
 from .._policy.period import Period
 from .._policy.rollup import USAGE
+from ..events import Operation
 from ..ledger import LedgerReader, Stats, between, open_ledger, period
+from ..remedies import REMEDIES
 from ..types import to_usd
-from .shown import count, in_cells, note, span, table, usd, write_json
+from .shown import count, in_cells, note, one_form, span, table, usd, write_json
 
 PERCENTS: Final = (50, 95, 99)
 DAY_S: Final = 86_400
+OUTCOMES: Final = ("ok", "failed", *REMEDIES, "cancelled", "bug")
 
 
 class StatsGroup(click.Group):
     """Questions with a period, or `reconcile`: the one word that is no period."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the arguments of `reconcile` for it."""
+        """Keep the arguments of `reconcile` for it; no other word can follow a period, as it would after a group."""
         if args[:1] == ["reconcile"]:
             ctx.meta["penstock.reconcile"] = args[1:]
             args = []
-        return super().parse_args(ctx, args)
+        return click.Command.parse_args(self, ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Answer, or hand over."""
@@ -67,8 +71,13 @@ def import_reconcile() -> click.Command:
 def which(*, tags: Sequence[str], task: str | None, **others: str | None) -> Where:
     """Read the options that choose calls.
 
-    Raises: click.UsageError for a tag without a value.
+    Raises: click.UsageError for a tag without a value, or an outcome that no call can have.
     """
+    outcome = others.get("outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        near = difflib.get_close_matches(outcome, OUTCOMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else "expected ok, failed, or the code of an error, as rate_limited"
+        raise click.UsageError(f"--outcome {outcome}: no call ends so; {hint}")
     found = {}
     for tag in tags:
         name, mark, value = tag.partition("=")
@@ -96,7 +105,7 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
     name="stats",
     invoke_without_command=True,
     subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
+    context_settings={"allow_interspersed_args": True, "allow_extra_args": False},
 )
 @click.argument("when_", cls=PeriodArgument, metavar="[PERIOD]", required=False)
 @click.option("--since", metavar="TIME", help="From this instant: a date, a time (UTC), or how long ago, as 3h.")
@@ -105,7 +114,7 @@ def when(text: str | None, since: str | None, until: str | None, default: str) -
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Only calls with this tag; repeatable.")
 @click.option("--outcome", metavar="WORD", help="Only 'ok', 'failed', or the code of an error, as rate_limited.")
-@click.option("--operation", metavar="WORD", help="Only complete, stream, extract, embed, rerank, batch or agent.")
+@click.option("--operation", type=click.Choice(get_args(Operation)), help="Only what was asked so.")
 @click.option("--task", metavar="ID", help="Only the calls of one task (the tag 'task'), of all time unless told.")
 @click.option("--by", metavar="WHAT", help="A line for each: model, provider, operation, outcome, day, hour, tag:NAME.")
 @click.option("--ledger", metavar="FILE", help="Another ledger than the user's own.")
@@ -133,6 +142,7 @@ def command(
     penstock stats --task 8f14 --json
     penstock stats reconcile bill.csv
     """  # noqa: D301 - click wants the backspace itself
+    one_form(as_json=as_json, as_csv=as_csv)
     where = which(**options)
     asked = when(when_, since, until, "all" if where.task is not None else "today")
     grouped = by or "model"
@@ -225,7 +235,7 @@ def _flat(tree: dict[str, Any]) -> dict[str, Any]:
 def _show(stats: Stats, by: str, reader: LedgerReader) -> None:
     total = stats.total
     if not total.calls and not total.attempts:
-        click.echo(f"no such call in {stats.period.name} (UTC); the ledger is {reader.path}")
+        click.echo(f"no such call (period: {stats.period.name}, UTC); the ledger is {reader.path}")
         return
     lines = [("calls", _calls(total)), ("cost", _cost(stats)), ("tokens", _tokens(total))]
     lines += [("latency", _percentiles(total.latency_s)), ("first token", _percentiles(total.first_token_s))]

@@ -90,7 +90,7 @@ class Reading:
             today=Today(spent_nano=self._spent_today(now_s), daily=daily(scopes, now_s)),
             budgets=scopes,
             totals=_totals(whole),
-            previous=self._previous(asked, where, since, until, now_s) if span.span_s else None,
+            previous=self._previous(asked, where, since, until, now_s),
             latency=_percentiles(whole.latency),
             first_token=_percentiles(whole.first),
             series=_series(steps, range(since, until, step_s)),
@@ -119,8 +119,14 @@ class Reading:
         steps = self._steps.read(EVERYTHING, day, _end(HOUR_S, now_s), HOUR_S, now_s)
         return sum(step.whole.cost_nano for step in steps)
 
-    def _previous(self, asked: Asked, where: Where, since: int, until: int, now_s: float) -> Before:
-        """Return what the period of the same length before came to, up to the same point within it."""
+    def _previous(self, asked: Asked, where: Where, since: int, until: int, now_s: float) -> Before | None:
+        """Return what the period of the same length before came to, up to the same point within it.
+
+        None where the ledger does not have all of it: a part of a period is nothing to compare a whole one with.
+        """
+        began_s = self._reader.began_s()
+        if began_s is None or began_s > 2 * since - until:
+            return None
         read_s, before = self._before.get((asked, since), (0.0, None))
         if before is None or now_s - read_s > KEPT_S:
             end = since - max(0, until - int(now_s)) // HOUR_S * HOUR_S

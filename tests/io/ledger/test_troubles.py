@@ -96,12 +96,28 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     steps = (*schema.MIGRATIONS, ("ALTER TABLE call ADD COLUMN mood TEXT", "UPDATE call SET mood = 'new'"))
     broken = (*schema.MIGRATIONS, ("ALTER TABLE call ADD COLUMN mood TEXT", "this is no SQL"))
     with pytest.raises(LedgerUnavailable):
-        schema.open_to_write(path, layout=2, migrations=broken)
-    db = schema.open_to_write(path, layout=2, migrations=steps)
+        schema.open_to_write(path, layout=schema.SCHEMA + 1, migrations=broken)
+    db = schema.open_to_write(path, layout=schema.SCHEMA + 1, migrations=steps)
     assert db.execute("SELECT mood FROM call").fetchall() == [("new",)]
     db.close()
     with pytest.raises(LedgerUnavailable, match="newer"):
         open_ledger(path)
+
+
+def test_the_totals_of_a_ledger_of_the_first_layout_are_made_when_it_is_opened(tmp_path: Path) -> None:
+    """A question finds what was there before, and what is written from then on is added to it."""
+    path = str(tmp_path / "ledger.db")
+    written(path, *call(tags={"team": "a"}), *call(tags={"team": "b"}))
+    with open_ledger(path) as reader:
+        before = reader.stats(ALL, by="model")
+    db = sqlite3.connect(path)
+    db.executescript("DROP TABLE total; PRAGMA user_version = 1")
+    db.close()
+    with open_ledger(path) as reader:
+        assert reader.stats(ALL, by="model") == before
+    written(path, *call(tags={"team": "c"}))
+    with open_ledger(path) as reader:
+        assert reader.stats(ALL).total.calls == before.total.calls + 1
 
 
 def test_a_home_that_cannot_be_written_loses_records_and_says_so(
@@ -111,7 +127,7 @@ def test_a_home_that_cannot_be_written_loses_records_and_says_so(
     (tmp_path / "file").write_text("x")
     writer, said = unwritable(str(tmp_path / "file" / "ledger.db"), caplog)
     assert writer.lost == 6
-    assert "PENSTOCK_HOME" in said[0]
+    assert "a file stands where its folder should be; set PENSTOCK_HOME" in said[0]
     assert len(said) == 2
 
 

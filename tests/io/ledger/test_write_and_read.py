@@ -11,6 +11,9 @@ import msgspec
 import pytest
 
 from penstock._io.ledger.parts import Part, parts
+from penstock._io.ledger.schema import TOTALS, open_to_write
+from penstock._io.ledger.settings import Ledger
+from penstock._io.ledger.writer import LedgerWriter
 from penstock._policy.rollup import SUMS
 from penstock.errors import ConfigError
 from penstock.ledger import Figures, LedgerReader, Period, Where, between, open_ledger, period
@@ -182,6 +185,42 @@ def test_more_sets_of_tags_than_are_added_up_are_still_found(tmp_path: Path, mon
         assert by_user.whole
     rows = sqlite3.connect(path).execute("SELECT count(DISTINCT tags) FROM rollup").fetchone()[0]
     assert rows == 4
+
+
+def test_the_last_word_of_a_client_is_how_it_stood_at_the_end(tmp_path: Path) -> None:
+    """Though it tells its state once a second only, nothing is left as held when it has ended."""
+    path = str(tmp_path / "ledger.db")
+    held = iter(('{"held": 5}', '{"held": 0}'))
+    writer = LedgerWriter(Ledger(path=path, keep_days=None), path)
+    writer.live = lambda: [("budget", "total", next(held))]
+    for number in range(2):
+        for event in call(NOON_S + number):
+            writer.post(event)
+        assert writer.flush()
+    with open_ledger(path) as reader:
+        assert [state.data for state in reader.live()] == [{"held": 5}]
+        writer.settle()
+        assert [state.data for state in reader.live()] == [{"held": 0}]
+
+
+def test_totals_are_the_sums_of_all_tags(ledger: str) -> None:
+    """Row by row, whatever order the writer met them in."""
+    db = open_to_write(ledger)
+    kept = "SELECT * FROM total ORDER BY span, start, provider, model, operation, outcome"
+    found = db.execute(kept).fetchall()
+    assert len(found) < db.execute("SELECT count(*) FROM rollup").fetchone()[0]
+    db.executescript("BEGIN; DELETE FROM total")
+    db.execute(TOTALS)
+    fresh = db.execute(kept).fetchall()
+    db.execute("ROLLBACK")
+    db.close()
+
+    def told(rows: list[Any]) -> list[Any]:
+        return [
+            (*row[:-2], *({} if each is None else msgspec.msgpack.decode(each) for each in row[-2:])) for row in rows
+        ]
+
+    assert told(found) == told(fresh)
 
 
 def test_there_is_no_ledger_yet(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from .records import (
     call_words,
     tags_of,
 )
-from .schema import DAY, HOUR, MINUTE, meant, open_to_read
+from .schema import DAY, HOUR, MINUTE, SPELL, meant, open_to_read
 from .settings import file_of
 from .sql import RAW_ATTEMPTS, RAW_CALLS, SketchMerge, SketchOf
 from .sums import OTHER
@@ -170,7 +170,7 @@ class LedgerReader:
     def _sums(self, asked: _Question, gone: list[Part]) -> Iterator[tuple[str | None, str, int, _Row]]:
         """Yield sums: group, outcome, start of the step, and the row; put into `gone` what is no longer there."""
         period, where, by, step, _ = asked
-        if by is not None and by not in _BYS and not by.startswith("tag:"):
+        if by is not None and by not in _BYS and not (by.startswith("tag:") and by != "tag:"):
             raise ConfigError(f"there is no group {by!r}; expected one of {', '.join(_BYS)}, or tag:NAME")
         if by in ("day", "hour"):
             step = HOUR if by == "hour" else DAY
@@ -185,6 +185,7 @@ class LedgerReader:
         dims = ["outcome"]
         dims += {"model": ["provider", "model"], "provider": ["provider"], "operation": ["operation"]}.get(by or "", [])
         dims += ["tags"] if by is not None and by.startswith("tag:") else []
+        table = "rollup" if of_tags else "total"
         for part in parts(
             max(period.start_s, first),
             min(period.end_s, last + HOUR),
@@ -193,22 +194,22 @@ class LedgerReader:
         ):
             if part.span and of_tags and self._is_other(part):
                 part = Part(0, part.start, part.end)
-            rows = self._of_part(part, dims, step, (filters, values), asked.percentiles)
+            rows = self._of_part(part, dims, step, (filters, values), table, asked.percentiles)
             if not part.span and not self._has_rows(part):
                 gone.append(part)
             yield from self._named(rows, dims, by)
 
     def _of_part(
-        self, part: Part, dims: list[str], step: int | None, only: tuple[str, list[Any]], percentiles: bool
+        self, part: Part, dims: list[str], step: int | None, only: tuple[str, list[Any]], table: str, percentiles: bool
     ) -> list[Any]:
-        """Return rows of dims, start of the step, sums and sketches."""
+        """Return rows of dims, start of the step, sums and sketches; those of single calls where there are no sums."""
         names, (filters, values) = ", ".join(dims), only
         if part.span:
             counts = "merged(latency), merged(first)" if percentiles else "NULL, NULL"
             start = f"start / {step} * {step}" if step else "0"
             sums = ", ".join(f"sum({name})" for name in SUMS)
             query = (
-                f"SELECT {names}, {start} AS step, {sums}, {counts} FROM rollup"
+                f"SELECT {names}, {start} AS step, {sums}, {counts} FROM {table}"
                 f" WHERE span = ? AND start >= ? AND start < ? {filters} GROUP BY {names}, step"
             )
             return self._rows(query, [part.span, part.start, part.end, *values])
@@ -279,7 +280,7 @@ class LedgerReader:
 
     def _has_rows(self, part: Part) -> bool:
         """Whether the single calls of a part are still there."""
-        query = "SELECT 1 FROM rollup WHERE span = ? AND start >= ? AND start < ? LIMIT 1"
+        query = "SELECT 1 FROM total WHERE span = ? AND start >= ? AND start < ? LIMIT 1"
         if not self._rows(query, [DAY, part.start // DAY * DAY, part.end]):
             return True
         oldest = self._rows("SELECT min(at_ms) FROM call")[0][0]
@@ -301,7 +302,7 @@ class LedgerReader:
 
     def _ends(self, span: int, start_s: float, end_s: float) -> tuple[int | None, int | None]:
         """Return the first and last step between; each by itself, as both at once would go through all of them."""
-        of = "FROM rollup WHERE span = ? AND start >= ? AND start < ?"
+        of = "FROM total WHERE span = ? AND start >= ? AND start < ?"
         query = f"SELECT (SELECT min(start) {of}), (SELECT max(start) {of})"
         row = self._rows(query, [span, start_s, end_s, span, start_s, end_s])[0]
         return row[0], row[1]
@@ -383,14 +384,16 @@ class LedgerReader:
         return [call_of(row, words) for row in rows]
 
     def choices(self, period: Period) -> Choices:
-        """Return what can be filtered by in a period."""
-        columns = "provider, model, operation, outcome, tags"
-        query = f"SELECT DISTINCT {columns} FROM rollup WHERE span = ? AND start > ? AND start < ?"
+        """Return what can be filtered by in a period: whole days, as to tags spells of 16 days where it is longer."""
+        between = "WHERE span = ? AND start > ? AND start < ?"
+        query = f"SELECT DISTINCT provider, model, operation, outcome FROM total {between}"
         rows = self._rows(query, [DAY, period.start_s - DAY, period.end_s])
-        words = texts(self._db, (number for row in rows for number in row))
+        span = DAY if period.end_s - period.start_s < SPELL else SPELL
+        tagsets = self._rows(f"SELECT DISTINCT tags FROM rollup {between}", [span, period.start_s - span, period.end_s])
+        words = texts(self._db, (number for row in [*rows, *tagsets] for number in row))
         tags: dict[str, set[str]] = {}
-        for row in rows:
-            for name, value in tags_of(words.get(row[4], "")).items():
+        for (tagset,) in tagsets:
+            for name, value in tags_of(words.get(tagset, "")).items():
                 tags.setdefault(name, set()).add(value)
         tags.pop("…", None)
 

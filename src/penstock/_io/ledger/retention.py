@@ -22,9 +22,9 @@ def prune(db: sqlite3.Connection, now_s: float, keep_days: int | None) -> bool:
 
     A clock that went ahead once cannot be told from time that passed, so what a day's sums have is never deleted.
     """
-    deleted = db.execute(
-        "DELETE FROM rollup WHERE span = ? AND start < ?", (HOUR, int(now_s) - HOURS_DAYS * DAY)
-    ).rowcount
+    hours = (HOUR, int(now_s) - HOURS_DAYS * DAY)
+    deleted = db.execute("DELETE FROM rollup WHERE span = ? AND start < ?", hours).rowcount
+    db.execute("DELETE FROM total WHERE span = ? AND start < ?", hours)
     db.execute("DELETE FROM state WHERE at_ms < ?", (int(now_s * 1e3) - STATE_MS,))
     if keep_days is None:
         return False

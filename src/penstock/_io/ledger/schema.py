@@ -3,6 +3,7 @@
     call      a row for each call; where it had one attempt that ended as the call did, its row has that one too
     attempt   a row for each other attempt
     rollup    sums by hour, by UTC day and by 16 days (`span` seconds), for questions over many rows
+    total     the same sums, all tags together: what a question without tags costs does not grow with the tags
     peak      the slowest and the dearest calls of each day and model
     word      texts that come again and again, by number; NULL in the tables above is no text
     content   prompts and answers, where they are kept
@@ -24,9 +25,10 @@ from urllib.parse import quote
 
 from ..._policy.rollup import SUMS, USAGE
 from ...errors import ConfigError, LedgerUnavailable
+from .sql import SketchMerge
 
 APPLICATION: Final = 0x50656E4C
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 OPEN_S: Final = 5.0
 """How long a writer or reader waits for another process that has the file for itself."""
 
@@ -138,7 +140,22 @@ _FIRST: Final = (
     _ATTEMPTS,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_KEY: Final = "span, start, provider, model, operation, outcome"
+TOTALS: Final = (
+    f"INSERT INTO total SELECT {_KEY}, {', '.join(f'sum({name})' for name in SUMS)}, merged(latency), merged(first)"
+    f" FROM rollup GROUP BY {_KEY}"
+)
+"""Fills `total` from `rollup`."""
+
+_SECOND: Final = (
+    f"""CREATE TABLE total (
+        span INTEGER, start INTEGER, provider INTEGER, model INTEGER, operation INTEGER, outcome INTEGER,
+        {_SUMS}, latency BLOB, first BLOB, PRIMARY KEY ({_KEY})
+    ) WITHOUT ROWID""",
+    TOTALS,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _SECOND)
 """What brings a file from layout i to i + 1; the first makes it."""
 
 _DAMAGED: Final = "is damaged or no ledger at all; move it away (a new one begins), or name another file"
@@ -173,6 +190,9 @@ def open_to_write(
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # who asked what, and when, is the user's own
+    except (FileExistsError, NotADirectoryError) as error:
+        where = "a file stands where its folder should be; set PENSTOCK_HOME to a folder"
+        raise LedgerUnavailable(f"the ledger {path} cannot be made: {where}") from error
     except OSError as error:
         raise LedgerUnavailable(f"the ledger {path} cannot be made: {error.strerror}; {_RIGHTS}") from error
     try:
@@ -192,6 +212,7 @@ def open_to_write(
 
 def _set_up(db: sqlite3.Connection, path: str, layout: int, migrations: tuple[tuple[str, ...], ...]) -> None:
     db.execute("PRAGMA synchronous = NORMAL")
+    db.create_aggregate("merged", 1, SketchMerge)  # type: ignore[arg-type]
     _check(db, path, layout)
     if _one(db, "PRAGMA journal_mode = WAL") != "wal":
         raise LedgerUnavailable(f"the ledger {path} is on a file system that processes cannot share; use a local disk")
@@ -234,6 +255,8 @@ def open_to_read(path: str) -> sqlite3.Connection:
 
     Raises: ConfigError when there is none yet, LedgerUnavailable when it cannot be read.
     """
+    if os.path.isdir(path):
+        raise ConfigError(f"the ledger {path} is a folder; name the file in it, as {os.path.join(path, 'ledger.db')}")
     if not os.path.isfile(path):
         raise ConfigError(
             f"there is no ledger at {path} yet: the commands write one as they work, a Client with ledger=True; or "

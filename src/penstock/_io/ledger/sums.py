@@ -15,12 +15,21 @@ TAGSETS: Final = 500
 """How many different sets of tags a spell of 16 days has sums for; further ones are added up as `OTHER`."""
 
 OTHER: Final = '{"…":"…"}'
-_KEY_COLUMNS: Final = ("span", "start", "provider", "model", "operation", "outcome", "tags")
-_ROLLUP_COLUMNS: Final = (*_KEY_COLUMNS, *SUMS, "latency", "first")
-_FIND: Final = f"SELECT {', '.join((*SUMS, 'latency', 'first'))} FROM rollup WHERE " + " AND ".join(
-    f"{name} = ?" for name in _KEY_COLUMNS
-)
-_PUT: Final = f"REPLACE INTO rollup ({', '.join(_ROLLUP_COLUMNS)}) VALUES ({', '.join('?' * len(_ROLLUP_COLUMNS))})"
+_FIGURES: Final = (*SUMS, "latency", "first")
+_KEY: Final = ("span", "start", "provider", "model", "operation", "outcome")
+
+
+class _Table:
+    """A table of sums: the statements that find and put one row."""
+
+    def __init__(self, name: str, key: tuple[str, ...]) -> None:
+        columns = (*key, *_FIGURES)
+        self.find = f"SELECT {', '.join(_FIGURES)} FROM {name} WHERE {' AND '.join(f'{each} = ?' for each in key)}"
+        self.put = f"REPLACE INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+_TOTAL: Final = _Table("total", _KEY)
+_ROLLUP: Final = _Table("rollup", (*_KEY, "tags"))
 
 
 class SumsWriter:
@@ -32,18 +41,21 @@ class SumsWriter:
         self._rolled: dict[int, set[int]] = {}
 
     def add(self, rows: dict[Key, Sums]) -> None:
-        """Add sums to those in the file, by hour, by day and by spell."""
+        """Add sums to those in the file, by hour, by day and by spell; with tags and all tags together."""
         number = self._words.__getitem__
-        merged: dict[tuple[int, ...], list[Sums]] = {}
+        merged: dict[_Table, dict[tuple[int, ...], list[Sums]]] = {_ROLLUP: {}, _TOTAL: {}}
         for (hour, *names, told), sums in rows.items():
-            key = (*map(number, names), self._tagset(hour // SPELL, told))
+            key, tags = tuple(map(number, names)), self._tagset(hour // SPELL, told)
             for span in SPANS:
-                merged.setdefault((span, hour // span * span, *key), []).append(sums)
-        for at, parts in merged.items():
-            self._put(at, parts)
+                at = (span, hour // span * span, *key)
+                merged[_TOTAL].setdefault(at, []).append(sums)
+                merged[_ROLLUP].setdefault((*at, tags), []).append(sums)
+        for table, found in merged.items():
+            for at, parts in found.items():
+                self._put(table, at, parts)
 
-    def _put(self, at: tuple[int, ...], parts: list[Sums]) -> None:
-        there = self._db.execute(_FIND, at).fetchone()
+    def _put(self, table: _Table, at: tuple[int, ...], parts: list[Sums]) -> None:
+        there = self._db.execute(table.find, at).fetchone()
         figures = [0] * len(SUMS)
         latency: Counts = {}
         first: Counts = {}
@@ -56,7 +68,7 @@ class SumsWriter:
             for into, counts in ((latency, part.latency), (first, part.first)):
                 for index, count in counts.items():
                     into[index] = into.get(index, 0) + count
-        self._db.execute(_PUT, (*at, *figures, pack(latency), pack(first)))
+        self._db.execute(table.put, (*at, *figures, pack(latency), pack(first)))
 
     def _tagset(self, spell: int, tags: str) -> int:
         """Return the number of tags in the sums of a spell: 0 for none, that of `OTHER` where it has too many."""

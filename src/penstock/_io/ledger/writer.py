@@ -70,6 +70,7 @@ class LedgerWriter:
         self._why = ""
         self._unsaid: list[tuple[int, str]] = []
         self._state_s = self._tidied_s = -1e9
+        self._stale = False
         self._held = False
 
     @property
@@ -86,11 +87,11 @@ class LedgerWriter:
         self._box.close()
 
     def _closed(self) -> None:
-        """Write at the end what could not be written before, or lose it."""
+        """Write at the end what could not be written before, or lose it, and how lanes and budgets stand now."""
         if self._pid != os.getpid():
             self._start()
-        if self._backlog:
-            self._retry_s = -1e9
+        if self._backlog or self._stale:
+            self._retry_s = self._state_s = -1e9
             self._read([])
         if self._backlog:
             count, self._backlog = len(self._backlog), []
@@ -167,7 +168,8 @@ class LedgerWriter:
             batch = Batch(db, self.settings, self._words, self._early, Peaks(self._least))
             batch.take(events)
             batch.write(self._sums)
-            if now >= self._state_s + STATE_S and self.live is not None:
+            self._stale = self.live is not None and now < self._state_s + STATE_S
+            if self.live is not None and not self._stale:
                 self._state_s = now
                 self._show(db, self.live())
             self._note_losses(db)

@@ -16,9 +16,13 @@ export function result(code, cached = false) {
   return h("span", { class: "pill", "data-level": cached ? "none" : level }, cached ? "cached" : outcome(code));
 }
 
-export function tagList(tags) {
-  const names = Object.entries(tags);
-  return names.length ? h("span", { class: "tags" }, names.map(([name, value]) => h("span", { class: "tag" }, `${name}=${value}`))) : "–";
+/** Tags, each a button where `pick` narrows the page to one. */
+export function tagList(tags, pick = null) {
+  const texts = Object.entries(tags).map(([name, value]) => `${name}=${value}`);
+  if (!texts.length) return "–";
+  return h("span", { class: "tags" }, texts.map((text) => pick
+    ? h("button", { type: "button", class: "tag", title: `Only ${text}`, onclick: () => pick(text) }, text)
+    : h("span", { class: "tag" }, text)));
 }
 
 export class Calls {

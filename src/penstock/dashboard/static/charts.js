@@ -32,7 +32,7 @@ export function recolour() {
 
 /**
  * A chart in `host`. `stacked` bars or lines; `format` turns a value into text; values may be `whole` numbers. `show` gives it what to draw:
- * {t, step_s, since, until, series: [{name, ink, values, dash, total}], summary, empty}; a value of null is a gap.
+ * {t, step_s, since, until, series: [{name, ink, values, dash, mark, total}], summary, empty}; a value of null is a gap.
  */
 export class Chart {
   constructor(host, { title, stacked = false, format, whole = false }) {
@@ -67,14 +67,14 @@ export class Chart {
       this.plot.setData(this.data());
       this.point(this.plot);
     }
-    redraw(this.legend, what.series.map(({ name, ink, dash, total }) => [name, ink, dash, total]), () => this.keys());
+    redraw(this.legend, what.series.map(({ name, ink, mark, total }) => [name, ink, mark, total]), () => this.keys());
     this.fillTable();
   }
 
   keys() {
-    return this.shown.series.map(({ name, ink, dash, total, pick }) => {
-      const mark = h("span", { class: dash ? "key dashed" : "key", "data-ink": ink, "aria-hidden": "true" });
-      const text = [mark, h("span", null, name), total === undefined ? null : h("b", null, total)];
+    return this.shown.series.map(({ name, ink, mark, total, pick }) => {
+      const key = h("span", { class: "key", "data-ink": ink, "data-mark": mark, "aria-hidden": "true" });
+      const text = [key, h("span", null, name), total === undefined ? null : h("b", null, total)];
       return h("li", null, pick ? h("button", { type: "button", onclick: pick, title: `Only ${name}`, "data-focus": name }, text) : text);
     });
   }

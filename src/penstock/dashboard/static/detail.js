@@ -35,7 +35,8 @@ function pretty(text) {
 }
 
 export class Detail {
-  constructor() {
+  constructor(filters) {
+    this.filters = filters;
     this.sheet = byId("sheet");
     this.sheet.addEventListener("close", () => {
       if (location.hash.startsWith(PREFIX)) history.replaceState(null, "", location.pathname + location.search);
@@ -96,7 +97,7 @@ export class Detail {
   facts(call) {
     const facts = [
       fact("Ended", moment(call.at_s)), fact("Asked as", call.operation), fact("Asked for", call.asked), fact("Answered by", `${call.provider}:${call.model}`),
-      fact("Tags", tagList(call.tags)), fact("Tokens", words(call.usage)),
+      fact("Tags", tagList(call.tags, (tag) => this.only(tag))), fact("Tokens", words(call.usage)),
       fact("Cost", exactMoney(call.cost_nano), call.usage?.estimated ? " (estimated)" : ""),
       fact("First token", durationText(call.first_token_s)), fact("Waited for a turn", durationText(call.wait_s)),
       fact("Stopped by", call.stop_reason ?? "–"),
@@ -107,6 +108,12 @@ export class Detail {
     if (call.strongest_nano !== null) facts.push(fact("At the strongest model", exactMoney(call.strongest_nano)));
     if (call.prices) facts.push(fact("Price table of", call.prices));
     return h("dl", { class: "facts" }, facts);
+  }
+
+  /** Leave the call for all that have a tag: those of its task, say, which no menu has. */
+  only(tag) {
+    this.sheet.addEventListener("close", () => this.filters.set({ tag }), { once: true });
+    this.sheet.close();
   }
 
   /** When each attempt ran within the call; waiting for a turn is hatched. */

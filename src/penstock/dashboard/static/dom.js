@@ -33,16 +33,20 @@ export function redraw(element, facts, make) {
   return true;
 }
 
-/** A table: `columns` are {name, number}, `rows` are lists of texts or elements; the first cell of a row names it. */
+/**
+ * A table: `columns` are {name, number}, `rows` are lists of texts or elements; the first cell of a row names it. Each cell
+ * has the name of its column, so that a narrow screen can place it; the roles hold there, too, where the cells are a grid.
+ */
 export function table(caption, columns, rows) {
-  const head = columns.map((column) => h("th", { scope: "col", class: column.number ? "number" : null }, column.name));
+  const place = ({ name, number }) => ({ class: number ? "number" : null, "data-column": name });
+  const head = columns.map((column) => h("th", { scope: "col", role: "columnheader", ...place(column) }, column.name));
   const body = rows.map((cells) =>
-    h("tr", null, cells.map((cell, index) => {
-      const kind = columns[index].number ? "number" : null;
-      return index === 0 ? h("th", { scope: "row", class: kind }, cell) : h("td", { class: kind }, cell);
-    })),
+    h("tr", { role: "row" }, cells.map((cell, index) => index === 0
+      ? h("th", { scope: "row", role: "rowheader", ...place(columns[index]) }, cell)
+      : h("td", { role: "cell", ...place(columns[index]) }, cell))),
   );
-  return h("table", null, h("caption", { class: "hidden" }, caption), h("thead", null, h("tr", null, head)), h("tbody", null, body));
+  return h("table", { role: "table" }, h("caption", { class: "hidden" }, caption),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), h("tbody", { role: "rowgroup" }, body));
 }
 
 /** A box that scrolls by keyboard too. */

@@ -15,7 +15,7 @@ export function money(nano) {
   if (size < 1e-6) return usd < 0 ? "> −$0.000001" : "< $0.000001";
   const digits = size >= 10_000 ? 0 : size >= 0.0995 ? 2 : Math.min(8, 2 - Math.floor(Math.log10(size)));
   return new Intl.NumberFormat("en-US", {
-    style: "currency", currency: "USD", minimumFractionDigits: Math.min(2, digits), maximumFractionDigits: digits,
+    style: "currency", currency: "USD", minimumFractionDigits: digits, maximumFractionDigits: digits,
   }).format(usd);
 }
 
@@ -51,9 +51,9 @@ export function counted(number, one, many = `${one}s`) {
   return `${plain.format(number)} ${number === 1 ? one : many}`;
 }
 
-/** The mark of an axis: a whole number needs no decimals. */
+/** The mark of an axis: a whole number needs no decimals, and no other more than it has. */
 export function rounded(text) {
-  return text.replace(/\.0+(?!\d)/, "");
+  return text.replace(/\.0+(?!\d)/, "").replace(/(\.\d\d\d*?)0+(?!\d)/, "$1");
 }
 
 /** Seconds as [value, unit]. */
@@ -85,11 +85,12 @@ const weekday = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numer
 const dayYear = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const DAY_S = 86_400;
 
-/** The instant in the reader's own time zone, as fine as the step of a chart. */
+/** The instant in the reader's own time zone, as fine as the step of a chart; another year than this one is said. */
 export function moment(seconds, stepS = 1) {
   const date = new Date(seconds * 1000);
   if (stepS >= DAY_S) return dayYear.format(date);
-  return `${weekday.format(date)}, ${(stepS < 60 ? clockSeconds : clock).format(date)}`;
+  const of = date.getFullYear() === new Date().getFullYear() ? weekday : dayYear;
+  return `${of.format(date)}, ${(stepS < 60 ? clockSeconds : clock).format(date)}`;
 }
 
 /** A mark of a time axis. */

@@ -2,7 +2,7 @@
 
 import { byId, h, redraw, scroller, table } from "./dom.js";
 import { meter } from "./figures.js";
-import { ago, count, exactMoney, money, percent } from "./format.js";
+import { ago, count, exactMoney, money, percent, shortText } from "./format.js";
 import { head } from "./panels.js";
 
 const STATES = {
@@ -55,16 +55,16 @@ export class Lanes {
     }
     const columns = [{ name: "Lane" }, { name: "State" }, { name: "Limit used" }, { name: "In flight", number: true }, { name: "Waiting", number: true }];
     const rows = lanes.map((lane) => [
-      h("span", { class: "lane", "data-stale": lane.stale ? "" : null }, lane.name, lane.where ? h("span", { class: "sub" }, lane.where) : null),
-      h("span", null, lane.stale ? h("span", { class: "pill", "data-level": "none" }, `Seen ${lane.age}`) : pill(lane.state),
-        lane.reason ? h("span", { class: "sub block" }, lane.left ? `${lane.reason}; probed in ${lane.left} s` : lane.reason) : null),
+      h("span", { class: "lane", "data-stale": lane.stale ? "" : null }, lane.name, lane.where ? h("span", { class: "sub" }, lane.where) : null,
+        lane.reason ? h("span", { class: "sub" }, lane.left ? `${lane.reason}; probed in ${lane.left}\u00a0s` : lane.reason) : null),
+      lane.stale ? h("span", { class: "pill", "data-level": "none" }, `Seen ${lane.age}`) : pill(lane.state),
       lane.limits.length
         ? h("span", { class: "limits" }, lane.limits.map(({ name, used, limit }) =>
             h("span", { class: "limit" }, meter(`${lane.name}, ${name}`, used, limit),
-              h("span", { class: "sub" }, `${percent(used, limit)} of ${count(Math.round(limit))} ${name}`))))
-        : h("span", { class: "sub" }, "no limit known"),
-      count(lane.in_flight),
-      count(lane.queued),
+              h("span", { class: "sub" }, `${percent(used, limit)} of ${shortText(Math.round(limit))} ${name}`))))
+        : h("span", { class: "sub" }, lane.stale ? "–" : "no limit known"),
+      lane.stale ? "–" : count(lane.in_flight),
+      lane.stale ? "–" : count(lane.queued),
     ]);
     return scroller("Lanes", table("Lanes: state, use of their limits, calls in flight and waiting", columns, rows));
   }

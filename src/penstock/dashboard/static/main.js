@@ -22,7 +22,7 @@ class Page {
     this.filters = new Filters(() => this.follow(true));
     this.panels = new Panels(this.filters);
     this.lanes = new Lanes();
-    this.detail = new Detail();
+    this.detail = new Detail(this.filters);
     this.calls = new Calls((id) => this.detail.open(id));
     this.live = new Live({ seen: (view) => this.seen(view), told: (news) => this.told(news) });
     this.follow(false);

@@ -10,7 +10,7 @@ const BUCKETS = [
   ["input", "Input"], ["cache_read", "Cache read"], ["cache_write", "Cache write"], ["output", "Output"], ["reasoning", "Reasoning"], ["audio", "Audio"],
 ];
 const PERCENTILES = [
-  ["p50", "p50", "--c1", undefined], ["p95", "p95", "--c2", [8, 4]], ["p99", "p99", "--c4", [2, 3]],
+  ["p50", "p50", "--c1", [], "line"], ["p95", "p95", "--c2", [8, 4], "dashes"], ["p99", "p99", "--c4", [2, 3], "dots"],
 ];
 
 /** Radio buttons that look like one control; the arrow keys move between them. */
@@ -85,8 +85,8 @@ export class Panels {
 
   drawLatency(frame, view) {
     const whole = view[this.of];
-    const series = PERCENTILES.map(([key, name, ink, dash]) => ({
-      name, ink, dash, values: view.series[this.of][key], total: durationText(whole[key]),
+    const series = PERCENTILES.map(([key, name, ink, dash, mark]) => ({
+      name, ink, dash, mark, values: view.series[this.of][key], total: durationText(whole[key]),
     }));
     const what = this.of === "latency" ? "answers" : "first tokens";
     const summary = whole.count ? series.map(({ name, total }) => `${name} ${total}`).join(", ") : "none";
@@ -98,7 +98,7 @@ export class Panels {
     const shown = errors.map(({ code, values }, index) => ({
       name: code ? outcome(code) : "others", ink: INKS[index] ?? REST, values, total: count(sum(values)),
     }));
-    const limited = `${counted(totals.rate_limited, "429")} in ${counted(totals.attempts, "attempt")}`;
+    const limited = `${count(totals.rate_limited)} of ${counted(totals.attempts, "attempt")} got a 429`;
     const series = shown.length ? shown : [{ name: "none", ink: REST, values: frame.t.map(() => 0) }];
     this.errors.show({ ...frame, series, summary: limited, empty: "No attempt failed in this period." });
     this.sub("errors", [totals.calls ? percent(totals.failed, totals.calls) : "–", `of calls failed; ${limited}`]);
