@@ -32,6 +32,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
 
 
+FORMS_MAX: Final = 256
+"""How many forms of rows are remembered at once."""
+
+Form = tuple[str | None, str]
+"""What rows share that differ in their prompt alone: their own model, and their options written out."""
+
+
+def form_of(row: Row) -> Form | None:
+    """Return the form of a row whose prompt is one text; None for others."""
+    if type(row.prompt) is not str:
+        return None
+    return (row.model, repr(row.params) if row.params else "")
+
+
 def check_row(row: Row) -> None:
     """Look at a row by itself, before anything is paid.
 
