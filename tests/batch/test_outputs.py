@@ -111,6 +111,13 @@ def test_columns_that_would_clash_are_refused(tmp_path: Path) -> None:
                 run(sim, tmp_path, "out.csv", keep_columns=names)
 
 
+@pytest.mark.parametrize("name", ["out.xlsx", "out.jsonl.gz", "OUT.ZIP"])
+def test_an_output_with_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    """Lines of JSON under such a name would open nowhere; the error names the endings that there are."""
+    with SimServer() as sim, pytest.raises(ConfigError, match=r"let it end with \.jsonl, \.csv, \.parquet, \.tsv"):
+        go(sim, [Row(id="a", prompt="a")], tmp_path / name)
+
+
 def test_kept_columns_stand_in_lines_of_json_as_they_are(tmp_path: Path) -> None:
     """All of them with a star; a missing one is null."""
     with SimServer() as sim:

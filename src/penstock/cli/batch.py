@@ -219,6 +219,8 @@ async def _run(
             _announce(checked)
         form: Form = "none" if told.quiet else "json" if told.as_json else "text"
         report = await conduct(batch, client, title=Path(output).name, form=form, cap=told.cap)
+        if options["retry_failed"] and not silent and report.stopped is None and not (report.answered or report.failed):
+            note(f"no row of {output} failed that asks what these rows ask, so that nothing was asked again")
         if options["sample"] and not silent:
             _say_forecast(batch.forecast())
         if report.failures.get("not_found"):
