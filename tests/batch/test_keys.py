@@ -25,6 +25,7 @@ ROWS: tuple[Mapping[str, Any], ...] = (
     {"response_format": {"type": "json_object"}},
     {"tier": "simple"},
     {"truncate": "middle"},
+    {"system": "long " * 1000},
     {"stop": ["a", "b"], "extra": {"service": "\x00"}},
 )
 PROMPTS = ('plain "quoted"', "é \u2028 😀 \x00", "ends in \\")
