@@ -111,6 +111,23 @@ def test_columns_that_would_clash_are_refused(tmp_path: Path) -> None:
                 run(sim, tmp_path, "out.csv", keep_columns=names)
 
 
+@pytest.mark.parametrize("name", ["out.xlsx", "out.jsonl.gz", "OUT.ZIP"])
+def test_an_output_with_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    """Lines of JSON under such a name would open nowhere; the error names the endings that there are."""
+    with SimServer() as sim, pytest.raises(ConfigError, match=r"let it end with \.jsonl, \.csv, \.parquet, \.tsv"):
+        go(sim, [Row(id="a", prompt="a")], tmp_path / name)
+
+
+def test_a_row_that_no_model_can_read_has_no_attempt(tmp_path: Path) -> None:
+    """It is not sent, and its line says so; the others are answered."""
+    with SimServer() as sim:
+        report = go(sim, [Row(id="long", prompt="word " * 400_000), Row(id="a", prompt="a")], tmp_path / "out.jsonl")
+        assert sim.bill()["attempts"] == report.attempts == 1
+    found = lines(tmp_path / "out.jsonl")
+    assert [row["attempts"] for row in found] == [0, 1]
+    assert (found[0]["error"]["code"], found[0]["error"]["attempts"]) == ("context_too_long", 0)
+
+
 def test_kept_columns_stand_in_lines_of_json_as_they_are(tmp_path: Path) -> None:
     """All of them with a star; a missing one is null."""
     with SimServer() as sim:

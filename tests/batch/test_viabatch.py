@@ -34,6 +34,23 @@ def test_every_row_is_answered_in_order_at_exactly_half_the_price(model: str, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["batch", "calls"]
 
 
+def test_rows_that_ask_the_same_are_in_one_batch_once(tmp_path: Path) -> None:
+    """Also when the run ends while it is under way; the others get a copy of its answer, for nothing."""
+    rows = [Row(id=f"r{number}", prompt=f"question {number % 3}") for number in range(9)]
+    with sim_of() as sim:
+        report = go(sim, rows[:5], tmp_path / "out", dedupe=True, wait=False)
+        assert (report.in_batches, report.left) == (3, 5)
+        report = go(sim, rows, tmp_path / "out", dedupe=True)
+        assert batches(sim) == 1
+        assert sim.bill()["attempts"] == 3
+        assert report.cost_nano == sim.bill()["total_nano"]
+    found = lines(tmp_path / "out")
+    assert (report.answered, report.copied, report.left) == (9, 6, 0)
+    assert [row["id"] for row in found] == [row.id for row in rows]
+    assert [row.get("copy_of") for row in found] == [None] * 3 + ["r0", "r1", "r2"] * 2
+    assert len({row["text"] for row in found[::3]}) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["groq:llama-3.3-70b-versatile", "mistral:mistral-small-latest", "together:gpt-4o"])
 def test_the_other_dialects_do_the_same(model: str, tmp_path: Path) -> None:

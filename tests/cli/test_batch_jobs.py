@@ -99,12 +99,35 @@ def test_errors_are_told_by_class_with_a_sample_and_asked_again_alone(tmp_path: 
         sim.play("")
         none = penstock(*JOB, "--retry-failed", "--only", "rate_limited", sim=sim, folder=tmp_path)
         assert "1 failed before" in none.stderr
+        assert "nothing was asked again" in none.stderr
+        assert "to ask:" not in none.stderr
+        other = penstock(*JOB, "--max-tokens", "9", "--retry-failed", sim=sim, folder=tmp_path)
+        assert (other.returncode, "nothing was asked again" in other.stderr) == (0, True), other.stderr
         fed = ["out.failed.jsonl" if word == "in.jsonl" else word for word in JOB]
         assert penstock(*fed, "--retry-failed", sim=sim, folder=tmp_path).returncode == 0
         assert sim.bill()["attempts"] == 7
     assert [row["error"] for row in results(tmp_path / "out.jsonl")] == [None] * 6
     assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["in.jsonl", "out.jsonl"]
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_job_whose_rows_were_piped_says_how_it_goes_on(tmp_path: Path) -> None:
+    """The whole command, since nobody but the user can pipe the rows in again; a name with a space is quoted."""
+    options = ("-o", "my out.jsonl", "-m", "openai:gpt-4o-mini", "--max-tokens", "8", "--budget", "0.00005")
+    rows = "".join(f'{{"prompt": "question {n}"}}\n' for n in range(20))
+    called = "penstock batch run - -o 'my out.jsonl' -m openai:gpt-4o-mini --max-tokens 8 --budget 0.00005"
+    with SimServer() as sim:
+        assert penstock("batch", "run", "-", *options, sim=sim, folder=tmp_path, stdin=rows).returncode == 75
+        resumed = penstock("batch", "resume", "my out.jsonl", sim=sim, folder=tmp_path)
+        assert (resumed.returncode, called in resumed.stderr) == (65, True), resumed.stderr
+        said = penstock("batch", "status", "my out.jsonl", folder=tmp_path).stdout
+        assert f"resume    {called} (with the same rows piped in)" in said
+        (tmp_path / "in.jsonl").write_text(rows)
+        assert penstock("batch", "run", "in.jsonl", *options, sim=sim, folder=tmp_path).returncode == 75
+        assert (
+            "resume    penstock batch resume 'my out.jsonl'\n"
+            in penstock("batch", "status", "my out.jsonl", folder=tmp_path).stdout
+        )
 
 
 WRONG = [

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from penstock.batch import Batch, Row, Speed, live
 from penstock.cli.progress import line, waits
 from penstock.sim import Latency, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, shell, start, write_rows
+from tests.cli.terminal import WAIT_S, environment, penstock, results, shell, start, write_rows
 
 ROWS = 150
 CONCURRENCY = 10
@@ -74,6 +75,42 @@ def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(tmp_path: Path)
     assert len(results(out)) == ROWS
 
 
+@pytest.mark.parametrize(
+    "called",
+    [JOB, ("embed", "-f", "in.jsonl", "--column", "log", "-m", "openai:text-embedding-3-small", "-o", "out.jsonl")],
+)
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_ctrl_c_while_rows_are_checked_ends_the_run_before_its_first_call(
+    tmp_path: Path, called: tuple[str, ...], at: str
+) -> None:
+    """A file of a million rows is looked at for a while, and who stops it there pays nothing."""
+    write_rows(tmp_path / "in.jsonl", ROWS)
+    strike = "os.kill(os.getpid(), signal.SIGINT)"
+    before, after = (strike, "None") if at == "before" else ("None", strike)
+    program = (
+        "import os, signal\n"
+        "from penstock._io.rowfile import RowFile\n"
+        "real = RowFile.check\n"
+        f"RowFile.check = lambda *args: ({before}, real(*args), {after})[1]\n"
+        "from penstock.cli import main\n"
+        "main()"
+    )
+    with SimServer(SLOW) as sim:
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *called],
+            cwd=tmp_path,
+            env=environment(sim, tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+        assert sim.bill()["attempts"] == 0
+    assert ended.returncode == 130
+    assert ended.stderr == "penstock: interrupted\n"
+
+
+@pytest.mark.prove(21)
 def test_a_second_ctrl_c_cuts_calls_at_once(tmp_path: Path) -> None:
     """A provider that never answers cannot hold the user; the output stays whole."""
     write_rows(tmp_path / "in.jsonl", ROWS)

@@ -137,7 +137,7 @@ def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: object, words: 
 
 def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
     """A number and the same digits as text are the same id."""
-    with pytest.raises(InputError, match="line 3: repeats the id '7'"):
+    with pytest.raises(InputError, match="line 3: repeats the id '7' of line 1"):
         RowFile(write(tmp_path, {"id": 7, "prompt": "a"}, {"id": 8, "prompt": "a"}, {"id": "7", "prompt": "b"})).check()
 
 
@@ -204,11 +204,13 @@ def test_a_line_that_is_too_long_keeps_its_number(tmp_path: Path, monkeypatch: p
         (b'{"prompt": "a", "n": ' + b"9" * 5000 + b"}", "has a number that is too large"),
         (b'{"prompt": "\\ud800"}', "half of a character"),
         (b'{"prompt": "\\udc00 x"}', "half of a character"),
-        (b'{"prompt": "\xff"}', "is not UTF-8"),
+        (b'{"prompt": "\xff"}', "is not UTF-8: byte 13 is 0xff; save the file as UTF-8"),
+        ('{"prompt": "a"}'.encode("utf-16"), "is UTF-16; save the file as UTF-8"),
+        (b"\x1f\x8b\x08\x00", "is no text but a packed file"),
         (b"7", "is JSON but not an object"),
         (b'{"prompt": "\\ud800', "is not JSON"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_what_cannot_be_read_is_called_what_it_is(tmp_path: Path, row: bytes, words: str) -> None:
     """1e999 is JSON, and half of a character is not a broken line."""

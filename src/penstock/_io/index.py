@@ -42,6 +42,22 @@ class Index:
         self._cells[at + 1] = first
         self._cells[at + 2] = second
 
+    def note(self, digest: int, number: int) -> int:
+        """Set the first number of a digest (neither is 0) that has none; return the one that it had, or else 0."""
+        cells, mask = self._cells, self._slots - 1
+        slot = digest & mask
+        while (found := cells[slot * _WIDTH]) and found != digest:
+            slot = (slot + 1) & mask
+        if found:
+            return cells[slot * _WIDTH + 1]
+        self._used += 1
+        if self._used > self._slots * _FULL:
+            self._grow()
+            slot = self._at(digest) // _WIDTH
+        at = slot * _WIDTH
+        self._cells[at], self._cells[at + 1] = digest, number
+        return 0
+
     def match(self, digests: Iterable[int], firsts: Iterable[int]) -> Iterator[int | None]:
         """For each digest with its first number, yield the second one; None where it has another first, or none."""
         cells, mask = self._cells, self._slots - 1
@@ -96,9 +112,13 @@ class Index:
         return slot * _WIDTH
 
     def _grow(self) -> None:
-        old = self.items()
+        old = self._cells
         self._slots *= 2
-        self._cells = array("Q", bytes(8 * _WIDTH * self._slots))
-        for digest, first, second in old:
-            at = self._at(digest)
-            self._cells[at], self._cells[at + 1], self._cells[at + 2] = digest, first, second
+        mask = self._slots - 1
+        cells = self._cells = array("Q", bytes(8 * _WIDTH * self._slots))
+        for at in range(0, len(old), _WIDTH):
+            if digest := old[at]:
+                slot = digest & mask
+                while cells[slot * _WIDTH]:
+                    slot = (slot + 1) & mask
+                cells[slot * _WIDTH : (slot + 1) * _WIDTH] = old[at : at + _WIDTH]

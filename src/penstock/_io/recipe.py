@@ -12,7 +12,7 @@ from .._flow.prompt import OPTIONS, Prompt
 from ..errors import ConfigError, InputError
 from .openai_lines import from_openai_line, is_openai_line
 from .records import Bad
-from .rows import Row, check_row
+from .rows import FORMS_MAX, Form, Row, check_row, form_of
 from .template import Template
 
 _OWN: Final = frozenset({"id", "prompt", "messages", "params"})
@@ -30,6 +30,7 @@ class Recipe:
     def __init__(self, template: str | None = None, system: str | None = None) -> None:
         self.template = None if template is None else Template(template)
         self.system = None if system is None else Template(system, "system")
+        self._sound: set[Form] = set()
 
     def row(self, number: int, record: dict[str, Any] | Bad, *, sound: bool = False) -> Row:
         """Read a record; what is wrong with it becomes the row's problem, unless it is known to be `sound`."""
@@ -44,16 +45,30 @@ class Recipe:
             asked = self._asked(from_openai_line(record) if batch_line else record)
             row = Row(line=number, id=name, fields=record, **asked)
             if not sound:
-                check_row(row)
+                self._check(row)
         except (InputError, ConfigError) as error:
             return Row(line=number, id=name, problem=error.message, fields=record)
         return row
+
+    def _check(self, row: Row) -> None:
+        """Look at a row by itself, unless one that differs in its prompt alone, which is no empty text, was sound.
+
+        Raises: InputError, ConfigError.
+        """
+        form = form_of(row)
+        if form is not None and form in self._sound:
+            return
+        check_row(row)
+        if form is not None:
+            if len(self._sound) >= FORMS_MAX:
+                self._sound.clear()
+            self._sound.add(form)
 
     def _asked(self, data: Mapping[str, Any]) -> dict[str, Any]:
         given = data.get("params")
         if given is not None and not isinstance(given, dict):
             raise InputError("has params that are not an object")
-        params = {key: value for key, value in (given or {}).items() if value is not None}
+        params = {key: value for key, value in given.items() if value is not None} if given else {}
         prompt: Prompt
         if self.template is not None:
             prompt = filled = self.template.fill(data)

@@ -24,6 +24,7 @@ BATCH_ROWS: Final = 256
 """Rows of a Parquet file that are unpacked at once."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 _TEXTS: Final = frozenset({"model", "system", "tier", "task", "region", "priority", "user", "prompt_cache_key"})
 _NESTED: Final = frozenset({"params", "messages"})
 _object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -116,6 +117,15 @@ def _too_long() -> str:
     return f"is longer than {LINE_MAX_BYTES // 2**20} MiB; no provider takes as much"
 
 
+def _no_text(error: UnicodeDecodeError) -> str:
+    """Say where a line is not UTF-8, and what to do."""
+    if error.object.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is UTF-16; save the file as UTF-8"
+    if error.object.startswith(_PACKED):
+        return "is no text but a packed file (gzip, zstd, zip, Excel); unpack it, or save it as CSV in UTF-8"
+    return f"is not UTF-8: byte {error.start + 1} is 0x{error.object[error.start]:02x}; save the file as UTF-8"
+
+
 def _skip_line(file: BinaryIO) -> None:
     while (more := file.readline(2**20)) and not more.endswith(b"\n"):
         pass
@@ -133,7 +143,7 @@ def _no_object(line: bytes, error: Exception) -> str:
     try:
         line.decode()
     except UnicodeDecodeError as wrong:
-        return f"is not UTF-8: {wrong}"
+        return _no_text(wrong)
     if isinstance(error, msgspec.ValidationError):
         large = "out of range" in str(error)
         return "has a number that is too large to be read" if large else "is JSON but not an object; write {...}"
@@ -166,7 +176,7 @@ class _Lines:
             try:
                 yield line.decode()
             except UnicodeDecodeError as error:
-                self.wrong = f"is not UTF-8: {error}"
+                self.wrong = _no_text(error)
                 yield line.decode("utf-8", "replace")
         self._watch()
 

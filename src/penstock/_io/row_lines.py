@@ -37,7 +37,7 @@ def answer_line(
         "stop_reason": said.stop_reason,
         "usage": {"input": 0, "output": 0, **msgspec.to_builtins(answer.usage)},
         "cost": answer.cost,
-        "attempts": len(answer.attempts),
+        "attempts": _sent(answer.attempts),
         "latency_s": round(said.latency_s, 3),
         "error": None,
         "key": key,
@@ -94,14 +94,14 @@ def failure_line(
             "model": f"{last.provider}:{last.model}" if last else asked,
             **_said(error),
             "cost": None if error.cost_nano is None else to_usd(error.cost_nano),
-            "attempts": len(error.attempts),
+            "attempts": _sent(error.attempts),
             "latency_s": None,
             "error": {
                 "code": error.code,
                 "message": error.message,
                 "status": call.status if call else None,
                 "request_id": call.request_id if call else None,
-                "attempts": len(error.attempts),
+                "attempts": _sent(error.attempts),
                 "retriable": error.retriable,
             },
             "key": key,
@@ -150,6 +150,11 @@ def _parsed(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _sent(attempts: Sequence[Attempt]) -> int:
+    """Count those that went out."""
+    return sum(attempt.sent for attempt in attempts)
 
 
 def known_nano(attempts: Sequence[Attempt]) -> int:

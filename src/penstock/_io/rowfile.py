@@ -16,7 +16,7 @@ import msgspec
 from ..errors import ConfigError, InputError
 from .index import Index
 from .recipe import Recipe
-from .records import Bad, Format, Record, Unreadable, format_of, read_records, typed
+from .records import WATCHED_EVERY, Bad, Format, Record, Unreadable, format_of, read_records, typed
 from .rows import Row, id_digest
 from .sidecar import BLOCK_BYTES
 
@@ -111,11 +111,10 @@ class RowFile:
         for row in self._rows(first=True):
             problem = row.problem
             digest = id_digest(row.id)
-            if seen.find(digest) is not None:
-                problem = f"repeats the id {row.id!r}"
+            if before := seen.note(digest, row.line):
+                problem = f"repeats the id {row.id!r} of line {before}"
                 self._repeated.add(row.line)
             else:
-                seen.put(digest, 0, 0)
                 rows += 1
                 found = None
                 if problem is None and verify is not None:
@@ -217,7 +216,8 @@ class RowFile:
                 if first:
                     self._seen = _mark(file)
                 file.seek(start.size)
-                yield from read_records(file, self.form, lambda: self._check_mark(file), done, start.lines)
+                watch = self._watch(file, first=first)
+                yield from read_records(file, self.form, watch, done, start.lines)
         except Unreadable as error:
             raise InputError(f"{self.name} {error}") from error
 
@@ -231,6 +231,13 @@ class RowFile:
         except OSError as error:
             more = " any more" if self._seen is not None and again else ""
             raise InputError(f"cannot read {self.name}{more}: {error.strerror or error}") from error
+
+    def _watch(self, file: BinaryIO, *, first: bool) -> Callable[[], None]:
+        """Return what looks at the file, now and then in a first pass: what changes in it is seen by the next one."""
+        if not first:
+            return lambda: self._check_mark(file)
+        turns = itertools.count()
+        return lambda: None if next(turns) % WATCHED_EVERY else self._check_mark(file)
 
     def _check_mark(self, file: BinaryIO) -> None:
         if self._seen is not None and _mark(file) != self._seen:

@@ -32,6 +32,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
 
 
+FORMS_MAX: Final = 256
+"""How many forms of rows are remembered at once."""
+
+FORM_MAX_CHARS: Final = 4096
+"""Options that are longer when written out are taken to be a row's own, so that what is remembered stays small."""
+
+Form = tuple[str | None, str]
+"""What rows share that differ in their prompt alone: their own model, and their options written out."""
+
+
+def form_of(row: Row) -> Form | None:
+    """Return the form of a row whose prompt is one text; None for others, and for one with long options."""
+    if type(row.prompt) is not str:
+        return None
+    written = repr(row.params) if row.params else ""
+    return (row.model, written) if len(written) <= FORM_MAX_CHARS else None
+
+
 def check_row(row: Row) -> None:
     """Look at a row by itself, before anything is paid.
 

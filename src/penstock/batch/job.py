@@ -347,7 +347,7 @@ class Batch:
 
     def _ask_leave(self) -> None:
         """Show what the rest may cost to whoever wants to see it first."""
-        left = self.report.left
+        left = self._stock.due(self.report.left)
         if self._approve is None or not left or self._planner.reason is not None:
             return
         if not self._approve(self._project(left)):
@@ -380,5 +380,6 @@ def _codes(retry_failed: bool | Collection[str]) -> frozenset[str] | None:
     for code in retry_failed:
         if code not in known:
             near = difflib.get_close_matches(code, known, n=1)
-            raise ConfigError(f"there is no error {code!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            hint = f"did you mean {near[0]!r}?" if near else "`penstock batch status OUT` names those of its rows"
+            raise ConfigError(f"there is no error {code!r}; {hint}")
     return frozenset(retry_failed)

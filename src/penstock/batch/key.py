@@ -24,9 +24,39 @@ def key_of(lanes: tuple[tuple[str, str], ...], asked: Any) -> str:
     Raises: InputError for a prompt that no file can hold.
     """
     try:
-        return blake2b(msgspec.json.encode((lanes, asked), order="deterministic"), digest_size=16).hexdigest()
+        return _hashed(_written(lanes, asked))
     except UnicodeEncodeError:
         raise InputError(HALF_A_CHARACTER) from None
+
+
+class KeyMould:
+    """The keys of questions that differ in their prompt alone: the same as `key_of` gives, without the requests.
+
+    `asked` is such a question with the prompt `MARK`.
+    """
+
+    MARK: Final = "\x00 the prompt \x00"
+
+    def __init__(self, lanes: tuple[tuple[str, str], ...], asked: Any) -> None:
+        self._before, _, self._after = _written(lanes, asked).partition(msgspec.json.encode(self.MARK))
+
+    def key(self, prompt: str) -> str:
+        """Return the key of the question with this prompt.
+
+        Raises: InputError for a prompt that no file can hold.
+        """
+        try:
+            return _hashed(self._before + msgspec.json.encode(prompt) + self._after)
+        except UnicodeEncodeError:
+            raise InputError(HALF_A_CHARACTER) from None
+
+
+def _written(lanes: tuple[tuple[str, str], ...], asked: Any) -> bytes:
+    return msgspec.json.encode((lanes, asked), order="deterministic")
+
+
+def _hashed(written: bytes) -> str:
+    return blake2b(written, digest_size=16).hexdigest()
 
 
 def with_schema(key: str, schema: bytes) -> str:

@@ -20,6 +20,11 @@ from .table import COLUMNS
 
 ALL: Final = "*"
 
+OTHERS: Final = frozenset(
+    {".xlsx", ".xls", ".ods", ".gz", ".bz2", ".xz", ".zst", ".zip", ".arrow", ".feather", ".npy", ".db", ".sqlite"}
+)
+"""Endings of files that hold something else: lines of JSON under such a name would open nowhere."""
+
 _MARK: Final = "_failure"
 """The field of a collected row that says why it failed; it marks the file as ours too."""
 
@@ -36,6 +41,9 @@ def check_columns(output: Path, names: Sequence[str]) -> tuple[str, ...]:
 
     Raises: ConfigError for one that cannot stand in this output, MissingExtra for Parquet without pyarrow.
     """
+    if output.suffix.lower() in OTHERS:
+        ours = ", ".join(sorted(TABLES))
+        raise ConfigError(f"{output} cannot be written as {output.suffix}; let it end with .jsonl, {ours}")
     if isinstance(names, str):
         raise ConfigError(f"keep_columns is {names!r}; expected a list of names")
     if output.suffix.lower() == ".parquet":

@@ -40,11 +40,13 @@ class Sample:
         self._stride = 1
         self._kept: list[tuple[str, int, int | None, int]] = []
 
-    def see(self, preview: Preview) -> None:
-        """Look at a row, if it is its turn."""
+    def is_due(self) -> bool:
+        """Count a row, and tell whether it is its turn to be looked at by `see`."""
         self._seen += 1
-        if self._seen % self._stride:
-            return
+        return not self._seen % self._stride
+
+    def see(self, preview: Preview) -> None:
+        """Look at a row."""
         asked = preview.request
         self._kept.append((preview.lanes[0][0], tokens.estimate_request(asked), asked.max_tokens, asked.n or 1))
         if len(self._kept) >= SAMPLE_ROWS:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
 from .._flow.prompt import Options
 from .._io.drive_async import AsyncRun
-from .._io.rows import Row, check_row
+from .._io.rows import FORMS_MAX, Form, Row, check_row, form_of
 from .._policy.concurrency import PROMPT_SHARE
 from .._policy.timeouts import Timeouts
 from .._text import tokens
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
 from ..types import Request
-from .key import key_of
+from .key import KeyMould, key_of
 from .projection import LIKELY_TOKENS, Sample
 
 if TYPE_CHECKING:
@@ -47,6 +47,18 @@ class Task(NamedTuple):
     work: float = 0.0
 
 
+_BY_PROMPT: Final = frozenset({"tier", "task", "region", "truncate"})
+"""Options by which a prompt decides more than what is asked: of whom, or how much of it."""
+
+
+class Mould(NamedTuple):
+    """What the rows of one form have in common, with the keys of their questions."""
+
+    keys: KeyMould
+    lane: str | None
+    shaped: bool
+
+
 class Questions:
     """Reads rows as the client would for a call, with nothing sent.
 
@@ -71,6 +83,7 @@ class Questions:
         self._params = params if self.shape is None else self.shape.params
         self._pool: tuple[tuple[str, str], ...] = ()
         self._homeless: ConfigError | None = None
+        self._moulds: dict[Form | None, Mould | None] = {}
         self.sample: Sample | None = None
         self.sizes = False
 
@@ -89,6 +102,7 @@ class Questions:
             for model in self._models or (None,):
                 self.begin(job, model, None, {})
         self._homeless = None
+        self._moulds.clear()
         if self._models:
             self._pool = tuple(sorted(self._preview(job, model).lanes[0] for model in self._models))
             return
@@ -125,18 +139,44 @@ class Questions:
         """
         if row.problem is not None or not self._is_checked:
             check_row(row)
+        sampled = self.sample is not None and self.sample.is_due()
+        form = form_of(row) if self._is_checked else None
+        mould = self._moulds.get(form)
+        if mould is not None and not (sampled or self.sizes):
+            return Task(row, self._shaped(mould.keys.key(str(row.prompt))), mould.lane, mould.shaped)
         own = row.model is not None or row.params.get("tier") is not None
         if not own and self._homeless is not None:
             raise self._homeless
-        seen = self._preview(row, None if own else next(iter(self._models), None))
-        if self.sample is not None:
+        seen = self._asked(row, own=own)
+        if sampled and self.sample is not None:
             self.sample.see(seen)
-        shaped = seen.request.response_format not in (None, "text")
+        if form is not None and mould is None:
+            self._learn(form, row, own=own)
         counted, work = self._size(seen.request) if self.sizes else (0, 0.0)
-        key = key_of(seen.lanes[:1] if own else self._pool, seen.request)
-        if self.shape is not None:
-            key = self.shape.key(key)
-        return Task(row, key, seen.lanes[0][0] if own else None, shaped, counted=counted, work=work)
+        key = self._shaped(key_of(self._lanes(seen, own=own), seen.request))
+        return Task(row, key, seen.lanes[0][0] if own else None, _is_shaped(seen), counted=counted, work=work)
+
+    def _learn(self, form: Form, row: Row, *, own: bool) -> None:
+        """Keep what the rows of a form have in common when its second one comes, unless the prompt decides more."""
+        if self._client._truncate is not None or _BY_PROMPT & (row.params.keys() | self._params.keys()):
+            return
+        if form not in self._moulds:
+            if len(self._moulds) >= FORMS_MAX:
+                self._moulds.clear()
+            self._moulds[form] = None
+            return
+        seen = self._asked(msgspec.structs.replace(row, prompt=KeyMould.MARK), own=own)
+        keys = KeyMould(self._lanes(seen, own=own), seen.request)
+        self._moulds[form] = Mould(keys, seen.lanes[0][0] if own else None, _is_shaped(seen))
+
+    def _asked(self, row: Row, *, own: bool) -> Preview:
+        return self._preview(row, None if own else next(iter(self._models), None))
+
+    def _lanes(self, seen: Preview, *, own: bool) -> tuple[tuple[str, str], ...]:
+        return seen.lanes[:1] if own else self._pool
+
+    def _shaped(self, key: str) -> str:
+        return key if self.shape is None else self.shape.key(key)
 
     @staticmethod
     def _size(asked: Request) -> tuple[int, float]:
@@ -163,6 +203,10 @@ class Questions:
         own = {name: value for name, value in row.params.items() if value is not None}
         to = row.model if row.model is not None else None if "tier" in own else model or None
         return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
+
+
+def _is_shaped(seen: Preview) -> bool:
+    return seen.request.response_format not in (None, "text")
 
 
 def _shape(schema: Any, params: Mapping[str, Any]) -> Shape:

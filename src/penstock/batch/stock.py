@@ -51,6 +51,12 @@ class Stock:
                 await self._read(journal, rows, halted)
         roll.forget_keys()
 
+    def due(self, left: int) -> int:
+        """How many of the rows that are `left` are asked in this run."""
+        if self._only is None:
+            return left
+        return len(self.done) - sum(self.done)
+
     async def _compare(self, journal: Journal, roll: Roll, halted: Callable[[], bool]) -> None:
         done = self.done = bytearray(len(roll))
         counts, chosen, known = self._counts, self._only, 0

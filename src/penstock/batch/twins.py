@@ -33,6 +33,10 @@ class Twins:
             return True
         return found[0] == digest
 
+    def stand(self, key: str, digest: int) -> None:
+        """Have a row, by the digest of its id, stand for all that ask the same, unless another one does."""
+        self._first.note(short_key(key) or 1, digest)
+
     def firsts(self, pending: Iterator[Task]) -> Iterator[Task]:
         """Leave out the rows that others stand for; those that cannot be asked stay."""
         return (task for task in pending if task.wrong is not None or self.asks(task))

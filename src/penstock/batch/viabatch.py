@@ -16,7 +16,7 @@ from .._io.index import Index
 from .._io.journal import Journal
 from .._io.rowfile import Checked
 from .._io.rows import Row, id_digest
-from .._io.shardlog import Shard, ShardLog
+from .._io.shardlog import Shard, ShardLog, ShardRow
 from .._policy.budget import Hold
 from .._policy.schedule import StopReason
 from .._policy.shards import Choice, Pace, Then, Via, choose
@@ -74,7 +74,7 @@ class ViaBatch(Batch):
         **options: Any,
     ) -> None:
         super().__init__(rows, output, **options)
-        for name in ("dedupe", "hedge", "sample", "schema"):
+        for name in ("hedge", "sample", "schema"):
             if via != "online" and options.get(name) not in (None, False):
                 raise ConfigError(f"{name} is for rows that go online; leave it out, or use via='online'")
         if via not in get_args(Via):
@@ -204,7 +204,7 @@ class ViaBatch(Batch):
 
     async def _pass(self, journal: Journal, twins: Twins | None, *, again: bool) -> None:
         if not again and (not self._online or self.open_shards):
-            await self._through_batches(journal)
+            await self._through_batches(journal, twins)
             self._online = self._online or self._moves_online()
         if self._online and self._planner.reason is None:
             await super()._pass(journal, twins, again=again)
@@ -216,7 +216,7 @@ class ViaBatch(Batch):
         left_s = self._left_s()
         return left_s is not None and left_s <= 0
 
-    async def _through_batches(self, journal: Journal) -> None:
+    async def _through_batches(self, journal: Journal, twins: Twins | None) -> None:
         """Collect what earlier runs left at providers and submit the rest, until nothing is left or nothing helps."""
         assert self._log is not None
         if self._deadline_s is not None and self._log.deadline_at is None:
@@ -225,7 +225,7 @@ class ViaBatch(Batch):
         collects = bool(self.open_shards)
         while left > 0:
             answered, shards = self._counts.answered, len(self._log.shards)
-            await self._round(journal)
+            await self._round(journal, twins)
             if self._planner.reason is not None or self._is_late():
                 return
             if self.open_shards:
@@ -239,15 +239,18 @@ class ViaBatch(Batch):
             left -= not collects and self._short is None
             collects = False
 
-    async def _round(self, journal: Journal) -> None:
+    async def _round(self, journal: Journal, twins: Twins | None) -> None:
         """Carry all open shards and those that the rows still to be asked make, until each is over or left."""
         assert self._log is not None
         assert self._carrier is not None
         self._short = await self._take_up(self._log, self._carrier)
+        if twins is not None:
+            for row in _rows_away(self._log):
+                twins.stand(row.key, id_digest(row.id))
         fits = self._short is None and not self._online and not self._is_late()
         self._tasks = [asyncio.create_task(self._carrier.carry(shard)) for shard in self._log.open_shards()]
         if fits:
-            self._tasks.append(asyncio.create_task(self._submit(journal, self._log, self._carrier)))
+            self._tasks.append(asyncio.create_task(self._submit(journal, twins)))
         ended: set[asyncio.Task[None]] = set()
         broken: BaseException | None = None
         while under_way := set(self._tasks) - ended:
@@ -315,8 +318,11 @@ class ViaBatch(Batch):
                     carrier.drop(shard, "there is no money for it any more")
         return short
 
-    async def _submit(self, journal: Journal, log: ShardLog, carrier: Carrier) -> None:
+    async def _submit(self, journal: Journal, twins: Twins | None) -> None:
         """Put the rows that are due into shards, and have each carried as soon as it is full."""
+        log, carrier = self._log, self._carrier
+        assert log is not None
+        assert carrier is not None
 
         async def ready(shard: Shard, holds: list[Hold]) -> None:
             carrier.hold(shard, holds)
@@ -333,7 +339,8 @@ class ViaBatch(Batch):
             queue_tokens=self._queue_tokens,
         )
         try:
-            for number, task in enumerate(self._pending(journal, again=False)):
+            pending = self._pending(journal, again=False)
+            for number, task in enumerate(pending if twins is None else twins.firsts(pending)):
                 if self._planner.reason is not None or carrier.leaving or carrier.withdrawing:
                     return
                 if number % TURN_ROWS == 0:
@@ -411,7 +418,10 @@ class ViaBatch(Batch):
 def away_rows(log: ShardLog) -> Index:
     """Find the rows that are in a batch now, by their ids."""
     found = Index()
-    for shard in log.open_shards():
-        for row in log.rows(shard):
-            found.put(id_digest(row.id), 1, 0)
+    for row in _rows_away(log):
+        found.put(id_digest(row.id), 1, 0)
     return found
+
+
+def _rows_away(log: ShardLog) -> Iterator[ShardRow]:
+    return (row for shard in log.open_shards() for row in log.rows(shard))

@@ -41,6 +41,7 @@ from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
 from .shown import count, note, span, usd, write_json
+from .signals import interruptible
 from .via import check_via, made, via_options
 from .watched import metrics_option, watched
 
@@ -211,12 +212,15 @@ async def _run(
         batch = made(file, output, client, options, more, quiet=told.quiet, as_json=told.as_json)
         if options["reparse"]:
             _reread(batch, output, told)
-        checked = batch.check()
+        with interruptible(interrupts=True):
+            checked = batch.check()
         silent = told.quiet or told.as_json
         if not silent:
             _announce(checked)
         form: Form = "none" if told.quiet else "json" if told.as_json else "text"
         report = await conduct(batch, client, title=Path(output).name, form=form, cap=told.cap)
+        if options["retry_failed"] and not silent and report.stopped is None and not (report.answered or report.failed):
+            note(f"no row of {output} failed that asks what these rows ask, so that nothing was asked again")
         if options["sample"] and not silent:
             _say_forecast(batch.forecast())
         if report.failures.get("not_found"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import Any, Final
 
@@ -48,8 +49,10 @@ def resume(context: click.Context, output: str, options: tuple[str, ...]) -> Non
         return
     if not state.command:
         raise InputError(f"the job of {output} was run from Python; run that program again to resume it")
-    if "-" in state.command:
-        raise InputError(f"the rows of {output} came from stdin; pipe them into the same command to resume it")
+    if _is_piped(state):
+        raise InputError(
+            f"the rows of {output} came from stdin; pipe them into the same command:\n  {_again(output, state)}"
+        )
     try:
         os.chdir(state.cwd)
     except OSError as error:
@@ -89,7 +92,7 @@ def cancel(output: str, now: bool, wait_s: int) -> None:
         note(f"{output}: it was done before it could stop")
     else:
         withdraw(output)
-        note(f"{output}: stopped. To go on:\n  penstock batch resume {output}")
+        note(f"{output}: stopped. To go on:\n  {shlex.join(['penstock', 'batch', 'resume', output])}")
 
 
 def _job(output: str) -> tuple[JobFile, JobState | None]:
@@ -119,8 +122,22 @@ def _told(output: str, job: JobFile, state: JobState | None, found: Standing) ->
             code: {"count": each.count, "id": each.id, "message": each.message} for code, each in found.errors.items()
         },
         "run": None if state is None else {**state.figures, "pid": state.pid, "updated": state.updated},
-        "resume": None if state is None or not state.command else f"penstock batch resume {output}",
+        "resume": _again(output, state),
     }
+
+
+def _again(output: str, state: JobState | None) -> str | None:
+    """Return the command that goes on with a job; None where there is nothing left, or a program has to."""
+    if state is None or not state.command:
+        return None
+    if _is_piped(state):
+        return shlex.join(["penstock", "batch", "run", *state.command])
+    return shlex.join(["penstock", "batch", "resume", output])
+
+
+def _is_piped(state: JobState) -> bool:
+    """Whether the rows came from stdin."""
+    return "-" in state.command
 
 
 def _state(job: JobFile, state: JobState | None) -> str:
@@ -171,5 +188,5 @@ def _lines(told: dict[str, Any], state: JobState | None, found: Standing) -> lis
         if state.cause:
             lines.append(f"cause     {state.cause}")
         if told["resume"]:
-            lines.append(f"resume    {told['resume']}")
+            lines.append(f"resume    {told['resume']}" + (" (with the same rows piped in)" if _is_piped(state) else ""))
     return lines

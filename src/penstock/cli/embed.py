@@ -29,6 +29,7 @@ from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
+from .signals import interruptible
 from .streams import check_stdout, printing
 from .watched import metrics_option, watched
 
@@ -231,7 +232,8 @@ async def _job(rows: TextFile, output: str, options: dict[str, Any], told: _Told
             concurrency=options["concurrency"],
             approve=lambda projection: _approve(projection, told),
         )
-        checked = job.check()
+        with interruptible(interrupts=True):
+            checked = job.check()
         if checked.bad and not told.silent:
             note(f"skipping {checked.summary}")
         return await conduct(job, client, title=Path(output).name, form=form, cap=told.cap)

@@ -92,6 +92,7 @@ async def conduct(
     shown = asyncio.create_task(watch(batch, client, title=title, form=form, cap=cap))
     with on_stop(on_signal):
         try:
+            await asyncio.sleep(0)  # a Ctrl-C from before this line ends it here, and not once calls are under way
             return await batch.run()
         finally:
             shown.cancel()

@@ -37,14 +37,17 @@ def on_stop(heard: Callable[[], object], *, interrupts: bool = True) -> Iterator
 
 
 @contextlib.contextmanager
-def interruptible(raised: type[BaseException] = KeyboardInterrupt) -> Iterator[None]:
-    """Have a request to stop, or a terminal that went away, end a command without a loop as Ctrl-C does."""
+def interruptible(raised: type[BaseException] = KeyboardInterrupt, *, interrupts: bool = False) -> Iterator[None]:
+    """Have a request to stop, or a terminal that went away, end what never waits for a loop as Ctrl-C does.
+
+    With `interrupts` Ctrl-C too, whose own loop would first wait for the end.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise raised
 
     before = {}
-    for number in _heeded(interrupts=False):
+    for number in _heeded(interrupts=interrupts):
         with contextlib.suppress(ValueError):  # not in the main thread
             before[number] = signal.signal(number, stop)
     try:
