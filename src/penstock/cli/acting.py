@@ -34,7 +34,8 @@ def call_of(name: str, arguments: dict[str, Any] | str) -> str:
 
 def _result(used: ToolUse) -> str:
     mark = "✗" if used.is_error else "✓"
-    took = f" ({span(used.seconds)})" if used.ran else ""
+    left = "; its thread was left behind" if used.left else ""
+    took = f" ({span(used.seconds)}{left})" if used.ran else ""
     return f"  {mark} {clean(used.content)}{took}"
 
 
@@ -77,7 +78,7 @@ class Showing:
         elif event.kind == "step":
             self._wait(f"step {event.step} …")
         else:
-            note(f"  {'! ' if event.kind == 'correction' else ''}{clean(event.text)}", dim=True)
+            note(f"  {'! ' if event.kind in ('correction', 'repeated') else ''}{clean(event.text)}", dim=True)
 
     def _say(self, text: str, kind: str) -> None:
         self._pause()
