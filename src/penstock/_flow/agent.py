@@ -367,8 +367,7 @@ class AgentRun:
         self._mistakes += 1
         if self._mistakes > self._plan.corrections:
             raise AgentFailed(
-                f"the model made {self._mistakes} mistakes in a row and did not mend them when it was told: {what}; "
-                "the transcript is in `agent`"
+                f"the model made {self._mistakes} mistakes in a row and did not mend them when it was told: {what}"
             )
 
     # the tools

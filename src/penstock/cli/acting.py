@@ -29,7 +29,12 @@ def call_of(name: str, arguments: dict[str, Any] | str) -> str:
             arguments = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
         except (ValueError, RecursionError):
             return clean(f"{name}({arguments})")
-    return clean(f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})", 2 * SHOWN_CHARS)
+    return clean(whole_call_of(name, arguments), 2 * SHOWN_CHARS)
+
+
+def whole_call_of(name: str, arguments: dict[str, Any]) -> str:
+    """Write a call for somebody who is to decide about it: nothing is left out, and nothing can hide in it."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
 def _result(used: ToolUse) -> str:

@@ -149,7 +149,7 @@ def message_of(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) 
         if piped.strip():
             parts.append(Text(piped))
     if not parts:
-        raise click.UsageError('there is no prompt; write penstock ask "…", or pipe a text into it')
+        raise click.UsageError("there is no prompt; write it behind the command, or pipe a text into it")
     texts = [part.text for part in parts if isinstance(part, Text)]
     return Message("user", "\n\n".join(texts) if len(texts) == len(parts) else tuple(parts))
 
