@@ -30,7 +30,7 @@ from .imported import load_name
 from .job import run, stoppable
 from .keeping import AsyncKeepingClient
 from .schema import SCHEMA_HELP, load_schema
-from .shown import count, note, settled, span, usd, write_json
+from .shown import count, figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 NOBODY: Final = "there is no terminal to ask at; whoever runs the command can allow it with --yes"
@@ -117,7 +117,7 @@ class _Shows(msgspec.Struct):
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """Where the conversation is kept, None for where it is needed, and the options with which it can be gone on with."""
+    """Where the conversation is kept, None for only when it is needed, and the options to go on with it."""
 
     place: str | None
     options: list[str]
@@ -257,7 +257,7 @@ class _Job:
         if sys.stdout.isatty() and not self._shows.as_json and not self._shows.quiet:
             words = [count(result.steps, "step"), count(len(result.uses), "use") + " of tools"]
             note(
-                " · ".join([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]),
+                figures_line([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]),
                 dim=True,
             )
 

@@ -22,7 +22,7 @@ from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import AsyncKeepingClient
-from .shown import note, settled, span, usd, write_json
+from .shown import figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 PICTURES: Final = {
@@ -253,7 +253,7 @@ def _footer(response: Response) -> str:
         shown.append(f"{len(response.attempts)} attempts")
     if response.stop_reason not in ("stop", "unknown"):
         shown.append(f"ended by {response.stop_reason}")
-    return " · ".join(shown)
+    return figures_line(shown)
 
 
 def _figures(response: Response) -> dict[str, Any]:
