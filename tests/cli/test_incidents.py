@@ -211,6 +211,26 @@ def test_an_analysis_grows_on_a_terminal(logs: Path) -> None:
     assert places == sorted(places)
 
 
+@SLOW
+@pytest.mark.parametrize("args", [("incident", "--service", "x", "--symptoms", "y"), ("ask", "What is it?")])
+def test_an_answer_that_breaks_on_a_terminal_ends_its_line(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """What came is there, and the error begins a line of its own."""
+    with SimServer() as sim:
+        sim.play('[[rule]]\nfault = { kind = "reset", when = "mid_stream", after_chunks = 8 }')
+        with Screen(*args, *MODEL, sim=sim, folder=tmp_path) as screen:
+            assert screen.end() == 69, screen.seen
+    assert "\npenstock: openai:gpt-4o-mini: the stream broke" in screen.seen
+    assert not screen.seen.startswith("\n")
+
+
+@SLOW
+def test_a_compared_model_that_fails_is_named_once(sim: SimServer, tmp_path: Path) -> None:
+    """Beside the rows of the others."""
+    ended = penstock("compare", "hi", *MODEL, "-m", "openai:nothing-such", sim=sim, folder=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.count("openai:nothing-such") == 1, ended.stderr
+
+
 def test_a_terminal_without_a_log_is_told_what_to_do(tmp_path: Path) -> None:
     """Nobody waits for what a person would have to type."""
     with Screen("analyze", *MODEL, sim=None, folder=tmp_path) as screen:

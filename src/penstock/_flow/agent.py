@@ -274,7 +274,7 @@ class AgentRun:
         if error.gave_up is not None:
             raise error
         why = getattr(error.__cause__, "message", "silence on the connection")
-        note = f"the stream broke: {why}; what this step said is void, and it is asked again"
+        note = f"the stream broke: what this step said is void, and it is asked again ({why})"
         self._asked_again.append(f"step {self._steps}: {note}")
         yield Show([AgentEvent(kind="repeated", step=self._steps, text=note)])
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 
 from .. import AsyncStream
-from ..errors import InputError, NotFound
+from ..errors import InputError, NotFound, PenstockError
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
@@ -125,11 +125,16 @@ async def _ask(
 
 async def _streamed(stream: AsyncStream) -> Response:
     async with stream as answer:
-        ended = False
-        async for text in answer.text:
-            click.echo(text, nl=False)
-            ended = text.endswith("\n")
-        if not ended:
+        said = ""
+        try:
+            async for text in answer.text:
+                click.echo(text, nl=False)
+                said = text
+        except PenstockError:
+            if said and not said.endswith("\n"):
+                click.echo()
+            raise
+        if not said.endswith("\n"):
             click.echo()
         return answer.response
 

@@ -158,6 +158,11 @@ class Growing:
             self._out.write(text[len(self._shown) :])
             self._shown = text
 
+    def leave(self) -> None:
+        """End the line that is open: no more comes."""
+        if self._shown:
+            self._out.end()
+
     def finish(self, value: Mapping[str, Any]) -> None:
         """Print what is left, or all again where the checked value is another one than what grew."""
         text = rendered(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from ..errors import NotFound
+from ..errors import NotFound, PenstockError
 from ..sre import SRE
 from .choice import meant
 from .incident_options import EXIT_FOUND, Asked, Form, at_least
@@ -66,10 +66,14 @@ def _shown_growing(kit: SRE, question: Question[T], options: dict[str, Any]) -> 
 
     growing = Growing()
     with printing("the report came in part and is lost, though it was paid"):
-        with kit.stream(question, **options) as stream:
-            for value in stream:
-                growing.show(value)
-            report = stream.finish()
+        try:
+            with kit.stream(question, **options) as stream:
+                for value in stream:
+                    growing.show(value)
+                report = stream.finish()
+        except (PenstockError, KeyboardInterrupt):
+            growing.leave()
+            raise
         growing.finish(msgspec.to_builtins(report.value))
     return report
 
