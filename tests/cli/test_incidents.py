@@ -82,12 +82,15 @@ def test_many_files_are_shown_the_worst_first(sim: SimServer, logs: Path) -> Non
     assert lines[2]["error"]["code"] == "input"
     assert "3 files: 1 P1, 1 P4, 1 failed" in ended.stderr
     assert ended.returncode == 1
-    ended = penstock("analyze", "good.log", "bad.log", "--fail-on", "P2", "--text", *MODEL, sim=sim, folder=logs)
+    (logs / "mail.log").write_text("INFO mail from joe@example.com\n")
+    names = ("good.log", "bad.log", "mail.log")
+    ended = penstock("analyze", *names, "--fail-on", "P2", "--text", *MODEL, sim=sim, folder=logs)
     assert ended.returncode == 10
     assert ended.stdout.splitlines()[0].split() == ["SEVERITY", "FILE", "SERVICE", "SUMMARY"]
     assert ended.stdout.splitlines()[1].startswith("P1")
     assert "=== bad.log ===" in ended.stdout
     assert "=== good.log ===" not in ended.stdout
+    assert "mail.log: replaced before anything was sent: 1 email" in ended.stderr
 
 
 def test_an_incident_has_a_plan(sim: SimServer, tmp_path: Path) -> None:
