@@ -527,7 +527,8 @@ class TotalTimeout(OutcomeUnknown, TimeoutError):
 class StreamInterrupted(CallError):
     """The stream broke after output was shown; `partial` has everything that came, its usage estimated.
 
-    It is never retried by itself: the text would be repeated. `__cause__` is what broke it.
+    It is never retried by itself, as the text would be repeated; an agent tells of it and asks the step again.
+    `__cause__` is what broke it.
     """
 
     code = "stream_interrupted"

@@ -18,7 +18,9 @@ from .errors import InputError
 from .types import Message, Text, ToolCall, ToolResult, Usage, to_usd
 
 Stopped = Literal["answered", "steps", "tokens", "money", "seconds", "loop", "interrupted", "failed"]
-EventKind = Literal["step", "reasoning", "text", "tool_call", "tool_result", "correction", "reduced", "answer"]
+EventKind = Literal[
+    "step", "reasoning", "text", "tool_call", "tool_result", "correction", "reduced", "repeated", "answer"
+]
 
 VERSION: Final = 1
 
@@ -27,7 +29,8 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One use of a tool: what it was called with, what went back to the model, and how long it took in seconds.
 
     `is_error`: the words are of a failure, a refusal or a timeout. `ran`: it was begun, so that it may have had an
-    effect. `repairs` is what was mended to read the arguments.
+    effect. `left`: its time was over, and its thread goes on until the function returns or the process ends, which
+    does not wait for it. `repairs` is what was mended to read the arguments.
     """
 
     id: str
@@ -37,6 +40,7 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_error: bool = False
     ran: bool = True
     seconds: float = 0.0
+    left: bool = False
     repairs: tuple[Repair, ...] = ()
 
 
@@ -46,7 +50,8 @@ class AgentEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind step: the model is asked. reasoning, text: `text` is the next piece of what the model thinks or says; what it
     says in a step that ends with tool calls is no answer yet. tool_call: `call` is about to be performed. tool_result:
     `used` says what came of it. correction: `text` is what the model was told of its mistake. reduced: `text` says
-    what was left out of the conversation to make room. answer: `text` is the whole answer, `value` the same as the
+    what was left out of the conversation to make room. repeated: the stream of this step broke, what was shown of it is
+    void, and it is asked again; `text` says what broke it. answer: `text` is the whole answer, `value` the same as the
     type that was wanted; the last event of a run that was answered.
     """
 
@@ -113,7 +118,8 @@ class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
     says why it ended: 'answered', or the limit that it met (steps, tokens, money, seconds), 'loop' when the model only
     repeated itself, 'interrupted' or 'failed'; `reason` says it in a sentence. `steps`, `usage` and `cost_nano` are
     those of this run, `cost_nano` None when a price is unknown; `transcript` has the totals of all runs.
-    `reduced` says what was left out of the conversation to make room, `repairs` what was mended to read the answer.
+    `reduced` says what was left out of the conversation to make room, `repeated` which steps were asked again because
+    their stream broke (what both cost is counted), `repairs` what was mended to read the answer.
     """
 
     answer: Any
@@ -127,6 +133,7 @@ class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano: int | None = 0
     latency_s: float = 0.0
     reduced: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
 
     @property

@@ -87,6 +87,7 @@ def test_a_tool_that_hangs_is_left_after_its_time(sim: SimServer, colour: str) -
         forever.set()
     assert len(uses) == len(tools)
     assert all("did not end within 0.05 s" in use.content and use.ran for use in uses)
+    assert [use.left for use in uses] == [True, False][: len(uses)], "a thread goes on, a task is cancelled"
 
 
 def test_async_tools_run_in_the_loop_and_are_refused_by_a_sync_agent(sim: SimServer) -> None:

@@ -137,12 +137,17 @@ def test_an_address_that_is_none_is_refused(address: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["stdio: /no/such/program", f"stdio: {sys.executable} -c pass", "http://127.0.0.1:9/mcp"]
+    ("address", "hint"),
+    [
+        ("stdio: /no/such/program", "there is no such program"),
+        (f"stdio: {sys.executable} -c pass", "may say why on stderr"),
+        ("http://127.0.0.1:9/mcp", "is it there"),
+    ],
 )
-def test_a_server_that_cannot_be_reached_is_said_so(address: str, quiet: Any) -> None:
-    """Not there, ended at once, or nobody listening: one sentence, and no thread is left."""
+def test_a_server_that_cannot_be_reached_is_said_so(address: str, hint: str, quiet: Any) -> None:
+    """Not there, ended at once, or nobody listening: one sentence with where to look, and no thread is left."""
     errors = quiet if address.startswith("stdio") else None
-    with pytest.raises(ConfigError, match="cannot use the MCP server"), McpServer(address, errors=errors):
+    with pytest.raises(ConfigError, match=f"cannot use the MCP server .*{hint}"), McpServer(address, errors=errors):
         pass
 
 

@@ -164,6 +164,14 @@ def test_no_arguments_are_none(text: str) -> None:
     assert read_arguments(text, tool(lambda_like).target) == ({}, ())
 
 
+def keyword_cls(*, text: str, cls=None) -> None: ...  # type: ignore[no-untyped-def]
+
+
+def test_a_keyword_called_cls_makes_no_method() -> None:
+    """As `json.dumps` has one."""
+    assert "cls" in tool(keyword_cls).spec.parameters["properties"]
+
+
 def lambda_like() -> None: ...
 
 

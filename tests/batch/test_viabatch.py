@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock import Budget, JSONSchema
+from penstock import Budget, JSONSchema, Truncate
 from penstock.batch import Row, ViaBatch, open_shards, read_shards, run_batch, withdraw_batches
 from penstock.errors import ConfigError, InputError
 from penstock.sim import SimServer
@@ -87,6 +87,20 @@ def test_rows_keep_their_columns_shapes_and_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_row_that_is_too_long_is_cut_as_chosen_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a call would be: the answers and what they cost are the same, and a line of the log says what is left out."""
+    rows = [Row(id="short", prompt="case 1"), Row(id="long", prompt="case 2 in one line\n" * 3_000)]
+    settings = {"truncate": Truncate("middle", to_tokens=300)}
+    with sim_of() as sim:
+        report = go(sim, rows, tmp_path / "batch", settings=settings)
+        told = [record for record in caplog.records if "were cut to" in record.getMessage()]
+        go(sim, rows, tmp_path / "calls", settings=settings, via="online")
+    found, called = lines(tmp_path / "batch"), lines(tmp_path / "calls")
+    assert (report.answered, len(told)) == (2, 1)
+    assert [row["text"] for row in found] == [row["text"] for row in called]
+    assert found[1]["usage"]["input"] == called[1]["usage"]["input"] < 400
+
+
 def test_models_share_the_rows(tmp_path: Path) -> None:
     """Each row belongs to one of them, the same in every run."""
     with sim_of() as sim:

@@ -81,8 +81,10 @@ def test_a_limit_leaves_a_conversation_that_is_gone_on_with(sim: SimServer, fold
         "agent", "How full?", *TOOLS, "--max-steps", "2", "--transcript", "kept.json", sim=sim, folder=folder
     )
     assert (ended.returncode, ended.stdout) == (75, "")
-    assert "to go on: penstock agent --resume kept.json" in ended.stderr
-    assert "it used its 2 steps" in ended.stderr
+    reason, _, way = ended.stderr.partition("the conversation is in kept.json; to go on:\n  ")
+    assert "it used its 2 steps" in reason
+    tools = "--tool ops.py:disk_usage --tool ops.py:restart"
+    assert way == f"penstock agent --resume kept.json {tools} --model openai:gpt-4o-mini\n"
     ended = penstock("agent", "--resume", "kept.json", "-q", *TOOLS, sim=sim, folder=folder)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "All full.\n", "")
     kept = json.loads((folder / "kept.json").read_text("utf-8"))
@@ -108,6 +110,7 @@ BAD = {
     "no transcript": (("--resume", "ops.py"), 65, "is no transcript of an agent"),
     "no file": (("--resume", "nothing.json"), 65, "cannot read the transcript"),
     "no server": (("--mcp", "nothing"), 78, "expected 'stdio: COMMAND"),
+    "a server that speaks something else": (("--mcp", "stdio: echo 5"), 78, "does not speak MCP"),
     "no steps": (("--max-steps", "0"), 64, "max-steps"),
 }
 
@@ -141,7 +144,7 @@ def test_ctrl_c_settles_and_leaves_the_conversation(folder: Path, where: str) ->
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=WAIT_S)
     assert running.returncode == 130, stderr
-    assert "to go on: penstock agent --resume kept.json" in stderr
+    assert "penstock agent --resume kept.json --tool ops.py:hang" in stderr
     assert "Traceback" not in stderr
     assert json.loads((folder / "kept.json").read_text("utf-8"))["messages"][0]["content"] == "Wait."
 
@@ -169,6 +172,19 @@ def test_ctrl_c_at_the_question_stops_the_run(sim: SimServer, folder: Path) -> N
         screen.wait_for("Use it? [y/N]")
         screen.interrupt()
         assert screen.end() == 130, screen.seen
-    assert "to go on: penstock agent --resume penstock-agent-" in screen.seen
+    assert "[y/N]: \nstopped; settled at" in screen.seen
+    assert "penstock agent --resume penstock-agent-" in screen.seen
     assert "Traceback" not in screen.seen
+    assert not (folder / "restarted").exists()
+
+
+@pytest.mark.slow
+def test_who_approves_a_call_sees_all_of_it(sim: SimServer, folder: Path) -> None:
+    """However long it is, and whatever a terminal would do with its letters."""
+    host = f"db1{'.' * 400}\x1b[2K; rm -rf /"
+    play(sim, calls(("restart", {"host": host})), says("Done."))
+    with Screen("agent", "Restart it", *TOOLS, sim=sim, folder=folder) as screen:
+        screen.wait_for("\\x1b[2K; rm -rf /') changes something. Use it? [y/N]")
+        screen.press("n\n")
+        assert screen.end() == 0, screen.seen
     assert not (folder / "restarted").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from penstock.errors import InputError
 from penstock.sim import Latency, SimConfig, SimServer
 from penstock.types import Choice, Response, Text, Usage
 from tests.cli.screen import Screen
-from tests.cli.terminal import penstock
+from tests.cli.terminal import WAIT_S, command, environment, penstock
 
 MODEL = ("-m", "openai:gpt-4o-mini")
 
@@ -97,6 +98,26 @@ def test_what_cannot_be_begun_is_said(tmp_path: Path, args: tuple[str, ...], cod
     with SimServer() as sim:
         ended = penstock("chat", *args, sim=sim, folder=tmp_path, stdin="hi\n")
     assert (ended.returncode, words in ended.stderr) == (code, True), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [("", "stdin is empty"), ("a\0b", "line 1 of stdin is binary"), ("hi\n\udcff\n", "line 2 of stdin is not UTF-8")],
+)
+def test_what_is_piped_in_and_no_text_is_said(sim: SimServer, tmp_path: Path, stdin: str, words: str) -> None:
+    """In one sentence, whatever the locale; nothing of it is sent."""
+    ended = subprocess.run(
+        command("chat", *MODEL),
+        cwd=tmp_path,
+        env=environment(sim, tmp_path, PYTHONIOENCODING="utf-8:strict"),
+        input=stdin.encode(errors="surrogateescape"),
+        capture_output=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert ended.returncode == 65
+    assert words in ended.stderr.decode()
     assert len(ended.stderr.splitlines()) == 1
 
 

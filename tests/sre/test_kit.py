@@ -164,9 +164,9 @@ def test_a_report_grows() -> None:
 
 def test_an_incident_without_facts_is_refused() -> None:
     """And says which."""
-    with pytest.raises(ConfigError, match="symptoms is ' '; expected a sentence"):
+    with pytest.raises(InputError, match="symptoms is ' '; expected a sentence"):
         Kit("sync", []).incident(service="db", symptoms=" ")
-    with pytest.raises(ConfigError, match="topic is ''"):
+    with pytest.raises(InputError, match="topic is ''"):
         Kit("sync", []).runbook("")
 
 

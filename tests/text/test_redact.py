@@ -137,6 +137,23 @@ def test_the_same_value_is_the_same_placeholder() -> None:
     [
         ("AKIAIOSFODNN7EXAMPLE", "token"),
         ("xoxb-1234567890-abcdefghij", "token"),
+        ("github_pat_11ABCDEFG0abcdefghij_klmnop", "token"),
+        ("glpat-abcdefghijklmnopqrst", "token"),
+        ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", "token"),
+        ("whsec_4eC39HqLyjWDarjtT1zdp7dc", "token"),
+        ("AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe", "token"),
+        ("ya29.a0AfH6SMBx-abcdef1234567", "token"),
+        ("1//0gabcdefghijklmnopqrstuvwxyzABCDE", "token"),
+        ("GOCSPX-abcdefghijklmnopqrstuvwx", "token"),
+        ("sk-ant-api03-abcdefghijklmnop", "token"),
+        ("hf_abcdefghijklmnopqrstuvwx", "token"),
+        ("npm_abcdefghijklmnopqrstuvwxyz0123456789", "token"),
+        ("dckr_pat_abcdefghijklmnopqrstuvwxyz", "token"),
+        ("lin_api_abcdefghijklmnopqrstuvwxyz0123456789abcd", "token"),
+        ("PMAK-0123456789abcdef01234567-0123456789abcdef0123456789abcdef01", "token"),
+        ("NRAK-ABCDEFGHIJKLMNOPQRSTUVWXYZ1", "token"),
+        ("dapi0123456789abcdef0123456789abcdef", "token"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N", "token"),
         ("https://hooks.slack.com/services/T000/B000/XXXXXXXX", "token"),
         ("5555555555554444", "card"),
         ("3782 822463 10005", "card"),
@@ -157,6 +174,25 @@ def test_known_forms_go_without_a_name(text: str, kind: str) -> None:
         shown = redactor(around.format(text))
         assert text not in shown, shown
         assert kind in redactor.counts or kind == "private-key", redactor.counts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("SSN 078051120", "SSN <ssn-1>"),
+        ('"social security number": "078-05-1120"', '"social security number": "<ssn-1>"'),
+        ("tel: 020 7946 0958", "tel: <phone-1>"),
+        ('{"phone_number": "0151 23456789"}', '{"phone_number": "<phone-1>"}'),
+        ("Fax: 030/901820.", "Fax: <phone-1>."),
+        ("curl -sS -u admin:hunter2 https://x", "curl -sS -u admin:<password-1> https://x"),
+        ("wget --user=bob:hunter2 https://x", "wget --user=bob:<password-1> https://x"),
+        ("cell: 4711, telemetry: 1234567890, phone: busy", "cell: 4711, telemetry: 1234567890, phone: busy"),
+        ("ssn: none, lessn 078051120", "ssn: none, lessn 078051120"),
+    ],
+)
+def test_what_stands_behind_a_telling_word_goes(text: str, shown: str) -> None:
+    """Numbers that could be anything, were it not for the word before them."""
+    assert clean(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -187,6 +223,16 @@ def test_what_helps_to_find_out_what_happened_stays(text: str) -> None:
 def test_addresses_go_on_request() -> None:
     """And only then."""
     redactor = Redactor((*KINDS, *OPTIONAL))
+    for address in (
+        *("10.2.3.4", "2001:db8::17", "2001:db8:0:0:0:0:2:1", "2001:db8::", "::1", "fe80::1", "::ffff:10.0.0.1"),
+        "00:1A:2B:3C:4D:5E",
+    ):
+        for around in ("{}", "peer {}: refused", "from {}.", "[{}]:8080", "src={} dst", "{}/24"):
+            assert address not in Redactor((*KINDS, *OPTIONAL))(around.format(address)), around.format(address)
+    assert Redactor(["ip"])("10.2.3.4:8080 refused") == "<ip-1>:8080 refused"
+    assert Redactor(["ip"])("fe80::1%eth0") == "<ip-1>%eth0"
+    for other in ("at 12:34:56", "std::begin a::b", "v1.22.333.4444", "1.2.3.4.5", "cafe:babe", "[::]:80"):
+        assert Redactor(["ip"])(other) == other
     assert redactor("peer 10.2.3.4 and 2001:db8::17, not 1.2.3.999") == "peer <ip-1> and <ip-2>, not 1.2.3.999"
 
 
@@ -214,7 +260,22 @@ def test_any_text_can_be_cleaned_and_cleaning_again_changes_nothing(text: str) -
 
 HOSTILE = [
     *("password=", '"secret":"', "token='", '\\"token\\":\\"', 'key\\\\"', "--pass", "bearer ", "://u:"),
-    *("a@", "%40", "-----BEGIN PRIVATE KEY-----", "eyJaaaaa.", "4111 ", "+1 ", "GB82", "1.2.3.", "a:b:", "A1b", "x"),
+    *(
+        "a@",
+        "%40",
+        "-----BEGIN PRIVATE KEY-----",
+        "eyJaaaaa.",
+        "curl -u a",
+        "tel: 1",
+        "ssn ",
+        "4111 ",
+        "+1 ",
+        "GB82",
+        "1.2.3.",
+        "a:b:",
+        "A1b",
+        "x",
+    ),
 ]
 
 

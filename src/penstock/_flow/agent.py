@@ -3,7 +3,8 @@
 limits ─▶ Ask ─▶ read ─▶ an answer ─────────────────────────▶ checked against the wanted type ─▶ answered
   ▲        │      ├─▶ calls ─▶ Approve ─▶ Begin, Next, Next … ─┐
   │        │      └─▶ a mistake ─▶ told once, then AgentFailed ─┤
-  │        └─ too long: room is made once                       │
+  │        ├─ too long: room is made once                       │
+  │        └─ its stream broke: Again, as retries go            │
   └─────────────────────────────────────────────────────────────┘
 """
 
@@ -27,14 +28,16 @@ from ..errors import (
     ModelRefused,
     ParseError,
     PenstockError,
+    StreamInterrupted,
     TotalTimeout,
     TruncatedOutput,
 )
 from ..transcript import AgentEvent, AgentResult, Stopped, ToolUse, Transcript, said
 from ..types import Attempt, Document, Image, Message, Refusal, Response, Text, ToolCall, ToolResult, Usage
 from .actions import RESULT_MARK, BadAction, Format, Turn, asks_again, instructions, read_turn
-from .agent_effects import AgentFlow, Approve, Ask, Begin, Clock, Ended, Next, Show, Use, Value
+from .agent_effects import Again, AgentFlow, Approve, Ask, Begin, Clock, Ended, Next, Show, Use, Value
 from .arguments import BadArguments, read_arguments
+from .continuation import transient
 from .reduction import reduced, with_summary
 from .showing import Showing
 from .toolresult import shortened
@@ -107,6 +110,7 @@ class AgentRun:
         self._cost_nano: int | None = 0
         self._uses: list[ToolUse] = []
         self._reduced: list[str] = []
+        self._asked_again: list[str] = []
         self._mistakes = 0
         self._last_turn: object = None
         self._repeated = 1
@@ -161,6 +165,7 @@ class AgentRun:
             cost_nano=self._cost_nano,
             latency_s=self._now - self._began,
             reduced=tuple(self._reduced),
+            repeated=tuple(self._asked_again),
             repairs=repairs,
         )
 
@@ -204,7 +209,13 @@ class AgentRun:
         plan = self._plan
         self._now = yield Clock()
         if self._steps >= plan.max_steps:
-            raise _Stop("steps", f"it used its {plan.max_steps} steps without an answer; raise max_steps and resume it")
+            used = "its only step" if plan.max_steps == 1 else f"its {plan.max_steps} steps"
+            raise _Stop("steps", f"it used {used} without an answer; raise max_steps and resume it")
+        self._check_spent()
+
+    def _check_spent(self) -> None:
+        """Raises: _Stop when tokens, money or time of the run are used up."""
+        plan = self._plan
         if plan.max_total_tokens is not None and self._usage.total >= plan.max_total_tokens:
             raise _Stop(
                 "tokens",
@@ -236,15 +247,36 @@ class AgentRun:
     def _ask(self) -> AgentFlow[Response]:
         """Ask the model; when the conversation is too long, make room and ask once more."""
         made_room = False
+        broken = 0
         while True:
             try:
                 response: Response = yield from self._call()
+            except StreamInterrupted as error:
+                broken += 1
+                yield from self._again(error, broken)
             except ContextTooLong:
                 if made_room or self._plan.reduce is None or not (yield from self._make_room()):
                     raise
                 made_room = True
             else:
                 return response
+
+    def _again(self, error: StreamInterrupted, number: int) -> AgentFlow[None]:
+        """Let the question be asked again: nothing of its turn was done, as tools are used when a turn is whole.
+
+        Raises: the error, where that cannot help or the retry policy is against it; _Stop.
+        """
+        if not transient(error):
+            raise error
+        self._now = yield Clock()
+        self._check_spent()
+        error.gave_up = yield Again(error, number)
+        if error.gave_up is not None:
+            raise error
+        why = getattr(error.__cause__, "message", "silence on the connection")
+        note = f"the stream broke: what this step said is void, and it is asked again ({why})"
+        self._asked_again.append(f"step {self._steps}: {note}")
+        yield Show([AgentEvent(kind="repeated", step=self._steps, text=note)])
 
     def _call(self) -> AgentFlow[Response]:
         show = Showing(self._plan.protocol, self._steps) if self._plan.stream else None
@@ -268,7 +300,7 @@ class AgentRun:
             self.add(error.attempts)
             if isinstance(error, BudgetExceeded) and error.scope == "agent":
                 raise _Stop("money", error.message) from None
-            if effect.deadline_s is not None and isinstance(error, DeadlineExceeded | TotalTimeout):
+            if effect.deadline_s is not None and isinstance(error, DeadlineExceeded | TotalTimeout | StreamInterrupted):
                 self._now = yield Clock()
                 self._left_s()
             raise
@@ -335,8 +367,7 @@ class AgentRun:
         self._mistakes += 1
         if self._mistakes > self._plan.corrections:
             raise AgentFailed(
-                f"the model made {self._mistakes} mistakes in a row and did not mend them when it was told: {what}; "
-                "the transcript is in `agent`"
+                f"the model made {self._mistakes} mistakes in a row and did not mend them when it was told: {what}"
             )
 
     # the tools
@@ -440,6 +471,7 @@ class AgentRun:
             is_error=ended is None or ended.is_error,
             ran=ended is not None,
             seconds=0.0 if ended is None else ended.seconds,
+            left=ended is not None and ended.left,
             repairs=repairs,
         )
         done[place] = (use, content)

@@ -3,6 +3,7 @@
     effect    answer          may raise
     Ask       Response        PenstockError of the call; BudgetExceeded with the scope 'agent'
     Value     Extracted       PenstockError of the extraction; BudgetExceeded as above
+    Again     None or words   ClientClosed
     Show      None            whatever the reader of the events throws
     Approve   None or words   whatever the one who is asked throws
     Begin     None
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ..errors import StreamInterrupted
 from ..transcript import AgentEvent
 from ..types import Chunk, Message, ToolCall
 from .toolresult import Content
@@ -47,6 +49,16 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     deadline_s: float | None = None
     left_nano: int | None = None
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Wait until the last question may be asked again, whose stream broke; answered with None, or with why it may not.
+
+    `number` streams of this step broke, this one included.
+    """
+
+    error: StreamInterrupted
+    number: int
 
 
 class Show(msgspec.Struct, frozen=True):
@@ -84,17 +96,21 @@ class Next(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """One use of a tool has ended: what the model is told, whether that is of a failure, and how long it took."""
+    """One use of a tool has ended: what the model is told, whether that is of a failure, and how long it took.
+
+    `left`: its time is over and its thread, which nobody can end, goes on.
+    """
 
     place: int
     content: Content
     is_error: bool
     seconds: float
+    left: bool = False
 
 
 class Clock(msgspec.Struct, frozen=True):
     """Ask what time it is, in seconds of the monotonic clock."""
 
 
-AgentEffect = Ask | Value | Show | Approve | Begin | Next | Clock
+AgentEffect = Ask | Value | Again | Show | Approve | Begin | Next | Clock
 AgentFlow = Generator[AgentEffect, Any, T]

@@ -135,7 +135,8 @@ def arguments_of(function: Callable[..., Any], name: str) -> tuple[Arguments, st
 
 
 def _check_kind(parameter: inspect.Parameter, name: str) -> None:
-    if parameter.name in ("self", "cls") and parameter.annotation is inspect.Parameter.empty:
+    bare = parameter.annotation is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    if parameter.name in ("self", "cls") and bare:
         raise ConfigError(f"the tool {name!r} is a method without its object; write tool(thing.{name}) instead")
     mark = _REFUSED.get(parameter.kind)
     if mark is not None:

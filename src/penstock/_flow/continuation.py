@@ -49,10 +49,15 @@ def continued(order: Order, trail: Trail) -> Flow[Response]:
         asked = _rest(order, partial, order.lanes.index(lane))
 
 
+def transient(error: StreamInterrupted) -> bool:
+    """Whether what broke a stream need not happen again."""
+    cause = error.__cause__
+    return isinstance(cause, Expired) or (isinstance(cause, CallError) and cause.retriable)
+
+
 def _continuable(request: Request, error: StreamInterrupted) -> bool:
     """Whether the answer stopped inside plain text: half a tool call or half a JSON document cannot be joined."""
-    cause = error.__cause__
-    if not (isinstance(cause, Expired) or (isinstance(cause, CallError) and cause.retriable)):
+    if not transient(error):
         return False
     if request.response_format not in (None, "text") or len(error.partial.choices) != 1:
         return False

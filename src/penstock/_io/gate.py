@@ -18,7 +18,7 @@ from .._policy.cache import Cache
 from .._policy.hedge import Latencies
 from .._policy.limiter import GRANT, Limiter, LimiterState, Limits, Refuse, Ticket
 from .._policy.prices import Prices
-from .._policy.retry import COST_TRANSIENT, RetryBudget, RetryPolicy, decide
+from .._policy.retry import COST_TRANSIENT, GiveUp, Retry, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
 from .._policy.warmth import Warmth
 from .._wire.headers import limits_seen
@@ -36,6 +36,7 @@ from ..errors import (
     QuotaExhausted,
     RateLimited,
     ServerFault,
+    StreamInterrupted,
 )
 from ..types import Attempt, Notice, Response, Usage
 from .alerts import Alerts
@@ -222,6 +223,29 @@ class Gate:
         state = self.state(lane)
         with self._lock:
             return COST_TRANSIENT if state.retries.spend(COST_TRANSIENT) else 0
+
+    def again(self, order: Order, lane: Lane, broken: StreamInterrupted, number: int) -> Retry | GiveUp:
+        """Ask the retry policy whether a call is made anew whose stream broke after output was shown.
+
+        Whatever broke it, it may have been paid. `number` streams broke so far, this one included.
+        """
+        cause = broken.__cause__
+        failed = OutcomeUnknown(broken.message, retry_after_s=getattr(cause, "retry_after_s", None))
+        whys = [error for error in (failed, cause) if isinstance(error, PenstockError)]
+        state = self.state(lane)
+        with self._lock:
+            return decide(
+                self.retry,
+                state.retries,
+                error=failed,
+                number=number,
+                unknowns=number - 1,
+                emitted=False,
+                now=self.clock.now(),
+                deadline=order.deadline,
+                u=self.clock.chance(),
+                wanted=all(map(order.on_error.retries, whys)),
+            )
 
     def patience(self, lane: Lane, percent: float, stream: bool) -> float | None:
         """Return the time within which that share of a lane's answers comes, None while too few are known.

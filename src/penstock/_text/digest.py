@@ -93,17 +93,22 @@ def _block(pattern: Pattern, clean: Callable[[str], str]) -> str:
         span = f", {times[0]} to {times[1]}" if len(times) == 2 else ""
         where = f"lines {pattern.first_at:,} to {pattern.last_at:,}{span}"
     lines = [first, *(line.decode(errors="replace").rstrip() for line in pattern.trace)]
-    return f"[{pattern.level}] {pattern.count:,} times, {where}\n{clean(chr(10).join(lines))}"
+    return f"[{pattern.level}] {_many(pattern.count, 'time')}, {where}\n{clean(chr(10).join(lines))}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _left_out(figures: Figures, shown: int, unseen: int, hidden: Counter[Level]) -> str:
     lines = sum(hidden.values())
-    what = f"of {figures.lines:,} lines {shown:,} patterns are shown by their first line"
+    many = "1 pattern is shown by its" if shown == 1 else f"{shown:,} patterns are shown by their"
+    what = f"of {figures.lines:,} lines {many} first line"
     if unseen:
         levels = ", ".join(f"{hidden[level]:,} {level}" for level in LEVELS if hidden[level])
-        what += f"; {unseen:,} further patterns with {lines:,} lines are not shown ({levels})"
+        what += f"; not shown: {_many(unseen, 'further pattern')} with {_many(lines, 'line')} ({levels})"
     if figures.cut:
-        what += f"; {figures.cut:,} very long lines were cut"
+        what += f"; cut: {_many(figures.cut, 'very long line')}"
     return what
 
 

@@ -46,6 +46,9 @@ _TOKENS: Final = (
     r"|npm_[A-Za-z0-9]{20,}+|pypi-[\w-]{16,}+|hf_[A-Za-z0-9]{16,}+|do[opr]_v1_[a-f0-9]{32,}+"
     r"|SG\.[\w-]{16,}+\.[\w-]{16,}+|hv[sbr]\.[\w-]{16,}+|AGE-SECRET-KEY-1[A-Z0-9]{20,}+|ATATT3[\w=-]{16,}+"
     r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{16,}+|sq0[a-z]{3}-[\w-]{16,}+|key-[0-9a-f]{32}|\d{8,10}:AA[\w-]{30,}+"
+    r"|dckr_[po]at_[\w-]{16,}+|lin_api_[A-Za-z0-9]{16,}+|sb[ps]_[a-zA-Z0-9]{32,}+|pscale_[a-z]{2,8}_[\w.-]{16,}+"
+    r"|PMAK-[a-f0-9-]{32,}+|NR(?:AK|JS|RA|II)-[\w-]{16,}+|sntry[su]_[\w+/=-]{16,}+|glsa_[A-Za-z0-9_]{16,}+"
+    r"|tskey-[\w-]{16,}+|dapi[a-f0-9]{32}|dp\.(?:pt|st|ct|sa)\.[\w.-]{16,}+|1//0[\w-]{24,}+"
     r"|eyJ[\w-]{5,}+\.[\w-]{5,}+(?:\.[\w-]*+)*)"
     r"|hooks\.slack\.com/services/[\w/-]++|discord(?:app)?\.com/api/webhooks/[\w/-]++"
 )
@@ -112,8 +115,17 @@ def _email(match: re.Match[str], value: str) -> bool:
     return not value.startswith("git@")
 
 
-def _ipv4(match: re.Match[str], value: str) -> bool:
-    return ":" in value or all(int(part) < 256 for part in value.split("."))
+def _ip(match: re.Match[str], value: str) -> bool:
+    """Whether it is an address, of IP or of a network card; neither '12:34:56' nor 'std::begin' is one."""
+    from ipaddress import ip_address
+
+    if not any(sign.isdigit() for sign in value):
+        return False
+    try:
+        ip_address(value)
+    except ValueError:
+        return re.fullmatch(r"(?i)[0-9a-f]{2}(?::[0-9a-f]{2}){5}", value) is not None
+    return True
 
 
 RULES: Final = (
@@ -122,8 +134,11 @@ RULES: Final = (
     # A line of a key whose first line is not shown.
     Rule("private-key", (), r"(?m)^[ \t]*(?![0-9a-fA-F]++[ \t]*$)([A-Za-z0-9+/]{48,}+={0,2})[ \t]*$"),
     Rule("password", ("://",), r"://[^\s/:@\"'<>]{0,200}+:([^\s/\"'<>]+)@"),
+    Rule("password", ("curl", "--user"),
+         r"(?:\bcurl\b[^\r\n|;]{0,400}?\s(?:-u|--user|--proxy-user)[ =]?|\s--user[ =])"
+         r"[\"']?[^\s:\"']{1,100}:([^\s\"']+)"),
     Rule("token", ("_", "-", "asia", "akia", "abia", "acca", "a3t", "aiza", "ya29.", "eyj", "sg.", "hv", ":aa",
-                   "atatt3", "slack.com", "discord"), _TOKENS),
+                   "atatt3", "dapi", "dp.", "1//0", "slack.com", "discord"), _TOKENS),
     Rule("token", ("authorization", "cookie"),
          r"(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie)[\"'\\]{0,4}\s{0,3}[:=]\s{0,3}[\"'\\]{0,4}"
          r"(?:(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256)\s++)?([^\"'\r\n\\]++)",
@@ -138,14 +153,20 @@ RULES: Final = (
     Rule("iban", (), r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", _iban),
     Rule("card", (), r"(?<![A-Za-z0-9.])[2-6]\d{3}(?:[ -]?\d){8,14}\d(?![A-Za-z0-9])", _luhn),
     Rule("ssn", ("-",), r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
+    Rule("ssn", ("ssn", "social security"),
+         r"(?i)\b(?:ssn|social security(?: (?:number|no\.?))?)[\"']?\s{0,3}(?:[:=#]|is)?\s{0,3}[\"']?"
+         r"(\d{3}[- ]?\d{2}[- ]?\d{4})(?![\w-])"),
     Rule("email", ("@", "%40", "u0040", "&#64;", "&#x40;"),
          rf"(?<![\w.%+-])[\w.%+-]+?{_ESCAPED_AT}[\w-]++(?:\.[\w-]++)+", _email),
     Rule("phone", ("+",), r"(?<![\w+])\+[1-9](?:[ ().-]{0,2}\d){7,14}(?!\d)", _phone),
     Rule("phone", ("-", ".", " "), r"(?<![\w.-])(?:\(\d{3}\) ?|[2-9]\d{2}[ .-])\d{3}[ .-]\d{4}(?![\w.-]|\.\d)"),
+    Rule("phone", ("tel", "phone", "mobil", "fax", "msisdn", "cell", "handy"),
+         r"(?i)(?<![a-z])(?:tel(?:efon|ephone)?|(?:tele|cell)?phone|mobile?|fax|msisdn|cell|handy)"
+         r"(?:[-_ ]?(?:number|no|nr))?\.?[\"']?\s{0,3}[:=]\s{0,3}[\"']?(\(?\d(?:[ ()./-]{0,2}\d){6,14})(?!\w)"),
     Rule("secret", (), r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}+={0,2}", _random),
-    Rule("ip", (".", ":"), r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|"
-         r"(?:[0-9a-fA-F]{1,4}:){2,7}(?::?[0-9a-fA-F]{1,4}){1,7})"
-         r"(?![\w.]|:\w)", _ipv4),
+    Rule("ip", (".",), r"(?<![\w.:])(?:::(?:ffff:(?:0:)?)?|64:ff9b::)?\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\w)", _ip),
+    Rule("ip", (":",), r"(?<![\w.:])(?:(?:::|(?:[0-9a-fA-F]{1,4}:){1,7}:?)(?:[0-9a-fA-F]{1,4}:){0,6}[0-9a-fA-F]{1,4}"
+         r"|(?:[0-9a-fA-F]{1,4}:){1,7}:)(?!\w|[.:][\w:])", _ip),
 )  # fmt: skip
 
 

@@ -11,11 +11,12 @@ import msgspec
 
 from .._flow.accounting import Order, affordable
 from .._flow.agent import AgentRun, Plan
-from .._flow.agent_effects import AgentEffect, Approve, Ask, Begin, Clock, Next, Show, Value
+from .._flow.agent_effects import Again, AgentEffect, Approve, Ask, Begin, Clock, Next, Show, Value
 from .._flow.effects import Abandoned
 from .._flow.prompt import ExtractOptions, Options
 from .._io.drive_async import AsyncRun
 from .._io.drive_sync import SyncRun
+from .._policy.retry import GiveUp, Retry
 from ..client import AsyncClient, Client
 from ..errors import ConfigError, PenstockError
 from ..events import ToolCalled
@@ -60,6 +61,7 @@ class Driving(Generic[ClientT, RunT]):
         tags = {**(settings.options.get("tags") or {}), "task": begun.task}
         self._options: dict[str, Any] = {**settings.options, "tags": tags}
         self._asked: RunT | None = None
+        self._failed: RunT | None = None  # the last one that ended in an error
         self._call_id = ""  # of the call that asked for the tools which run now
         self._show: Callable[[list[Chunk]], list[AgentEvent]] | None = None
 
@@ -159,6 +161,11 @@ class Driving(Generic[ClientT, RunT]):
         self._asked = None
         self.run.add(asked.trail.attempts)
 
+    def _again(self, effect: Again) -> Retry | GiveUp:
+        assert self._failed is not None
+        trail = self._failed.trail
+        return self._client._gate.again(trail.order, trail.last_lane(), effect.error, effect.number)
+
     def _ended_well(self, run: SyncRun | AsyncRun) -> Any:
         self._asked = None
         self._call_id = run.call_id
@@ -234,7 +241,7 @@ class SyncDriving(Driving[Client, SyncRun]):
                     return events, None, None
             return None, self._ended_well(asked), None
         except PenstockError as error:
-            self._asked = None
+            self._asked, self._failed = None, asked
             return None, None, error
         except BaseException as error:  # noqa: BLE001 - the flow decides
             self._left(asked)
@@ -248,6 +255,11 @@ class SyncDriving(Driving[Client, SyncRun]):
                 self._asked = SyncRun(self._order(effect), client._gate, client._transport, client._targets)
             case Value():
                 self._asked = self._extracting(effect)
+            case Again():
+                decision = self._again(effect)
+                if isinstance(decision, GiveUp):
+                    return decision.reason
+                self._client._gate.sleep(decision.after_s)
             case Begin():
                 self._bench.begin(effect)
             case Next():
@@ -318,7 +330,7 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
                     return events, None, None
             return None, self._ended_well(asked), None
         except PenstockError as error:
-            self._asked = None
+            self._asked, self._failed = None, asked
             return None, None, error
         except BaseException as error:  # noqa: BLE001 - the flow decides
             self._left(asked)
@@ -332,6 +344,11 @@ class AsyncDriving(Driving[AsyncClient, AsyncRun]):
                 self._asked = AsyncRun(self._order(effect), client._gate, client._transport, client._targets)
             case Value():
                 self._asked = self._extracting(effect)
+            case Again():
+                decision = self._again(effect)
+                if isinstance(decision, GiveUp):
+                    return decision.reason
+                await self._client._gate.sleep(decision.after_s)
             case Begin():
                 self._bench.begin(effect)
             case Next():

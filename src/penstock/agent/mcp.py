@@ -167,9 +167,16 @@ class McpServer:
             self._lost = f"the MCP server {self._shown()} is gone: {said}"
             if not ready.done():
                 known = isinstance(error, PenstockError)
-                ready.set_exception(
-                    error if known else ConfigError(f"cannot use the MCP server {self._shown()}: {said}")
-                )
+                ready.set_exception(error if known else ConfigError(self._unusable(error, said)))
+
+    def _unusable(self, error: BaseException, said: str) -> str:
+        """Say that the server could not be used, and where to look."""
+        what = f"cannot use the MCP server {self._shown()}: "
+        if not isinstance(self._target, tuple):
+            return f"{what}{said}; is it there, and is this its whole address (many end with /mcp)?"
+        if isinstance(_first(error), FileNotFoundError):
+            return f"{what}there is no such program; is it installed, and on PATH?"
+        return f"{what}{said}; it ended or does not speak MCP, and may say why on stderr (errors=, --mcp-log FILE)"
 
     async def _connected(self, stack: AsyncExitStack) -> Any:
         import mcp
@@ -299,7 +306,13 @@ def _part(block: Any) -> list[Text | Image]:
 
 
 def _said(error: BaseException) -> str:
-    """Say what went wrong, out of a group of errors the first."""
+    """Say what went wrong."""
+    first = _first(error)
+    return f"{type(first).__name__}: {first}"[:400]
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error itself, of a group the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"[:400]
+    return error

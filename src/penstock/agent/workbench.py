@@ -119,7 +119,7 @@ class ThreadBench:
         else:
             self._idle.append(worker)
         self._one_more()
-        return Ended(use.place, *outcome, self._clock.now() - began)
+        return Ended(use.place, *outcome, self._clock.now() - began, left)
 
     def stop(self) -> None:
         """Let the workers go: those that are idle end, and the others when their tool does."""
@@ -181,7 +181,8 @@ class TaskBench:
         if not done:
             work.cancel()  # not waited for: a tool may swallow it
             work.add_done_callback(_heard)
-        return Ended(use.place, *(work.result() if done else late(use)), self._clock.now() - began)
+        outcome = work.result() if done else late(use)
+        return Ended(use.place, *outcome, self._clock.now() - began, not done and use.tool.arun is None)
 
 
 def _heard(work: asyncio.Future[Outcome]) -> None:

@@ -9,7 +9,9 @@ import msgspec
 
 from .._flow.accounting import prepare
 from .._flow.effects import Lane, Past, Record, Reserve
+from .._flow.fitting import fitted
 from .._flow.providerbatch import prefix
+from .._flow.trail import Trail
 from .._io.rows import id_digest
 from .._io.shardlog import Shard, ShardLog, ShardRow, ShardWriter
 from .._policy.budget import Hold
@@ -90,7 +92,10 @@ class Sharder:
         lane = order.lanes[0]
         kind = dialect_of(lane)
         order = msgspec.structs.replace(order, lanes=(lane,), batch=True)
-        request, record = prepare(order, lane, Past())
+        trail = Trail(order)
+        request, record = prepare(fitted(order, lane, trail), lane, Past())
+        if trail.notices:
+            self._client._gate.notify(trail.notices)
         body = lane.wire.encode(request, lane.provider, stream=False).body
         batchfile.line(kind, "r", body, lane.model)
         kept = ShardRow(row.id, task.key, task.shaped, pick_columns(row.fields, self._columns))

@@ -29,12 +29,18 @@ def call_of(name: str, arguments: dict[str, Any] | str) -> str:
             arguments = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
         except (ValueError, RecursionError):
             return clean(f"{name}({arguments})")
-    return clean(f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})", 2 * SHOWN_CHARS)
+    return clean(whole_call_of(name, arguments), 2 * SHOWN_CHARS)
+
+
+def whole_call_of(name: str, arguments: dict[str, Any]) -> str:
+    """Write a call for somebody who is to decide about it: nothing is left out, and nothing can hide in it."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
 def _result(used: ToolUse) -> str:
     mark = "✗" if used.is_error else "✓"
-    took = f" ({span(used.seconds)})" if used.ran else ""
+    left = "; its thread was left behind" if used.left else ""
+    took = f" ({span(used.seconds)}{left})" if used.ran else ""
     return f"  {mark} {clean(used.content)}{took}"
 
 
@@ -77,7 +83,7 @@ class Showing:
         elif event.kind == "step":
             self._wait(f"step {event.step} …")
         else:
-            note(f"  {'! ' if event.kind == 'correction' else ''}{clean(event.text)}", dim=True)
+            note(f"  {'! ' if event.kind in ('correction', 'repeated') else ''}{clean(event.text)}", dim=True)
 
     def _say(self, text: str, kind: str) -> None:
         self._pause()

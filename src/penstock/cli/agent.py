@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import shlex
 import signal
 import sys
 from decimal import Decimal
@@ -21,14 +23,14 @@ from .._io.replaced import replaced
 from .._text.result import plain
 from ..agent.face import AsyncAgentStream
 from ..errors import EXIT_TEMPFAIL, ConfigError, InputError, NotFound, PenstockError
-from .acting import Showing, call_of
+from .acting import Showing, whole_call_of
 from .ask import message_of
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .imported import load_name
 from .job import run, stoppable
 from .keeping import AsyncKeepingClient
 from .schema import SCHEMA_HELP, load_schema
-from .shown import count, note, settled, span, usd, write_json
+from .shown import count, figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 NOBODY: Final = "there is no terminal to ask at; whoever runs the command can allow it with --yes"
@@ -58,9 +60,9 @@ BEGINS: Final = (b'{"task"',)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before tools with side effects are used.")
 @click.option("--transcript", metavar="FILE", help="Keep the conversation here, after every step.")
 @click.option("--resume", metavar="FILE", help="Go on with a conversation that was kept.")
-@click.option(
-    "--mcp-log", metavar="FILE", help="Where what the started servers say on stderr goes; nowhere unless told."
-)
+@click.option("--mcp-log", metavar="FILE",
+              help="Where what the started servers say on stderr goes, and what of their words could not be read; "
+                   "nowhere unless told.")  # fmt: skip
 @click.option("--stdin/--no-stdin", default=True, help="Add what is piped in (default), or leave stdin alone.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: answer, uses of tools, usage, cost.")
@@ -87,19 +89,18 @@ def command(
     penstock agent --resume penstock-agent-1f3a.json --max-steps 20
     """  # noqa: D301 - click wants the backspace itself
     check_stdout()
-    begun = None if resume is None else _kept(resume)
+    begun = None if resume is None else _read_kept(resume)
     message = None
     if task or files or begun is None:
         message = message_of(task, files, stdin=stdin)
     found = [_tool(each) for each in tools]
     wanted = None if schema is None else load_schema(schema)
     shows = _Shows(options.pop("quiet"), options.pop("as_json"))
-    place = transcript or resume
-    job = _Job(found, servers, wanted, message, begun, place, shows, options)
+    kept = _Kept(transcript or resume, _options_again(tool=tools, mcp=servers, schema=schema, **options))
+    job = _Job(found, servers, wanted, message, begun, kept, shows, options)
     result = run(stoppable(job.run()))
     job.print(result)
     if not result.answered:
-        note(f"penstock: no answer: {result.reason}")
         raise click.exceptions.Exit(EXIT_TEMPFAIL)
 
 
@@ -115,6 +116,13 @@ class _Shows(msgspec.Struct):
         return sys.stdout.isatty() and not self.as_json
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """Where the conversation is kept, None for only when it is needed, and the options to go on with it."""
+
+    place: str | None
+    options: list[str]
+
+
 class _Job:
     """One run, from its settings to what is left of it."""
 
@@ -125,7 +133,7 @@ class _Job:
         wanted: Any,
         message: Any,
         begun: Transcript | None,
-        place: str | None,
+        kept: _Kept,
         shows: _Shows,
         options: dict[str, Any],
     ) -> None:
@@ -136,7 +144,8 @@ class _Job:
         self._wanted = wanted
         self._message = message
         self._begun = begun
-        self._place = place
+        self._place = kept.place
+        self._again = kept.options
         self._shows = shows
         self._budget: Decimal | None = options.pop("budget")
         self._options = {name: value for name, value in options.items() if value is not None}
@@ -190,6 +199,7 @@ class _Job:
         if stream.result.answered and self._place is not None:
             self._keep(stream.transcript, self._place)
         elif not stream.result.answered:
+            note(f"penstock: no answer: {stream.result.reason}")
             self._leave(stream.transcript)
         return stream.result
 
@@ -197,6 +207,9 @@ class _Job:
         if not self._servers:
             return []
         log = stack.enter_context(_log(self._log))
+        sdk = logging.getLogger("mcp")  # it tells with a traceback of what it could not read
+        sdk.addHandler(logging.StreamHandler(log))
+        sdk.propagate = False
         servers = [McpServer(each, errors=log if each.startswith("stdio:") else None) for each in self._servers]
         return [await stack.enter_async_context(server) for server in servers]
 
@@ -208,8 +221,9 @@ class _Job:
             return NOBODY
         heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's own would wait for the answer
         try:
-            return click.confirm(f"{call_of(name, arguments)} changes something. Use it?", err=True)
+            return click.confirm(f"{whole_call_of(name, arguments)} changes something. Use it?", err=True)
         except click.Abort:
+            note("")
             self._declined = True
             raise asyncio.CancelledError from None
         finally:
@@ -228,7 +242,8 @@ class _Job:
         except PenstockError as error:
             note(f"penstock: the conversation could not be kept: {error}")
             return
-        note(f"the conversation is in {place}; to go on: penstock agent --resume {place}")
+        again = ["penstock", "agent", "--resume", place, *self._again]
+        note(f"the conversation is in {place}; to go on:\n  {shlex.join(again)}")
 
     def print(self, result: AgentResult) -> None:
         """Print the answer."""
@@ -242,7 +257,7 @@ class _Job:
         if sys.stdout.isatty() and not self._shows.as_json and not self._shows.quiet:
             words = [count(result.steps, "step"), count(len(result.uses), "use") + " of tools"]
             note(
-                " · ".join([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]),
+                figures_line([*words, f"{result.usage.total:,} tokens", usd(result.cost), span(result.latency_s)]),
                 dim=True,
             )
 
@@ -262,6 +277,14 @@ class _Job:
         }
 
 
+def _options_again(**options: Any) -> list[str]:
+    """Return the options without which a conversation could not be gone on with as it began."""
+    names = ("tool", "mcp", "schema", "model", "tier", "system")
+    given = [(name, options.get(name)) for name in names]
+    each = [(name, value) for name, values in given for value in (values if isinstance(values, tuple) else (values,))]
+    return [word for name, value in each if value is not None for word in (f"--{name}", value)]
+
+
 def _tool(given: str) -> AgentTool:
     place, colon, name = given.rpartition(":")
     if not colon or not place:
@@ -278,7 +301,7 @@ def _log(path: str | None) -> TextIO:
         raise ConfigError(f"cannot write --mcp-log {path}: {error.strerror or error}") from error
 
 
-def _kept(path: str) -> Transcript:
+def _read_kept(path: str) -> Transcript:
     try:
         return Transcript.from_json(Path(path).read_bytes())
     except OSError as error:

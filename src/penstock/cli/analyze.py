@@ -12,8 +12,8 @@ from ..sre import questions
 from .incident_options import EXIT_FOUND, SEVERITIES, Asked, at_least, fail_option, shared, tokens_option
 from .keeping import AsyncKeepingClient
 from .piped import Progress, pieces, stdin_or_usage
-from .reports import answer, figures, form_of, tell
-from .shown import count, note, settled, table, usd, write_line
+from .reports import answer, figures, form_of, tell, tell_shown
+from .shown import columns, count, note, settled, table, usd, write_line
 from .streams import check_stdout, printing
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Files that are asked about at the same time; the limiter of the lane holds beside it."""
+
+HEAD: Final = ("SEVERITY", "FILE", "SERVICE", "SUMMARY")
 
 
 @click.command(name="analyze")
@@ -87,7 +89,7 @@ async def _many(files: tuple[str, ...], question: str, tokens: int, asked: Asked
                     found = error
             done += 1
             if sys.stderr.isatty():
-                note(f"{done}/{len(files)} {name}: {_verdict(found)}", dim=True)
+                note(_short(f"{done}/{len(files)} {name}: {_verdict(found)}", columns()), dim=True)
             return found
 
         tasks = [asyncio.ensure_future(one(name)) for name in files]
@@ -157,21 +159,28 @@ def _number(reports: list[Report[Analysis]], severity: str) -> int:
 def _print_text(found: list[tuple[str, Report[Analysis] | PenstockError]]) -> None:
     import msgspec
 
-    from .rendered import rendered
+    from .rendered import show
 
     rows = [
-        (each.value.severity, name, each.value.service, _short(each.value.summary))
+        (each.value.severity, name, each.value.service, each.value.summary)
         if not isinstance(each, PenstockError)
-        else ("-", name, "", f"failed: {_short(each.message)}")
+        else ("-", name, "", f"failed: {each.message}")
         for name, each in found
     ]
-    click.echo(table(rows, ("SEVERITY", "FILE", "SERVICE", "SUMMARY")))
+    width = columns() if sys.stdout.isatty() else 120
+    left = width - sum(2 + max(len(row[at]) for row in [*rows, HEAD]) for at in range(3))
+    click.echo(table([(*row[:3], _short(row[3], max(20, left))) for row in rows], HEAD))
     for name, each in found:
-        if not isinstance(each, PenstockError) and each.value.severity in ("P1", "P2"):
-            click.echo(f"\n=== {name} ===\n{rendered(msgspec.to_builtins(each.value))}")
+        if isinstance(each, PenstockError):
+            continue
+        if each.value.severity in ("P1", "P2"):
+            click.echo(f"\n=== {name} ===")
+            show(msgspec.to_builtins(each.value))
             tell(each, "text")
+        else:
+            tell_shown(each, f"{name}: ")
 
 
-def _short(text: str, most: int = 80) -> str:
-    line = " ".join(text.split())
+def _short(text: str, most: int) -> str:
+    line = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
     return line if len(line) <= most else f"{line[: most - 1]}…"

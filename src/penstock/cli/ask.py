@@ -17,12 +17,12 @@ from typing import Any, Final
 import click
 
 from .. import AsyncStream
-from ..errors import InputError, NotFound
+from ..errors import InputError, NotFound, PenstockError
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
 from .job import run, stoppable
 from .keeping import AsyncKeepingClient
-from .shown import note, settled, span, usd, write_json
+from .shown import figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 
 PICTURES: Final = {
@@ -125,11 +125,16 @@ async def _ask(
 
 async def _streamed(stream: AsyncStream) -> Response:
     async with stream as answer:
-        ended = False
-        async for text in answer.text:
-            click.echo(text, nl=False)
-            ended = text.endswith("\n")
-        if not ended:
+        said = ""
+        try:
+            async for text in answer.text:
+                click.echo(text, nl=False)
+                said = text
+        except PenstockError:
+            if said and not said.endswith("\n"):
+                click.echo()
+            raise
+        if not said.endswith("\n"):
             click.echo()
         return answer.response
 
@@ -149,7 +154,7 @@ def message_of(prompt: tuple[str, ...], files: tuple[str, ...], *, stdin: bool) 
         if piped.strip():
             parts.append(Text(piped))
     if not parts:
-        raise click.UsageError('there is no prompt; write penstock ask "…", or pipe a text into it')
+        raise click.UsageError("there is no prompt; write it behind the command, or pipe a text into it")
     texts = [part.text for part in parts if isinstance(part, Text)]
     return Message("user", "\n\n".join(texts) if len(texts) == len(parts) else tuple(parts))
 
@@ -253,7 +258,7 @@ def _footer(response: Response) -> str:
         shown.append(f"{len(response.attempts)} attempts")
     if response.stop_reason not in ("stop", "unknown"):
         shown.append(f"ended by {response.stop_reason}")
-    return " · ".join(shown)
+    return figures_line(shown)
 
 
 def _figures(response: Response) -> dict[str, Any]:

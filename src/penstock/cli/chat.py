@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from .. import Client
-from ..errors import ContextTooLong, PenstockError
+from ..errors import ContextTooLong, InputError, PenstockError
 from ..streaming import TerminalWriter, timing
 from .choice import Dollars, Number, budget_of, default_model
 from .conversation import Conversation, load
 from .keeping import KeepingClient
-from .shown import count, note, settled, usd, write_line
+from .shown import count, figures_line, note, settled, usd, write_line
 from .signals import interruptible
 from .streams import check_stdout, printing
 
@@ -105,14 +105,16 @@ class Chat:
 
     def _lines(self) -> Iterator[str]:
         if not self._live:
-            for line in sys.stdin:
-                yield line.rstrip("\n")
+            yield from _piped()
             return
         _with_history()
         begun = ""
         while True:
             try:
                 line = begun + input("... " if begun else "> ")
+            except UnicodeDecodeError:
+                note("that was no UTF-8; say it again")
+                continue
             except KeyboardInterrupt:
                 begun = ""
                 note("\nCtrl-D or /quit ends the conversation")
@@ -158,7 +160,7 @@ class Chat:
         if self._live:
             usage = response.usage
             figures = [f"{usage.prompt:,} + {usage.completion:,} tokens", usd(response.cost), str(timing(response))]
-            note(" · ".join(figures), dim=True)
+            note(figures_line(figures), dim=True)
         if (filled := talk.near(self._window)) is not None:
             note(f"the conversation fills {filled[0] / filled[1]:.0%} of the {filled[1]:,} tokens of {talk.model}: "
                  "/clear it, or choose a /model with a larger window")  # fmt: skip
@@ -230,6 +232,23 @@ class Chat:
             return
         self._talk.save(path)
         note(f"saved to {path}; go on with: penstock chat --resume {path}")
+
+
+def _piped() -> Iterator[str]:
+    """Read the lines of stdin.
+
+    Raises: InputError when there is none, and for one that is no text.
+    """
+    number = 0
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        if b"\0" in line:
+            raise InputError(f"line {number:,} of stdin is binary, not text; each line is a turn")
+        try:
+            yield line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"line {number:,} of stdin is not UTF-8: byte {error.start} of it") from None
+    if not number:
+        raise InputError("stdin is empty, so there is nothing to say")
 
 
 class _Echo:

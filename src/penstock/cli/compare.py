@@ -84,7 +84,8 @@ async def _compare(
 
 def _say(row: Compared) -> None:
     if row.error is not None:
-        note(f"penstock: {row.model}: {row.error}")
+        words = str(row.error)
+        note(f"penstock: {words if words.startswith(row.model) else f'{row.model}: {words}'}")
     elif row.response is not None and sys.stderr.isatty():
         note(f"{row.model}: {timing(row.response)}", dim=True)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from ..errors import NotFound
+from ..errors import NotFound, PenstockError
 from ..sre import SRE
 from .choice import meant
 from .incident_options import EXIT_FOUND, Asked, Form, at_least
 from .keeping import KeepingClient
-from .shown import count, note, settled, usd, write_json
+from .shown import count, figures_line, note, settled, usd, write_json
 from .signals import interruptible
 from .streams import printing
 
@@ -66,10 +66,14 @@ def _shown_growing(kit: SRE, question: Question[T], options: dict[str, Any]) -> 
 
     growing = Growing()
     with printing("the report came in part and is lost, though it was paid"):
-        with kit.stream(question, **options) as stream:
-            for value in stream:
-                growing.show(value)
-            report = stream.finish()
+        try:
+            with kit.stream(question, **options) as stream:
+                for value in stream:
+                    growing.show(value)
+                report = stream.finish()
+        except (PenstockError, KeyboardInterrupt):
+            growing.leave()
+            raise
         growing.finish(msgspec.to_builtins(report.value))
     return report
 
@@ -78,9 +82,9 @@ def _print(report: Report[Any], form: Form) -> None:
     if form == "json":
         write_json(figures(report))
     else:
-        from .rendered import rendered
+        from .rendered import show
 
-        click.echo(rendered(msgspec.to_builtins(report.value)))
+        show(msgspec.to_builtins(report.value))
 
 
 def figures(report: Report[Any]) -> dict[str, Any]:
@@ -102,20 +106,25 @@ def figures(report: Report[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def tell_shown(report: Report[Any], of: str = "") -> None:
+    """Say on stderr what of its materials the model was not shown, or not as it is."""
+    for material in report.materials:
+        if material.left_out:
+            note(f"{material.name}: {material.left_out}" if material.name else material.left_out, dim=True)
+    if report.redacted:
+        kinds = ", ".join(count(number, kind) for kind, number in report.redacted.items())
+        note(f"{of}replaced before anything was sent: {kinds}", dim=True)
+
+
 def tell(report: Report[Any], form: Form) -> None:
     """Say on stderr what the answer rests on; into a pipe of JSON only what must not be missed."""
     for quote in report.unverified:
         note(f"not in what was shown, so do not trust it: {quote[:160]!r}")
     if form == "json" and not sys.stderr.isatty():
         return
-    for material in report.materials:
-        if material.left_out:
-            note(f"{material.name}: {material.left_out}" if material.name else material.left_out, dim=True)
-    if report.redacted:
-        kinds = ", ".join(count(number, kind) for kind, number in report.redacted.items())
-        note(f"replaced before anything was sent: {kinds}", dim=True)
+    tell_shown(report)
     usage, response = report.extracted.usage, report.extracted.response
     parts = [report.model, f"{usage.prompt:,} + {usage.completion:,} tokens", usd(report.cost)]
     if response.first_token_s is not None:
-        parts.append(f"first token after {response.first_token_s:.2f} s")
-    note(" · ".join([*parts, f"{response.latency_s:.2f} s"]), dim=True)
+        parts.append(f"first token {response.first_token_s:.2f} s")
+    note(figures_line([*parts, f"{response.latency_s:.2f} s"]), dim=True)

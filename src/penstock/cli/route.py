@@ -190,7 +190,7 @@ def _report(report: Any, output: str | None) -> list[str]:
 
 def _field(contestants: tuple[Any, ...], priced: bool) -> str:
     shares = range(0, 11, 2)
-    saved = "cost saved" if priced else "strong calls saved"
+    saved = "cost saved" if priced else "saved"
     head = ("router", "APGR", *[f"{share * 10}%" for share in shares], "strong calls", saved)
     rows = [
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -70,6 +71,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else many}"
 
 
+def columns() -> int:
+    """Return how wide the terminal is."""
+    return shutil.get_terminal_size().columns
+
+
 def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
     """Lay out plain columns, wide enough for each cell."""
     cells = [head, *rows]
@@ -91,6 +97,18 @@ def one_form(*, as_json: bool, as_csv: bool) -> None:
     """
     if as_json and as_csv:
         raise click.UsageError("give --json or --csv, not both")
+
+
+def figures_line(parts: Sequence[str]) -> str:
+    """Join figures with dots; on a terminal that is too narrow for all of them, over lines."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        joined = f"{lines[-1]} · {part}"
+        if sys.stderr.isatty() and len(joined) > columns():
+            lines.append(part)
+        else:
+            lines[-1] = joined
+    return "\n".join(lines)
 
 
 def write_line(value: Any) -> None:

@@ -140,7 +140,7 @@ class SRE(_Kit):
     ) -> Report[IncidentPlan]:
         """Say how to go about an incident: severity, hypotheses, the first fifteen minutes, a status message.
 
-        Raises: ConfigError, InputError; PenstockError as `extract`.
+        Raises: InputError; PenstockError as `extract`.
         """
         asked = self._incident(service, symptoms, duration, impact, context, options)
         return self.ask(asked, **options)
@@ -150,7 +150,7 @@ class SRE(_Kit):
     ) -> Report[Runbook]:
         """Write the runbook of one kind of trouble.
 
-        Raises: ConfigError, InputError; PenstockError as `extract`.
+        Raises: InputError; PenstockError as `extract`.
         """
         asked = self._runbook(topic, service, context, options)
         return self.ask(asked, **options)
@@ -216,7 +216,7 @@ class AsyncSRE(_Kit):
     ) -> Report[IncidentPlan]:
         """Say how to go about an incident: severity, hypotheses, the first fifteen minutes, a status message.
 
-        Raises: ConfigError, InputError; PenstockError as `extract`.
+        Raises: InputError; PenstockError as `extract`.
         """
         asked = self._incident(service, symptoms, duration, impact, context, options)
         return await self.ask(asked, **options)
@@ -226,7 +226,7 @@ class AsyncSRE(_Kit):
     ) -> Report[Runbook]:
         """Write the runbook of one kind of trouble.
 
-        Raises: ConfigError, InputError; PenstockError as `extract`.
+        Raises: InputError; PenstockError as `extract`.
         """
         asked = self._runbook(topic, service, context, options)
         return await self.ask(asked, **options)

@@ -11,7 +11,7 @@ import msgspec
 
 from .._flow.extracted import Extracted
 from .._text.redact import KINDS, Redactor
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..types import Message
 from . import prompts
 from .material import Material, Source, read
@@ -151,7 +151,7 @@ def postmortem(
 
 def _given(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{name} is {value!r}; expected a sentence")
+        raise InputError(f"{name} is {value!r}; expected a sentence")
     return value.strip()
 
 
