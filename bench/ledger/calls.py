@@ -6,12 +6,15 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 from bench import answers
+from bench.ledger.observers import Observers
 
 from penstock import AsyncClient, Client
+from penstock.observe import Metrics
 from penstock.testing import Scripted, ScriptedTransport
 
 MODEL: Final = f"openai:{answers.MODEL}"
@@ -36,18 +39,22 @@ def _scripted(**more: Any) -> tuple[Client, ScriptedTransport]:
     return Client(transport=transport, keys={"openai": "x"}, config=False, env={}, **more), transport
 
 
-def caller_us(path: Path, rounds: int) -> list[float]:
-    """Return what the ledger adds to the CPU of the thread that makes a call, in µs, round by round."""
+def caller_us(path: Path, rounds: int) -> float:
+    """Return what the ledger adds to the CPU of the thread that makes a call, in µs.
+
+    Both sides take turns, and the least of each counts: other work on the machine only adds.
+    """
     sides = (_scripted(), _scripted(ledger=path))
-    found = []
+    found: tuple[list[float], list[float]] = ([], [])
     for client, transport in sides:  # a first slice of each, to warm up
         _slice(client, transport)
     for _ in range(rounds):
-        without, with_it = (min(_slice(*side) for _ in range(3)) for side in sides)
-        found.append(with_it - without)
+        for side, taken in zip(sides, found, strict=True):
+            taken += [_slice(*side) for _ in range(3)]
     for client, _ in sides:
         client.close()
-    return found
+    without, with_it = map(min, found)
+    return with_it - without
 
 
 def _slice(client: Client, transport: ScriptedTransport) -> float:
@@ -62,34 +69,44 @@ def _slice(client: Client, transport: ScriptedTransport) -> float:
     return took / SLICE * 1e6
 
 
-def shares(url: str, path: Path, rounds: int, observe: Callable[[AsyncClient], None] | None) -> list[float]:
-    """Return what share of a call's CPU, all threads of the process, its observers are: 0.1 means 10 % on top."""
-    return asyncio.run(_shares(url, path, rounds, observe))
+def shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
+    """Return what a call takes in µs, and what is added to its CPU, all threads of the process: 0.1 is 10 % on top.
+
+    `kept`: by ledger and metrics. `watched`: by these, the spans of the OpenTelemetry SDK and a log line. `floor`: by
+    two spans and a line alone, made by hand, as whoever uses that SDK and logging has to.
+    """
+    return asyncio.run(_shares(url, folder, rounds))
 
 
-async def _shares(url: str, path: Path, rounds: int, observe: Callable[[AsyncClient], None] | None) -> list[float]:
+async def _shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
     given: dict[str, Any] = {"base_urls": {"openai": f"{url}/v1"}, "keys": {"openai": "x"}, "config": False, "env": {}}
-    bare, watched = AsyncClient(**given), AsyncClient(**given, ledger=path)
-    if observe is not None:
-        observe(watched)
-    found = []
-    for client in (bare, watched):
-        await _load(client)
-    for _ in range(rounds):
-        without = [await _load(bare) for _ in range(2)]
-        with_them = [await _load(watched) for _ in range(2)]
-        found.append(min(with_them) / min(without) - 1)
-    await bare.close()
-    await watched.close()
-    return found
+    observers = Observers()
+    clients = {name: AsyncClient(**given) for name in ("bare", "floor")}
+    clients |= {name: AsyncClient(**given, ledger=folder / f"{name}.db") for name in ("kept", "watched")}
+    Metrics(clients["kept"])
+    observers.watch(clients["watched"])
+    logs = {"watched": "penstock", "floor": "bench.ledger"}
+    taken: dict[str, list[float]] = {name: [] for name in clients}
+    for number in range(rounds + 1):
+        for name, client in clients.items():
+            with observers.writing(logs[name]) if name in logs else nullcontext():
+                took = await _load(client, observers, observers.floor if name == "floor" else None)
+            if number:  # the first is to warm up
+                taken[name].append(took)
+    for client in clients.values():
+        await client.close()
+    bare = min(taken.pop("bare"))
+    return {"call_us": bare / (4 * SLICE) * 1e6} | {name: min(each) / bare - 1 for name, each in taken.items()}
 
 
-async def _load(client: AsyncClient) -> float:
+async def _load(client: AsyncClient, observers: Observers, after: Callable[[], None] | None) -> float:
     todo = iter(range(4 * SLICE))
 
     async def work() -> None:
         for _ in todo:
             await client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS)
+            if after is not None:
+                after()
 
     gc.collect()
     began = time.process_time()
@@ -97,5 +114,6 @@ async def _load(client: AsyncClient) -> float:
         for _ in range(CONCURRENCY):
             tasks.create_task(work())
     if client.ledger is not None:
-        client.ledger.flush()  # what is still to be written is a cost of these calls
+        client.ledger.flush()  # what is still to be written is a cost of these calls, as are their spans
+    observers.provider.force_flush()
     return time.process_time() - began

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from penstock import AsyncClient, Cache, Client, JSONSchema, Tool
 from penstock.errors import MissingExtra
-from penstock.events import CallEnded, Event, ToolCalled
+from penstock.events import CallEnded, CallStarted, Event, ToolCalled
 from penstock.observe import Tracing
 from penstock.observe.semconv import GENAI_VERSION, SCHEMA_URL
 from penstock.testing import AsyncScriptedTransport, Scripted, ScriptedTransport
@@ -276,6 +276,20 @@ def test_a_tool_that_ran_is_a_span_below_its_call(spans: Spans) -> None:
             Tracing(client, tracer_provider=spans.provider, content=content)
             hub = client._gate.hub
             assert hub is not None
+            same: dict[str, Any] = {"call_id": "c", "operation": "complete", "tags": {}}
+            hub.emit(CallStarted(model=MODEL, at_s=1.0, **same))
+            hub.emit(
+                CallEnded(
+                    asked=MODEL,
+                    provider="openai",
+                    model="gpt-4o-mini",
+                    outcome="ok",
+                    at_s=1.5,
+                    latency_s=0.5,
+                    stop_reason="tool_calls",
+                    **same,
+                )
+            )
             hub.emit(
                 ToolCalled(
                     call_id="c",
@@ -295,6 +309,8 @@ def test_a_tool_that_ran_is_a_span_below_its_call(spans: Spans) -> None:
         "gen_ai.tool.name": "look_up",
         "gen_ai.tool.type": "function",
     }
+    contexts = [call.context for call in spans.named("chat")]
+    assert [parent(plain), parent(full)] == [context.span_id for context in contexts if context is not None]
     assert said(full)["gen_ai.tool.call.result"] == "found"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -17,7 +18,8 @@ from ..embeddings import EmbedRequest
 from ..errors import PenstockError
 from ..events import AttemptEnded, CallEnded, CallStarted, LaneChanged, Operation, RecordsLost, ToolCalled
 from ..types import Attempt, Request, Response, Usage
-from .loglines import is_logged, write
+from .forks import FORKS
+from .loglines import attempts_logged, calls_logged, write
 
 if TYPE_CHECKING:
     from .._flow.accounting import Order
@@ -80,50 +82,61 @@ class Subscriber(Protocol):
 
 
 class Hub:
-    """The subscribers of one client. `due` are changes of lanes that nobody was told yet."""
+    """The subscribers of one client. `due` are changes of lanes that nobody was told yet.
+
+    `hears_starts`, `hears_attempts`, `hears_ends`: whether anybody wants to know of these, so that others make none.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.content = False
         self.due: list[LaneChanged] = []
+        self._lock = threading.Lock()
         self._enlist(())
         self._renew()
 
     def _renew(self) -> None:
-        self._pid = os.getpid()
+        self._forks = FORKS.count
         self._prefix = f"{int.from_bytes(os.urandom(6)):012x}-"
         self._numbers = count(1)
 
     def call_id(self) -> str:
         """Return an id that no other call has, of any client, process or machine."""
-        if self._pid != os.getpid():
+        if self._forks != FORKS.count:
             self._renew()
         return f"{self._prefix}{next(self._numbers):x}"
 
     def enlist(self, subscriber: Subscriber) -> None:
         """Tell a subscriber from now on."""
-        self._enlist((*self._subscribers, subscriber))
+        with self._lock:
+            self._enlist((*self._subscribers, subscriber))
 
     def leave(self, subscriber: Subscriber) -> None:
         """Tell a subscriber nothing more."""
-        self._enlist(tuple(each for each in self._subscribers if each is not subscriber))
+        with self._lock:
+            self._enlist(tuple(each for each in self._subscribers if each is not subscriber))
+
+    def replace(self, subscriber: Subscriber, other: Subscriber) -> None:
+        """Tell another in the place of a subscriber."""
+        with self._lock:
+            self._enlist(tuple(other if each is subscriber else each for each in self._subscribers))
 
     def _enlist(self, subscribers: tuple[Subscriber, ...]) -> None:
         self._subscribers = subscribers
         self.content = any(each.content for each in subscribers)
         self._of = {
-            kind: posts for kind in KINDS if (posts := tuple(each.post for each in subscribers if kind in each.kinds))
+            kind: _together(posts)
+            for kind in KINDS
+            if (posts := tuple(each.post for each in subscribers if kind in each.kinds))
         }
-        self._attempts, self._ends = self._of.get(AttemptEnded, ()), self._of.get(CallEnded, ())
+        self._attempted, self._ended = self._of.get(AttemptEnded, _nobody), self._of.get(CallEnded, _nobody)
         self.hears_starts, self.hears_attempts = CallStarted in self._of, AttemptEnded in self._of
         self.hears_ends = CallEnded in self._of
 
-    def emit(self, event: Any) -> None:
-        """Tell those who listen for events of its kind. Never waits and never raises."""
-        kind = type(event)
-        for post in self._of.get(kind, ()):
-            post(event)
-        if is_logged(kind):
+    def emit(self, event: Any, logged: bool = False) -> None:
+        """Tell those who listen for events of its kind, and the log. Never waits and never raises."""
+        self._of.get(type(event), _nobody)(event)
+        if logged:
             write(event)
 
     def lost(self, name: str, count: int, why: str) -> None:
@@ -183,7 +196,9 @@ class Hub:
         for change in due:
             self.emit(change)
 
-    def attempt(self, order: Order, call_id: str, operation: Operation, record: Record, settled: Settled) -> None:
+    def attempt(
+        self, order: Order, call_id: str, operation: Operation, record: Record, settled: Settled, logged: bool
+    ) -> None:
         """Tell how an attempt ended."""
         lane, admission, error, first, hold = (
             record.lane,
@@ -217,9 +232,8 @@ class Hub:
             False,
             () if hold is None else tuple([account.name for account in hold.accounts]),
         )
-        for post in self._attempts:
-            post(event)
-        if is_logged(AttemptEnded):
+        self._attempted(event)
+        if logged:
             write(event)
 
     def ended(
@@ -230,6 +244,7 @@ class Hub:
         trail: Trail,
         response: Response | None,
         error: BaseException | None,
+        logged: bool,
     ) -> None:
         """Tell how a call ended."""
         attempts, lane = trail.attempts, order.lanes[0]
@@ -239,8 +254,10 @@ class Hub:
         told = response if response is not None or last is None or last.usage is None else trail.partial()
         if last is not None and len(attempts) == 1:
             sent, retries, usage, wait_s = int(last.sent), int(last.number > 1), last.usage, last.wait_s
+            cost_nano = last.cost_nano
         else:
             sent, retries, usage, wait_s = _tried(attempts)
+            cost_nano = trail.cost_nano
         latency_s = response.latency_s if cached and response is not None else trail.ended - order.started
         event = CallEnded(  # by place, as above
             call_id,
@@ -255,7 +272,7 @@ class Hub:
             sent,
             retries,
             usage,
-            trail.cost_nano,
+            cost_nano,
             None if told is None else told.first_token_s,
             wait_s,
             None if last is None else last.status,
@@ -275,9 +292,8 @@ class Hub:
         if self.content:
             asked = None if isinstance(order.request, EmbedRequest) else order.request
             event = msgspec.structs.replace(event, request=asked, response=told)
-        for post in self._ends:
-            post(event)
-        if is_logged(CallEnded):
+        self._ended(event)
+        if logged:
             write(event)
 
     def row(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
@@ -290,7 +306,8 @@ class Hub:
         full = None
         if usage is not None:
             full = prices.cost(lane.provider.name, lane.model, usage, wall_s=at_s)
-        if attempt is not None and (self.hears_attempts or is_logged(AttemptEnded)):
+        logged = calls_logged()
+        if attempt is not None and (self.hears_attempts or logged):
             self.emit(
                 AttemptEnded(
                     call_id=call_id,
@@ -311,9 +328,10 @@ class Hub:
                     usage=usage,
                     cost_nano=attempt.cost_nano,
                     batch=True,
-                )
+                ),
+                logged and attempts_logged(),
             )
-        if self.hears_ends or is_logged(CallEnded):
+        if self.hears_ends or logged:
             self.emit(
                 CallEnded(
                     call_id=call_id,
@@ -335,7 +353,8 @@ class Hub:
                     full_nano=full,
                     prices=prices.date,
                     response=ended if self.content and isinstance(ended, Response) else None,
-                )
+                ),
+                logged,
             )
 
     @staticmethod
@@ -345,6 +364,22 @@ class Hub:
             return None
         tier, at_s = order.request.service_tier, order.wall_s
         return order.prices.cost(strongest.provider.name, strongest.model, usage, service_tier=tier, wall_s=at_s)
+
+
+def _nobody(event: Any) -> None:
+    """Take an event that nobody listens for."""
+
+
+def _together(posts: tuple[Callable[[Any], None], ...]) -> Callable[[Any], None]:
+    """Return what hands an event to all of them: one is called straight, as for each call there are two events."""
+    if len(posts) == 1:
+        return posts[0]
+
+    def post(event: Any) -> None:
+        for each in posts:
+            each(event)
+
+    return post
 
 
 def _parameters(request: Request) -> dict[str, object]:

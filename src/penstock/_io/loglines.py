@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 from typing import Any, Final
 
 from .._policy.amounts import dollars
@@ -25,13 +26,11 @@ from ..events import AttemptEnded, CallEnded
 
 LOG: Final = logging.getLogger("penstock")
 
-_LEVELS: Final[dict[type, int]] = {CallEnded: logging.INFO, AttemptEnded: logging.DEBUG}
+calls_logged: Final = partial(LOG.isEnabledFor, logging.INFO)
+"""Whether a line is wanted for each call; the logger remembers its level, so asking costs next to nothing."""
 
-
-def is_logged(kind: type) -> bool:
-    """Whether a line is wanted for events of a kind; the logger remembers it, so asking costs next to nothing."""
-    level = _LEVELS.get(kind)
-    return level is not None and LOG.isEnabledFor(level)
+attempts_logged: Final = partial(LOG.isEnabledFor, logging.DEBUG)
+"""Whether a line is wanted for each attempt, too."""
 
 
 def write(event: CallEnded | AttemptEnded) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
+
+from .forks import FORKS
 
 IDLE_S: Final = 10.0
 """A thread without work ends after this."""
@@ -52,7 +53,7 @@ class Mailbox:
         self._start()
 
     def _start(self) -> None:
-        self._pid = os.getpid()
+        self._forks = FORKS.count
         self._letters: deque[Any] = deque()
         self._missed = 0
         self._thread: threading.Thread | None = None
@@ -64,12 +65,13 @@ class Mailbox:
 
     def post(self, letter: Any) -> None:
         """Leave a letter. Never waits and never raises."""
-        if self._pid != os.getpid():
+        if self._forks != FORKS.count:
             self._start()  # a forked child has neither the thread nor the letters of its parent
-        if len(self._letters) >= self._most:
+        letters = self._letters
+        if len(letters) >= self._most:
             self._missed += 1
         else:
-            self._letters.append(letter)
+            letters.append(letter)
         if self._asleep:
             self._rouse()
 
@@ -170,7 +172,7 @@ class Mailbox:
 
         False when the reader was not done in time: then its thread is left to itself.
         """
-        if self._pid != os.getpid():
+        if self._forks != FORKS.count:
             self._start()
         with self._lock:
             thread = self._thread

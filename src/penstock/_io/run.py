@@ -14,11 +14,11 @@ from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, 
 from .._flow.trail import Trail
 from ..embeddings import EmbedRequest, TextsRequest
 from ..errors import ClientClosed
-from ..events import AttemptEnded, CallEnded, Operation
+from ..events import Operation
 from ..types import Chunk, Response
 from .gate import CLOSED, Gate
 from .http import Target
-from .loglines import is_logged
+from .loglines import attempts_logged, calls_logged
 
 if TYPE_CHECKING:
     from .._flow.cascade import ExtractCascade
@@ -72,8 +72,9 @@ class Run(Generic[GateT, TransportT]):
         self._targets = targets
         self._open: Closable | None = None
         self._answer: Any = None
-        if gate.hub is not None or is_logged(CallEnded):
-            self._introduce(gate.listen())
+        self._logged = calls_logged()
+        if gate.hub is not None or self._logged:
+            self._introduce(gate.hub or gate.listen())
 
     @property
     def partial(self) -> Response | None:
@@ -150,8 +151,9 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            if hub.hears_attempts or is_logged(AttemptEnded):
-                hub.attempt(self._order, self.call_id, self.operation, effect.record, settled)
+            logged = self._logged and attempts_logged()
+            if hub.hears_attempts or logged:
+                hub.attempt(self._order, self.call_id, self.operation, effect.record, settled, logged)
         return settled
 
     def _introduce(self, hub: Hub) -> None:
@@ -161,10 +163,8 @@ class Run(Generic[GateT, TransportT]):
             self.operation = "extract"
         elif order.stream:
             self.operation = "stream"
-        elif isinstance(order.request, EmbedRequest):
-            self.operation = "embed"
         elif isinstance(order.request, TextsRequest):
-            self.operation = "rerank"
+            self.operation = "embed" if isinstance(order.request, EmbedRequest) else "rerank"
         if hub.hears_starts:
             hub.started(order, self.call_id, self.operation)
 
@@ -189,8 +189,8 @@ class Run(Generic[GateT, TransportT]):
         if hub is not None:
             if not self.call_id:
                 self._introduce(hub)
-            if hub.hears_ends or is_logged(CallEnded):
-                hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error)
+            if hub.hears_ends or self._logged:
+                hub.ended(self._order, self.call_id, self.operation, self.trail, response, self.error, self._logged)
 
 
 def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]] | None) -> Flow[Response]:

@@ -6,6 +6,7 @@ under its own: so money by model is right where a call fell back, and an error r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import add
 from typing import Final
 
@@ -54,6 +55,7 @@ known price, how many have an estimated usage and what those cost; what they wai
 _CALLS, _CACHED, _SAVED, _BATCHED, _BATCH_SAVED, _ROUTED, _ROUTE_SAVED, _LATENCY = range(8)
 _ATTEMPTS, _REFUSED, _RETRIES, _COST, _UNPRICED, _ESTIMATED, _ESTIMATED_NANO, _WAIT = range(8, 16)
 _TOKENS: Final = 16
+_INPUT, _OUTPUT = (_TOKENS + USAGE.index(name) for name in ("input", "output"))
 assert Usage.__struct_fields__[-1] == "estimated"
 _EMPTY: Final = (0,) * len(SUMS)
 
@@ -70,6 +72,22 @@ class Sums(msgspec.Struct):
     first: Counts
 
 
+class Alike(msgspec.Struct, kw_only=True):
+    """Calls of one key that had one attempt each, which ended as they did, and no tokens but input and output.
+
+    Their latencies, those of first tokens where there were any, and what the others of their figures add up to.
+    """
+
+    latency_us: Sequence[int]
+    first_us: Sequence[int]
+    wait_us: int
+    input: int
+    output: int
+    cost_nano: int
+    unpriced: int
+    estimated: bool
+
+
 class Rollup:
     """Adds events up. `rows` has what came of it."""
 
@@ -78,7 +96,9 @@ class Rollup:
 
     def _row(self, event: CallEnded | AttemptEnded, tags: str) -> Sums:
         hour = int(event.at_s // HOUR_S) * HOUR_S
-        key = (hour, event.provider, event.model, event.operation, event.outcome, tags)
+        return self._at((hour, event.provider, event.model, event.operation, event.outcome, tags))
+
+    def _at(self, key: Key) -> Sums:
         found = self.rows.get(key)
         if found is None:
             found = self.rows[key] = Sums(list(_EMPTY), {}, {})
@@ -92,11 +112,25 @@ class Rollup:
         """Add an attempt."""
         _add_attempt(self._row(event, tags).figures, event)
 
-    def whole(self, event: CallEnded, only: AttemptEnded, tags: str) -> None:
-        """Add a call and its only attempt, which went to the same lane and ended alike."""
-        row = self._row(event, tags)
-        _add_call(row, event)
-        _add_attempt(row.figures, only)
+    def alike(self, key: Key, calls: Alike) -> None:
+        """Add many calls and their attempts at once."""
+        row, count = self._at(key), len(calls.latency_us)
+        figures = row.figures
+        figures[_CALLS] += count
+        figures[_LATENCY] += sum(calls.latency_us)
+        figures[_ATTEMPTS] += count
+        figures[_COST] += calls.cost_nano
+        figures[_UNPRICED] += calls.unpriced
+        figures[_WAIT] += calls.wait_us
+        figures[_INPUT] += calls.input
+        figures[_OUTPUT] += calls.output
+        if calls.estimated:
+            figures[_ESTIMATED] += count
+            figures[_ESTIMATED_NANO] += calls.cost_nano
+        for into, durations in ((row.latency, calls.latency_us), (row.first, calls.first_us)):
+            for us in durations:
+                at = bucket(us)
+                into[at] = into.get(at, 0) + 1
 
 
 def _add_call(row: Sums, event: CallEnded) -> None:

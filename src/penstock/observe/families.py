@@ -40,8 +40,8 @@ def _calls(tallies: Tallies) -> Iterator[Any]:
         "penstock_first_token_seconds", "From a streamed call's start to its first output.", labels=LANE
     )
     for labels, lane in tallies.lanes.items():
-        for (operation, outcome), number in lane.calls.items():
-            calls.add_metric([*labels, operation, outcome], number)
+        for (operation, outcome), ended in lane.calls.items():
+            calls.add_metric([*labels, operation, outcome], ended.count)
         for (operation, ok), durations in lane.durations.items():
             _add(seconds, [*labels, operation, "ok" if ok else "error"], durations)
         _add(first, [*labels], lane.first_token)

@@ -49,6 +49,17 @@ class Histogram:
         self.total += value
 
 
+class Calls:
+    """How many calls of a lane ended in one way, and how long those took."""
+
+    __slots__ = ("count", "durations", "lane")
+
+    def __init__(self, lane: Lane, durations: Histogram) -> None:
+        self.count = 0
+        self.durations = durations
+        self.lane = lane
+
+
 class Lane:
     """Counts of one label pair of provider and model."""
 
@@ -69,7 +80,7 @@ class Lane:
     )
 
     def __init__(self) -> None:
-        self.calls: dict[tuple[str, str], int] = {}
+        self.calls: dict[tuple[str, str], Calls] = {}
         self.durations: dict[tuple[str, bool], Histogram] = {}
         self.first_token = Histogram(FIRST_TOKEN_S)
         self.wait = Histogram(WAIT_S)
@@ -88,7 +99,7 @@ class Lane:
         tokens = self.tokens
         tokens[0] += usage.input
         tokens[1] += usage.cache_read
-        tokens[2] += usage.cache_write
+        tokens[2] += usage.cache_write_5m + usage.cache_write_30m + usage.cache_write_1h + usage.cache_write_12h
         tokens[3] += usage.output
         tokens[4] += usage.reasoning
         tokens[5] += usage.audio_in
@@ -104,6 +115,7 @@ class Tallies:
         self.alerts = dict.fromkeys(SCOPES, 0)
         self.lost = 0
         self._most = most
+        self._calls: dict[tuple[str, str, str, str], Calls] = {}
 
     def labels(self, provider: str, model: str) -> tuple[str, str]:
         """Return the labels of a model: its own while there is room, else 'other'; the caller holds the lock."""
@@ -120,16 +132,12 @@ class Tallies:
 
     def call(self, event: CallEnded) -> None:
         """Count a call that ended."""
-        outcome = event.outcome if event.outcome in OUTCOMES else OTHER
-        operation = event.operation if event.operation in OPERATIONS else OTHER
+        key = (event.provider, event.model, event.operation, event.outcome)
         with self.lock:
-            lane = self.lanes.get((event.provider, event.model)) or self.lane(event.provider, event.model)
-            lane.calls[operation, outcome] = lane.calls.get((operation, outcome), 0) + 1
-            kind = (operation, outcome == "ok")
-            durations = lane.durations.get(kind)
-            if durations is None:
-                durations = lane.durations[kind] = Histogram(CALL_S)
-            durations.add(event.latency_s)
+            calls = self._calls.get(key) or self._like(*key)
+            lane = calls.lane
+            calls.count += 1
+            calls.durations.add(event.latency_s)
             if event.first_token_s is not None:
                 lane.first_token.add(event.first_token_s)
             if event.cached:
@@ -142,17 +150,37 @@ class Tallies:
                 if event.strongest_nano is not None:
                     lane.saved_nano["routing"] += max(0, event.strongest_nano - cost)
 
+    def _like(self, provider: str, model: str, operation: str, outcome: str) -> Calls:
+        """Find or begin the counts of such calls, remembered where their labels are their own: those are bounded."""
+        labels = self.labels(provider, model)
+        lane = self.lanes[labels]
+        key = (operation if operation in OPERATIONS else OTHER, outcome if outcome in OUTCOMES else OTHER)
+        found = lane.calls.get(key)
+        if found is None:
+            durations = lane.durations.setdefault((key[0], key[1] == "ok"), Histogram(CALL_S))
+            found = lane.calls[key] = Calls(lane, durations)
+        if (*labels, *key) == (provider, model, operation, outcome):
+            self._calls[provider, model, operation, outcome] = found
+        return found
+
     def attempt(self, event: AttemptEnded) -> None:
         """Count an exchange, or one that was refused before it was sent."""
-        outcome = event.outcome if event.outcome in OUTCOMES else OTHER
+        outcome = event.outcome
         with self.lock:
             lane = self.lanes.get((event.provider, event.model)) or self.lane(event.provider, event.model)
-            lane.wait.add(event.wait_s)
+            if event.wait_s:
+                lane.wait.add(event.wait_s)
+            else:
+                lane.wait.counts[0] += 1
+            counts = lane.attempts if event.sent else lane.refused
+            if outcome not in counts:
+                outcome = outcome if outcome in OUTCOMES else OTHER
+                counts.setdefault(outcome, 0)
+            counts[outcome] += 1
             if not event.sent:
-                lane.refused[outcome] = lane.refused.get(outcome, 0) + 1
                 return
-            lane.attempts[outcome] = lane.attempts.get(outcome, 0) + 1
-            lane.retries += event.number > 1
+            if event.number > 1:
+                lane.retries += 1
             if event.usage is not None:
                 lane.use(event.usage)
             if event.cost_nano is None:

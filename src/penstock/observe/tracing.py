@@ -1,7 +1,8 @@
 """OpenTelemetry spans of calls, by the GenAI conventions: one for each call, one below it for each attempt.
 
-The spans are made of events that are heard where they happen, so a call's span is a child of the span that is current
-there, in threads and tasks alike, and has the call's own times. Prompts and answers are in it only on request.
+A call's spans are made in one go when it has ended, with its own times, below the span that was current where it began,
+in threads and tasks alike: so a sampler sees all attributes, and none is set on an open span, which costs much more.
+Prompts and answers are in them only on request.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from urllib.parse import urlsplit
 from .. import __version__
 from .._io.extras import extra
 from ..events import AttemptEnded, CallEnded, CallStarted, ToolCalled
-from ..types import Usage
+from ..types import Request, Response, Usage
 from . import semconv as words
 from .lanes import AnyClient
 
 OPEN_MOST: Final = 100_000
-"""Spans that are open at once; calls beyond them have none."""
+"""Calls under way at once; those beyond them have no spans."""
+
+CALLERS_MOST: Final = 1_000
+"""Calls whose tools may still run; a tool of an older one has its span where it runs."""
+
+FINE: Final = ("ok", "cancelled")
+"""Outcomes that are no error: whoever leaves a stream early has made none."""
 
 
 class Tracing:
@@ -37,7 +44,9 @@ class Tracing:
             "penstock", __version__, tracer_provider=tracer_provider, schema_url=words.SCHEMA_URL
         )
         self._content = content
-        self._open: dict[str, tuple[Any, Any]] = {}
+        self._here = extra("opentelemetry.context", "otel").get_current
+        self._open: dict[str, tuple[CallStarted, Any, list[AttemptEnded]]] = {}
+        self._callers: dict[str, Any] = {}
         self._servers: dict[str, dict[str, Any]] = {}
         for client in clients:
             self.watch(client)
@@ -50,32 +59,46 @@ class Tracing:
         client.on(ToolCalled, self._tool, name="tracing", inline=True, content=self._content)
 
     def _started(self, event: CallStarted) -> None:
-        if len(self._open) >= OPEN_MOST:
-            return
-        provider, _, model = event.model.partition(":")
+        if len(self._open) < OPEN_MOST:
+            self._open[event.call_id] = (event, self._here(), [])
+
+    def _attempted(self, event: AttemptEnded) -> None:
+        known = self._open.get(event.call_id)
+        if known is not None:
+            known[2].append(event)
+
+    def _ended(self, event: CallEnded) -> None:
+        known = self._open.pop(event.call_id, None)
+        if known is None:
+            if event.operation != "batch":
+                return
+            known = (_row_started(event), None, [])
+        started, context, attempts = known
         operation = words.OPERATIONS.get(event.operation, "chat")
+        provider, _, model = started.model.partition(":")
         attributes = {
             words.OPERATION: operation,
             words.PROVIDER: words.PROVIDERS.get(provider, provider),
             words.REQUEST_MODEL: model,
-            **self._server(event.base_url),
+            **self._server(started.base_url),
+            **_asked(started),
+            **_told(event),
         }
-        span = self._tracer.start_span(
-            f"{operation} {model}", kind=self._trace.SpanKind.CLIENT, attributes=attributes, start_time=_ns(event.at_s)
-        )
+        if self._content:
+            attributes.update(_content(started.request, event.response))
+        span = self._begin(f"{operation} {model}", context, attributes, event.outcome, started.at_s)
         if span.is_recording():
-            span.set_attributes(_asked(event))
-            if event.request is not None and self._content:
-                from .content import asked
+            if event.first_token_s is not None:
+                began_s = event.at_s - event.latency_s
+                span.add_event(words.FIRST_TOKEN, timestamp=_ns(began_s + event.first_token_s))
+            below = self._trace.set_span_in_context(span, context)
+            for attempt in attempts:
+                self._attempt(attempt, below)
+            if event.stop_reason == "tool_calls":
+                self._remember(event.call_id, below)
+        self._end(span, event.outcome, event.message, event.at_s)
 
-                span.set_attributes(asked(event.request))
-        self._open[event.call_id] = (span, self._trace.set_span_in_context(span))
-
-    def _attempted(self, event: AttemptEnded) -> None:
-        known = self._open.get(event.call_id)
-        if known is None or not known[0].is_recording():
-            return
-        trace = self._trace
+    def _attempt(self, event: AttemptEnded, context: Any) -> None:
         attributes: dict[str, Any] = {
             words.NUMBER: event.number,
             words.PROVIDER: words.PROVIDERS.get(event.provider, event.provider),
@@ -90,45 +113,31 @@ class Tracing:
             attributes[words.COST] = event.cost_nano / 1e9
         if not event.sent:
             attributes[words.SENT] = False
-        began = _ns(event.at_s - event.latency_s)
-        span = self._tracer.start_span(
-            f"attempt {event.model}", known[1], trace.SpanKind.CLIENT, attributes=attributes, start_time=began
-        )
-        self._close(span, event.outcome, None, event.at_s)
+        began_s = event.at_s - event.latency_s
+        span = self._begin(f"attempt {event.model}", context, attributes, event.outcome, began_s)
+        self._end(span, event.outcome, None, event.at_s)
 
-    def _ended(self, event: CallEnded) -> None:
-        known = self._open.pop(event.call_id, None)
-        if known is None:
-            if event.operation != "batch":
-                return
-            known = self._row(event)
-        span = known[0]
-        if span.is_recording():
-            span.set_attributes(_told(event))
-            if event.first_token_s is not None:
-                began_s = event.at_s - event.latency_s
-                span.add_event(words.FIRST_TOKEN, timestamp=_ns(began_s + event.first_token_s))
-            if event.response is not None and self._content:
-                from .content import answered
+    def _begin(
+        self, name: str, context: Any, attributes: dict[str, Any], outcome: str, at_s: float, kind: Any = None
+    ) -> Any:
+        if outcome not in FINE:
+            attributes[words.ERROR] = outcome
+        kind = kind or self._trace.SpanKind.CLIENT
+        return self._tracer.start_span(name, context, kind, attributes, start_time=_ns(at_s))
 
-                span.set_attributes(answered(event.response))
-        self._close(span, event.outcome, event.message, event.at_s)
+    def _end(self, span: Any, outcome: str, message: str | None, at_s: float) -> None:
+        if outcome not in FINE:
+            said = message if self._content else None
+            span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, said))
+        span.end(_ns(at_s))
 
-    def _row(self, event: CallEnded) -> tuple[Any, Any]:
-        """Begin the span of a row of a provider's batch, of which nothing was heard before it came back."""
-        self._started(
-            CallStarted(
-                call_id=event.call_id,
-                operation=event.operation,
-                model=event.asked,
-                tags=event.tags,
-                at_s=event.at_s - event.latency_s,
-            )
-        )
-        return self._open.pop(event.call_id, (self._trace.INVALID_SPAN, None))
+    def _remember(self, call_id: str, below: Any) -> None:
+        """Remember a call whose tools may run next."""
+        if len(self._callers) >= CALLERS_MOST:
+            self._callers.pop(next(iter(self._callers)), None)
+        self._callers[call_id] = below
 
     def _tool(self, event: ToolCalled) -> None:
-        known = self._open.get(event.call_id)
         attributes: dict[str, Any] = {
             words.OPERATION: "execute_tool",
             words.TOOL: event.tool,
@@ -138,22 +147,11 @@ class Tracing:
             attributes[words.TOOL_ARGUMENTS] = event.arguments
         if self._content and event.result is not None:
             attributes[words.TOOL_RESULT] = event.result
-        span = self._tracer.start_span(
-            f"execute_tool {event.tool}",
-            None if known is None else known[1],
-            self._trace.SpanKind.INTERNAL,
-            attributes=attributes,
-            start_time=_ns(event.at_s - event.latency_s),
-        )
-        self._close(span, event.outcome, None, event.at_s)
-
-    def _close(self, span: Any, outcome: str, message: str | None, at_s: float) -> None:
-        # Whoever leaves a stream early has made no error.
-        if outcome not in ("ok", "cancelled"):
-            span.set_attribute(words.ERROR, outcome)
-            said = message if self._content else None
-            span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, said))
-        span.end(_ns(at_s))
+        began_s = event.at_s - event.latency_s
+        kind = self._trace.SpanKind.INTERNAL
+        below = self._callers.get(event.call_id)
+        span = self._begin(f"execute_tool {event.tool}", below, attributes, event.outcome, began_s, kind)
+        self._end(span, event.outcome, None, event.at_s)
 
     def _server(self, base_url: str) -> dict[str, Any]:
         found = self._servers.get(base_url)
@@ -167,6 +165,24 @@ class Tracing:
 
 def _ns(seconds: float) -> int:
     return int(seconds * 1e9)
+
+
+def _row_started(event: CallEnded) -> CallStarted:
+    """Return the beginning of a row of a provider's batch, of which nothing was heard before it came back."""
+    return CallStarted(
+        call_id=event.call_id,
+        operation=event.operation,
+        model=event.asked,
+        tags=event.tags,
+        at_s=event.at_s - event.latency_s,
+    )
+
+
+def _content(request: Request | None, response: Response | None) -> dict[str, str]:
+    from .content import answered, asked  # loaded with the first prompt that is wanted
+
+    found = {} if request is None else asked(request)
+    return found if response is None else found | answered(response)
 
 
 def _asked(event: CallStarted) -> dict[str, Any]:

@@ -10,16 +10,15 @@ import msgspec
 from ..._policy.rollup import Rollup
 from ...events import AttemptEnded, CallEnded
 from .content import CONTENT_SQL, content_row
-from .rows import ATTEMPT_SQL, CALL_SQL, PLAIN_SQL, attempt_row, call_row, is_plain, is_whole, plain_row
+from .plain import Plain, is_plain
+from .rows import ATTEMPT_SQL, CALL_SQL, attempt_row, call_row, is_whole
+from .schema import DAY
 from .settings import Ledger
 from .sums import Peaks, SumsWriter
 from .words import Words
 
 EARLY: Final = 100_000
 """How many calls under way are known to have attempts in the file."""
-
-ROWS: Final = 200
-"""Rows put into the file at once: fewer than make Python look for garbage."""
 
 TASK: Final = "task"
 """The tag that holds the id of a task: each has a value of its own, so it is kept beside the others, not in sums."""
@@ -59,8 +58,8 @@ class Batch:
         self._peaks = peaks
         self._rollup = Rollup()
         self._tags: tuple[dict[str, str], Tagged] = ({}, UNTAGGED)
+        self._plain = Plain(db, words, self._rollup, peaks)
         self._pending: dict[str, list[AttemptEnded]] = {}
-        self._plain: list[tuple[Any, ...]] = []
         self._calls: list[tuple[Any, ...]] = []
         self._attempts: list[AttemptEnded] = []
         self._contents: list[tuple[str | None, ...]] = []
@@ -109,35 +108,31 @@ class Batch:
         self._attempts += own
 
     def _write(self, event: CallEnded, only: AttemptEnded | None) -> None:
-        tags = self._tagged(event.tags)
-        number = self._words[tags.text] if tags.text else None
         self._row += 1
-        if only is None:
-            self._rollup.call(event, tags.text)
-        else:
-            self._rollup.whole(event, only, tags.text)
-        usage = event.usage
+        tags, usage = self._tagged(event.tags), event.usage
         if only is not None and usage is not None and is_plain(event, usage, only):
-            made = plain_row(self._row, event, usage, number, tags.task, self._words, only)
-            self._plain.append(made)
-            if len(self._plain) >= ROWS:
-                self._put()
+            self._plain.add(self._row, event, usage, only, tags.text, tags.task)
         else:
-            made = call_row(self._row, event, number, tags.task, self._words, only)
-            self._calls.append(made)
-        self._peaks.look(made, event)
+            self._write_long(event, only, tags)
         if self._settings.content and (kept := content_row(event, self._settings.redact)) is not None:
             self._contents.append(kept)
+
+    def _write_long(self, event: CallEnded, only: AttemptEnded | None, tags: Tagged) -> None:
+        self._rollup.call(event, tags.text)
+        if only is not None:
+            self._rollup.attempt(only, tags.text)
+        words = self._words
+        number = words[tags.text] if tags.text else None
+        self._calls.append(call_row(self._row, event, number, tags.task, words, only))
+        lane = (int(event.at_s) // DAY * DAY, words[event.provider], words[event.model])
+        took_us = () if event.batch else (int(event.latency_s * 1e6),)
+        self._peaks.look(lane, (self._row,), took_us, (event.cost_nano,))
 
     def _tagged(self, tags: dict[str, str]) -> Tagged:
         """Read tags; a call and its attempts share one dict, as do the calls of a client that tags them all alike."""
         if self._tags[0] is not tags:
             self._tags = (tags, tagged(tags))
         return self._tags[1]
-
-    def _put(self) -> None:
-        self._db.executemany(PLAIN_SQL, self._plain)
-        self._plain.clear()
 
     def write(self, sums: SumsWriter) -> None:
         """Write what is left of it, in the transaction of the caller."""
@@ -147,7 +142,7 @@ class Batch:
             self._add(own)
         if len(self.early) > EARLY:
             self.early = dict.fromkeys(list(self.early)[-EARLY:])
-        self._put()
+        self._plain.write()
         db.executemany(CALL_SQL, self._calls)
         rows = []
         for one in self._attempts:

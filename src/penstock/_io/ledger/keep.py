@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
@@ -14,6 +15,7 @@ from ..gate import Gate
 from .settings import Ledger, file_of
 
 if TYPE_CHECKING:
+    from ..hub import Hub
     from .writer import LedgerWriter, Live
 
 
@@ -22,11 +24,11 @@ class LedgerDoor:
 
     kinds: tuple[type, ...] = (AttemptEnded, CallEnded)
 
-    def __init__(self, settings: Ledger, path: str, lost: Callable[[int, str], None], live: Live) -> None:
+    def __init__(self, settings: Ledger, path: str, hub: Hub, live: Live) -> None:
         self.settings = settings
         self.path = path
         self.content = settings.content
-        self._lost = lost
+        self._hub = hub
         self._live = live
         self._lock = threading.Lock()
         self._writer: LedgerWriter | None = None
@@ -37,8 +39,8 @@ class LedgerDoor:
         return 0 if self._writer is None else self._writer.lost
 
     def post(self, event: Any) -> None:
-        """Take a record; never waits for the disk and never raises."""
-        (self._writer or self._opened()).post(event)
+        """Take a record; never waits for the disk and never raises. Later ones go to the writer itself."""
+        self._opened().post(event)
 
     def flush(self) -> bool:
         """Write what is waiting; False when that is not done in time."""
@@ -54,9 +56,10 @@ class LedgerDoor:
             if self._writer is None:
                 from .writer import LedgerWriter
 
-                writer = LedgerWriter(self.settings, self.path, lost=self._lost)
+                writer = LedgerWriter(self.settings, self.path, lost=partial(self._hub.lost, "ledger"))
                 writer.live = self._live
                 self._writer = writer
+                self._hub.replace(self, writer)
             return self._writer
 
 
@@ -80,6 +83,6 @@ def keep(
         return () if found is None else found()
 
     path = file_of(settings.path, env)
-    door = LedgerDoor(settings, path, lambda count, why: hub.lost("ledger", count, why), live)
+    door = LedgerDoor(settings, path, hub, live)
     hub.enlist(door)
     return door

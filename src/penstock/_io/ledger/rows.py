@@ -18,10 +18,6 @@ _ATTEMPT_COLUMNS: Final = (
     "at_ms call_id number operation provider model outcome tags task wire lane sent status request_id wait_us "
     f"latency_us first_us retry_after_ms {' '.join(USAGE)} known estimated cost_nano batch scopes"
 )
-_PLAIN_COLUMNS: Final = (
-    "id at_ms call_id operation asked provider model outcome tags task status stop latency_us first_us "
-    "wait_us input output estimated cost_nano prices wire lane request_id attempt_us"
-)
 
 
 def _insert(table: str, columns: str) -> str:
@@ -30,7 +26,6 @@ def _insert(table: str, columns: str) -> str:
 
 
 CALL_SQL: Final = _insert("call", _CALL_COLUMNS)
-PLAIN_SQL: Final = _insert("call", _PLAIN_COLUMNS)
 ATTEMPT_SQL: Final = _insert("attempt", _ATTEMPT_COLUMNS)
 _NOTHING: Final = (0,) * len(USAGE)
 _NO_ATTEMPT: Final = (None,) * 6
@@ -71,57 +66,6 @@ def is_whole(event: CallEnded, attempt: AttemptEnded) -> bool:
         and attempt.cost_nano == event.cost_nano
         and (attempt.usage is event.usage or attempt.usage == event.usage)
         and int(attempt.at_s * 1e3) == int(event.at_s * 1e3)
-    )
-
-
-def plain_row(
-    row: int, event: CallEnded, usage: Usage, tags: int | None, task: str | None, words: Words, only: AttemptEnded
-) -> tuple[Any, ...]:
-    """Return the short row of a call as most are: one attempt, plain input and output, nothing out of the ordinary."""
-    stop, first_s = event.stop_reason, event.first_token_s
-    return (
-        row,
-        int(event.at_s * 1e3),
-        event.call_id,
-        words[event.operation],
-        words[event.asked],
-        words[event.provider],
-        words[event.model],
-        words[event.outcome],
-        tags,
-        task,
-        event.status,
-        None if stop is None else words[stop],
-        int(event.latency_s * 1e6),
-        None if first_s is None else int(first_s * 1e6),
-        int(event.wait_s * 1e6),
-        usage.input,
-        usage.output,
-        usage.estimated,
-        event.cost_nano,
-        words[event.prices],
-        words[only.wire],
-        words[only.lane],
-        only.request_id,
-        int(only.latency_s * 1e6),
-    )
-
-
-def is_plain(event: CallEnded, usage: Usage, only: AttemptEnded) -> bool:
-    """Whether `plain_row` has room for all of it."""
-    return not (
-        usage.cache_read
-        or usage.reasoning
-        or usage.cache_write_5m
-        or usage.cache_write_1h
-        or usage.cache_write_30m
-        or usage.cache_write_12h
-        or usage.audio_in
-        or usage.audio_out
-        or event.tier is not None
-        or event.batch
-        or only.scopes
-        or only.retry_after_s is not None
     )
 
 

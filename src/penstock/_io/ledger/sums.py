@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from ..._policy.rollup import SUMS, Key, Sums
 from ..._policy.sketch import Counts, add, pack
-from ...events import CallEnded
-from .schema import DAY, PEAKS, SPANS, SPELL
+from .schema import PEAKS, SPANS, SPELL
 from .words import Words
 
 TAGSETS: Final = 500
@@ -99,17 +99,19 @@ class Peaks:
         self._least = least
         self._found: dict[tuple[int, str, int, int], list[tuple[int, int]]] = {}
 
-    def look(self, row: tuple[Any, ...], event: CallEnded) -> None:
-        """Note a call that may be one of them."""
-        key = (int(event.at_s) // DAY * DAY, row[5], row[6])
-        least = self._least.get(key)
+    def look(
+        self, lane: tuple[int, int, int], rows: Sequence[int], took_us: Sequence[int], costs: Sequence[int | None]
+    ) -> None:
+        """Note which calls may be one of them, of one day, provider and model; `took_us` may be empty."""
+        least = self._least.get(lane)
         if least is None:
-            least = self._least[key] = [-1, 0]
-        us, cost = int(event.latency_s * 1e6), event.cost_nano or 0
-        if us > least[0] and not event.batch:
-            self._found.setdefault((key[0], "slowest", *key[1:]), []).append((us, row[0]))
-        if cost > least[1]:
-            self._found.setdefault((key[0], "dearest", *key[1:]), []).append((cost, row[0]))
+            least = self._least[lane] = [-1, 0]
+        for kind, values, bound in (("slowest", took_us, least[0]), ("dearest", costs, least[1])):
+            found = [
+                (value, row) for value, row in zip(values, rows, strict=False) if value is not None and value > bound
+            ]
+            if found:
+                self._found.setdefault((lane[0], kind, *lane[1:]), []).extend(found)
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write those that count, and forget those that no longer do."""
