@@ -87,3 +87,18 @@ def test_long_prompts_are_not_read_ahead_by_the_hundred() -> None:
     ahead = Lookahead(rows())
     ahead.take(lambda lane: True)
     assert len(read) <= 5
+
+
+def test_choosing_a_row_does_not_look_at_all_that_were_read_ahead() -> None:
+    """Also where the sizes grow with the job, so that none is near the mean of those before: it is per row of a run."""
+    rows = [Sized(number, 20 + number // 20) for number in range(4000)]
+    ahead, asked = Lookahead(iter(rows)), 0
+
+    def is_open(_: str | None) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    while ahead.take(is_open) is not None:
+        pass
+    assert asked < 16 * len(rows)
