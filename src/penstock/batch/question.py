@@ -19,7 +19,7 @@ from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
 from ..types import Request
 from .key import key_of
-from .projection import LIKELY_TOKENS, Sample
+from .projection import Sample, likely_output
 
 if TYPE_CHECKING:
     from .shape import Shape
@@ -141,7 +141,7 @@ class Questions:
     @staticmethod
     def _size(asked: Request) -> tuple[int, float]:
         prompt = tokens.estimate_request(asked)
-        output = (LIKELY_TOKENS if asked.max_tokens is None else asked.max_tokens) * (asked.n or 1)
+        output = likely_output(asked)
         return prompt + output, output + prompt * PROMPT_SHARE
 
     def begin(self, row: Row, model: str | None, timeouts: Timeouts | None, options: Options) -> AsyncRun:
