@@ -6,11 +6,13 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
 
 from penstock import Client
+from penstock._policy.concurrency import Concurrency
 from penstock._policy.limiter import Grant, Limiter, Limits, Ticket
 from penstock.types import LimitSeen, Usage
 
@@ -228,3 +230,30 @@ def test_a_local_server_is_paced_unless_the_user_gave_limits(model: str, limits:
     lane = client._lane(model)
     assert client._gate.state(lane).limiter.snapshot().in_flight_cap == cap
     client.close()
+
+
+def test_one_overload_is_an_accident_and_two_are_a_cut() -> None:
+    """What was sent before the cut says nothing of what is sent now."""
+    limit = Concurrency(None, ramp=True)
+    limit.overloaded(1.0, 0.0, 20)
+    assert limit.cap == inf
+    limit.overloaded(1.0, 0.0, 20)
+    assert limit.cap == 16
+    for _ in range(10):
+        limit.overloaded(1.5, 0.5, 20)
+    assert limit.cap == 16
+    for _ in range(2):
+        limit.overloaded(2.0, 1.5, 16)
+    assert limit.cap == 12
+
+
+def test_overloads_that_are_rare_change_nothing() -> None:
+    """They are the server's own affair, and what is not learned needs no look at each answer."""
+    limit = Concurrency(None, ramp=False)
+    for second in range(50):
+        limit.overloaded(float(second), float(second), 40)
+        assert limit.learns
+        for _ in range(40):
+            limit.answered(float(second), float(second), 40, Usage(output=10))
+        assert not limit.learns
+    assert limit.cap == inf

@@ -156,22 +156,39 @@ def test_prompt_plus_max_is_reserved_by_the_rule_and_never_given_back_below_it(
 
 @pytest.mark.prove(2)
 def test_input_is_settled_without_cache_reads_and_output_as_produced() -> None:
-    """Anthropic: cache reads are free, cache writes are not, max_tokens is only an upper bound."""
+    """Anthropic: cache reads are free, cache writes are not; an output is produced from the beginning to the end."""
     limiter = Limiter(Limits(itpm=10_000, otpm=10_000), counting="input,output")
     ticket = grant(limiter, 0.0, Ticket(1000, 64))
-    assert [d.used_in_window for d in limiter.snapshot().dimensions] == [1000, 64]
+    assert [d.used_in_window for d in limiter.snapshot().dimensions] == [1000, 32]
     limiter.settle(4.0, ticket, usage=Usage(input=100, cache_read=800, cache_write_5m=50, output=30, reasoning=10))
     assert [d.used_in_window for d in limiter.snapshot().dimensions] == [150, 40]
 
 
 def test_the_expected_output_follows_the_answers() -> None:
-    """The first answer replaces the guess, later ones move it by a tenth."""
+    """The first answer replaces the guess, later ones move it."""
     limiter = Limiter(Limits(otpm=100_000), counting="input,output")
-    for produced, expected in ((100, 100), (200, 110)):
+    for produced, expected in ((100, 100), (200, 150)):
         limiter.settle(0.0, grant(limiter, 0.0), usage=Usage(output=produced))
         assert limiter.snapshot().expected_output == pytest.approx(expected)
     grant(limiter, 0.0)
-    assert limiter.snapshot().dimensions[0].used_in_window == pytest.approx(300 + 110)
+    assert limiter.snapshot().dimensions[0].used_in_window == pytest.approx(300 + 150 / 2)
+
+
+def test_an_output_of_unknown_length_is_taken_for_what_was_expected() -> None:
+    """The second half of it counts from the end of the call on."""
+    limiter = Limiter(Limits(otpm=100_000), counting="input,output")
+    ticket = grant(limiter, 0.0, Ticket(10, 64))
+    limiter.settle(30.0, ticket, usage=None, failed=True)
+    assert limiter.snapshot().dimensions[0].used_in_window == 64
+    assert limiter.snapshot(62.0).dimensions[0].used_in_window == 32
+
+
+def test_what_is_reserved_for_prompts_follows_what_the_provider_counts_of_them() -> None:
+    """Where our estimate is too high it would keep others waiting."""
+    limiter = Limiter(Limits(itpm=100_000), counting="input,output")
+    limiter.settle(0.0, grant(limiter, 0.0, Ticket(1000)), usage=Usage(input=800))
+    grant(limiter, 0.0, Ticket(1000))
+    assert limiter.snapshot().dimensions[0].used_in_window == pytest.approx(800 + 800)
 
 
 @pytest.mark.parametrize("how", ["cancel", "unsent"])
@@ -323,8 +340,8 @@ def test_the_limit_of_an_older_answer_is_ignored() -> None:
     assert requests(limiter).limit == 500
 
 
-def test_what_remains_lowers_the_level_by_what_was_booked_since_and_never_raises_it() -> None:
-    """Other tenants of the key show themselves in `remaining`."""
+def test_what_remains_lowers_the_level_by_what_was_booked_since_and_gives_back_no_more_than_that() -> None:
+    """Other tenants of the key show themselves in `remaining`, and so does it when they are gone."""
     limiter = Limiter(Limits(rpm=6000, burst_s=1.0))
     for _ in range(50):
         grant(limiter, 0.0)
@@ -334,7 +351,9 @@ def test_what_remains_lowers_the_level_by_what_was_booked_since_and_never_raises
     limiter.adopt(0.0, told(6000, 55), 0.0)
     assert requests(limiter).level == 55 - 50
     limiter.adopt(0.0, told(6000, 60), 0.0)
-    assert requests(limiter).level == 5
+    assert requests(limiter).level == 60 - 50
+    limiter.adopt(0.0, told(6000, 99_999), 0.0)
+    assert requests(limiter).level == before
 
 
 @pytest.mark.parametrize("limit", [0, -5])

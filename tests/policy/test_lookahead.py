@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,9 +21,9 @@ class Sized(NamedTuple):
     lane: str | None = None
 
 
-def drawn(rows: list[Sized], *, shut: str | None = None) -> list[Sized]:
+def drawn(rows: list[Sized], *, shut: str | None = None, mean: float | None = None) -> list[Sized]:
     """All rows in the order in which they go."""
-    ahead = Lookahead(iter(rows))
+    ahead = Lookahead(iter(rows), mean)
     found = []
     while (row := ahead.take(lambda lane: lane is None or lane != shut)) is not None:
         found.append(row)
@@ -59,6 +60,26 @@ def test_the_longest_of_the_last_go_first() -> None:
     rows = [Sized(number, work=float(number * 7919 % 100)) for number in range(100)]
     found = [row.work for row in drawn(rows)][-LONGEST_FIRST:]
     assert found == sorted(found, reverse=True)
+
+
+def test_a_run_that_begins_with_short_rows_keeps_some_for_later() -> None:
+    """Where it is known what all rows count on the average, the long ones of later are met by short ones."""
+    sizes = [100] * 600 + [100, 2000] * 300
+    rows = [Sized(number, size) for number, size in enumerate(sizes)]
+    short_first = [row.counted for row in drawn(rows)]
+    mixed = [row.counted for row in drawn(rows, mean=sum(sizes) / len(sizes))]
+    assert sorted(short_first) == sorted(mixed)
+    assert sum(size == 2000 for size in mixed[:600]) > sum(size == 2000 for size in short_first[:600]) + 20
+
+
+def test_a_row_as_long_as_many_is_made_up_for_by_many() -> None:
+    """Else what it took of one limit would leave the other idle."""
+    chance = random.Random(1)
+    rows = [Sized(number, 3000 if number % 50 == 25 else chance.randint(20, 400)) for number in range(3000)]
+    mean = sum(row.counted for row in rows) / len(rows)
+    found = [row.counted for row in drawn(rows, mean=mean)][:2500]
+    apart = [abs(sum(found[:at]) - mean * at) / mean for at in range(500, 2500, 10)]
+    assert max(apart) < 15
 
 
 def test_rows_of_a_lane_that_stands_still_are_passed() -> None:

@@ -32,6 +32,7 @@ from ..errors import (
     DeadlineExceeded,
     LimitExceeded,
     OutcomeUnknown,
+    Overloaded,
     PenstockError,
     QuotaExhausted,
     RateLimited,
@@ -421,7 +422,8 @@ class Gate:
         elif not record.sent or isinstance(error, ConnectionFailed):
             woken += limiter.cancel(now, ticket)
         else:
-            woken += limiter.settle(now, ticket, usage=record.usage, failed=health(error) == "failure")
+            failed, overloaded = health(error) == "failure", isinstance(error, Overloaded)
+            woken += limiter.settle(now, ticket, usage=record.usage, failed=failed, overloaded=overloaded)
             if isinstance(error, CallError) and error.retriable and error.retry_after_s:
                 limiter.pause(now, now + error.retry_after_s)
         return woken

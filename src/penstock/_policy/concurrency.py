@@ -1,7 +1,8 @@
 """How many calls may be in flight at once: what the user set, what rejections taught, what latency tells.
 
     configured   an upper bound that the user set; nothing goes beyond it
-    learned      found in 429s that no known rate explains: below where they came, and one more now and then
+    learned      found in 429s that no known rate explains: below where they came, and one more now and then;
+                 and in 503s and 529s, when they are many: a fifth lower
     ramp         while nothing is known of a server: doubled each second that it is in the way, one more per answer
     auto         for servers that tell no limits and queue what is too much (vLLM, Ollama, llama.cpp): see `Pace`
 
@@ -18,6 +19,10 @@ from ..types import Usage
 FIRST_IN_FLIGHT: Final = 32.0  # while nothing is known of a server's limits
 RAMP_S: Final = 1.0
 MOST_FIRM: Final = 4
+
+OVERLOADS_LEAST: Final = 2  # one is an accident
+OVERLOAD_SHARE: Final = 0.05  # of the calls in flight
+OVERLOAD_CUT: Final = 0.8
 
 FIRST_PACE: Final = 2.0
 TOLERANCE: Final = 1.5  # of the floor: calls may take half as long again, so that the server never runs dry
@@ -132,7 +137,8 @@ class Concurrency:
     `learns` says whether answers and faults still change anything.
     """
 
-    __slots__ = ("_configured", "_firm", "_good", "_learned", "_pace", "_raised", "_ramp_at", "cap", "learns", "ramp")
+    __slots__ = ("_configured", "_cut_at", "_firm", "_good", "_learned", "_overloads", "_pace", "_raised", "_ramp_at",
+                 "_unharmed", "cap", "learns", "ramp")  # fmt: skip
 
     def __init__(self, configured: int | str | None, *, ramp: bool) -> None:
         self._configured = float(configured) if isinstance(configured, int) else inf
@@ -141,6 +147,9 @@ class Concurrency:
         self._raised = False
         self._firm = 1  # how often as many answers are waited for, as the bound was found at the same place
         self._pace = Pace() if configured == "auto" else None
+        self._overloads = 0
+        self._unharmed = 0  # answers since the first of these
+        self._cut_at = -inf
         self.ramp = FIRST_IN_FLIGHT if ramp else inf
         self._ramp_at: float | None = None
         self._recap()
@@ -148,7 +157,7 @@ class Concurrency:
     def _recap(self) -> None:
         pace = inf if self._pace is None else float(int(self._pace.limit))
         self.cap = min(self._configured, self._learned, pace)
-        self.learns = self.ramp < inf or self._learned < inf or self._pace is not None
+        self.learns = self.ramp < inf or self._learned < inf or self._pace is not None or self._overloads > 0
 
     def ramp_up(self, now: float) -> float:
         """Double the ramp and return `now`, or return when that may be."""
@@ -164,6 +173,11 @@ class Concurrency:
         """Take in an answer."""
         if self.ramp < inf and in_flight * 2 > self.ramp:
             self.ramp += 1
+        if self._overloads:
+            self._unharmed += 1
+            if self._unharmed * OVERLOAD_SHARE > self._overloads:
+                self._overloads = 0
+                self._recap()
         if self._learned < inf:
             self._good += 1
             if self._good >= 1.5 * self._firm * self._learned and in_flight >= self._learned - 1:
@@ -182,6 +196,22 @@ class Concurrency:
         if self._pace is not None:
             self._pace.failed(now, granted_at)
             self._recap()
+
+    def overloaded(self, now: float, granted_at: float, in_flight: int) -> None:
+        """Take in a refusal of a server that has too much to do; only what was sent since the last cut counts."""
+        if granted_at < self._cut_at:
+            return
+        if not self._overloads:
+            self._unharmed = 0
+        self._overloads += 1
+        if self._overloads >= max(OVERLOADS_LEAST, OVERLOAD_SHARE * in_flight):
+            self._learned = max(1, int(OVERLOAD_CUT * min(self._learned, in_flight)))
+            self._cut_at = now
+            self._overloads = self._good = 0
+            self._firm = 1
+            self._raised = False
+            self.ramp = inf
+        self._recap()
 
     def rejected(self, in_flight: int, *, explained: bool) -> None:
         """Take in the first 429 of a generation; `explained` by a known rate it says nothing of the calls in flight."""
@@ -206,6 +236,7 @@ class Concurrency:
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""
         self._ramp_at = None
+        self._cut_at -= back_s
         if self._pace is not None:
             self._pace.shift(back_s)
 

@@ -220,11 +220,12 @@ class Limiter:
         usage: Usage | None,
         sent: bool = True,
         failed: bool = False,
+        overloaded: bool = False,
     ) -> list[Ticket]:
         """Replace what a granted ticket holds by what it used, at the end of its attempt whatever the end was.
 
         `usage` None: unknown, so the reservation stands. `sent` False: the provider saw nothing, so all is given back.
-        `failed` says that the server was at fault.
+        `failed` says that the server was at fault, `overloaded` that it had too much to do.
         """
         if ticket.state != "granted":
             return []
@@ -240,6 +241,8 @@ class Limiter:
             used = held if usage is None else self._used(ticket, usage, dimension, held)
             dimension.finish(now, slot, held, used)
             freed = freed or used < held
+        if overloaded:
+            self._concurrency.overloaded(now, ticket.granted_at, self._in_flight)
         if self._concurrency.learns:
             if failed:
                 self._concurrency.failed(now, ticket.granted_at)

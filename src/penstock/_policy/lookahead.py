@@ -89,17 +89,21 @@ class _Shelf(Generic[T]):
 
 
 class Lookahead(Generic[T]):
-    """Takes rows from `source` and gives them out; see the module."""
+    """Takes rows from `source` and gives them out; see the module.
 
-    def __init__(self, source: Iterator[T]) -> None:
+    `mean` is what its rows count on the average, where that is known beforehand; else it is that of the rows read.
+    """
+
+    def __init__(self, source: Iterator[T], mean: float | None = None) -> None:
         self._source = source
+        self._is_known = mean is not None
         self._shelves: dict[str | None, _Shelf[T]] = {}  # of the lanes that have rows
         self._ahead = 0
         self._back: list[T] = []
         self._tokens = 0
         self._given = 0
         self._read = 0
-        self._mean = 0.0
+        self._mean = mean or 0.0
         self._surplus = 0.0
         self.ended = False
 
@@ -140,7 +144,8 @@ class Lookahead(Generic[T]):
                 self.ended = True
                 return
             self._read += 1
-            self._mean += (row.counted - self._mean) / self._read
+            if not self._is_known:
+                self._mean += (row.counted - self._mean) / self._read
             shelf = self._shelves.get(row.lane)
             if shelf is None:
                 shelf = self._shelves[row.lane] = _Shelf()

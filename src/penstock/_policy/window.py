@@ -3,7 +3,7 @@
 Two guards that must both agree. The *window* is the promise: the exact sum of the last period, kept in at most 600
 slots that expire late, never early. The *bucket* is the pace: it spreads the limit over the period, so that a server
 that enforces it in short slices, or by a bucket of its own, has nothing to refuse. Both run a guard of 1/60 of the
-period slower than allowed, because the network moves requests closer together than they were sent; that leaves 97.8 %
+period slower than allowed, because the network moves requests closer together than they were sent; that leaves 98.4 %
 of the limit.
 """
 
@@ -21,7 +21,7 @@ REQUESTS, TOKENS, INPUT, OUTPUT = range(4)
 KINDS = {"requests": REQUESTS, "tokens": TOKENS, "input_tokens": INPUT, "output_tokens": OUTPUT}
 
 GUARD = 1 / 60  # of the period: arrivals may be this much closer together than departures
-OUTPUT_GUARD = 1 / 300  # no network moves outputs closer together; a slot may be closed so much later than it opened
+OUTPUT_GUARD = 1 / 300  # no network moves outputs closer together; this covers the width of a slot
 SLOTS = 600
 BURST_S = 0.25  # of the rate of requests: a quarter of the shortest slice that a server was seen to enforce (1 s)
 TOKEN_BURST_S = 4.0  # of the rate of tokens: credit for mixed sizes, less than the smallest bucket seen (6 s)
@@ -102,6 +102,10 @@ class Dimension:
     `configured` is the upper bound that the user set, `told` what the provider's headers say; the smaller one counts.
     `trim` scales it down after rejections that the figures do not explain. A `guessed` limit is neither configured nor
     told but seen in rejections; its trim also grows beyond 1, since nothing else says where the limit is.
+
+    The level pays for an output when its call begins, by what is expected. The window counts it as it is produced: as
+    if half came at the beginning and half at the end, which has the same mean time. Counted whole from the beginning
+    it would be counted too early, and a limit of outputs would be idle for half the time that a call takes.
     """
 
     __slots__ = (
@@ -360,7 +364,7 @@ class Dimension:
         `remaining` >= the burst says nothing: what was booked since cannot exceed the burst and the refill since.
         """
         self.roll(now)
-        own = self.level + self._docked
+        own = min(self.cap, self.level + self._docked)
         left = inf
         if remaining < self.cap:
             left = remaining - self.booked_since(asked_at) + max(0.0, now - asked_at) * self.rate

@@ -89,9 +89,9 @@ class Crew:
         """Whether workers are under way."""
         return bool(self._tasks)
 
-    async def work(self, pending: Iterator[Task], journal: Journal, rows: int) -> None:
-        """Ask all that is pending, at most so many rows."""
-        self._rows = Lookahead(pending)
+    async def work(self, pending: Iterator[Task], journal: Journal, rows: int, mean: float | None) -> None:
+        """Ask all that is pending, at most so many rows; `mean` is what they count on the average, if that is known."""
+        self._rows = Lookahead(pending, mean)
         self._tasks = []
         self._hire(journal, max(1, min(rows, WORKERS if self._grows else self.most)))
         looking = asyncio.create_task(self._look(journal, rows))

@@ -301,7 +301,8 @@ class Batch:
             pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
             pending = islice(pending, self._sampled)
         rows = self._checked.rows - self._counts.before
-        await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows)
+        mean = None if again or self._only is not None or self._counts.before else self._sample.mean_counted
+        await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows, mean)
 
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         return self._stock.pending(journal, again=again)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from .._policy.prices import Prices
 from .._text import tokens
 from ..client import Preview
-from ..types import Usage
+from ..types import Request, Usage
 
 SAMPLE_ROWS: Final = 512
 """At most so many rows are looked at; their sum is scaled to all."""
@@ -32,6 +32,14 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     high_nano: int | None
 
 
+SampleState = tuple[int, int, int, list[tuple[str, int, int | None, int]]]
+
+
+def likely_output(asked: Request) -> int:
+    """Tokens that the answers to a request may have."""
+    return (LIKELY_TOKENS if asked.max_tokens is None else asked.max_tokens) * (asked.n or 1)
+
+
 class Sample:
     """Every row, then every second, every fourth …: an even sample of a stream of unknown length."""
 
@@ -39,11 +47,16 @@ class Sample:
         self._seen = 0
         self._stride = 1
         self._kept: list[tuple[str, int, int | None, int]] = []
+        self._output = 0
 
     def is_due(self) -> bool:
         """Count a row, and tell whether it is its turn to be looked at by `see`."""
         self._seen += 1
         return not self._seen % self._stride
+
+    def expect(self, output: int) -> None:
+        """Add the tokens that a row's answers may have."""
+        self._output += output
 
     def see(self, preview: Preview) -> None:
         """Look at a row."""
@@ -53,16 +66,22 @@ class Sample:
             self._kept = self._kept[1::2]
             self._stride *= 2
 
-    def state(self) -> list[Any]:
+    @property
+    def mean_counted(self) -> float | None:
+        """Tokens of a row on the average: prompts by the sample, the answers that they may have by every row."""
+        if not self._kept:
+            return None
+        return sum(prompt for _, prompt, _, _ in self._kept) / len(self._kept) + self._output / self._seen
+
+    def state(self) -> SampleState:
         """What it knows, for `restored`."""
-        return [self._seen, self._stride, self._kept]
+        return self._seen, self._stride, self._output, self._kept
 
     @classmethod
-    def restored(cls, state: list[Any]) -> Sample:
+    def restored(cls, state: SampleState) -> Sample:
         """Make the sample again that told its state."""
         made = cls()
-        made._seen, made._stride, kept = state
-        made._kept = [(lane, prompt, most, n) for lane, prompt, most, n in kept]
+        made._seen, made._stride, made._output, made._kept = state
         return made
 
     def project(self, rows: int, prices: Prices, *, batch: bool = False) -> Projection:

@@ -17,9 +17,8 @@ from .._policy.timeouts import Timeouts
 from .._text import tokens
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
-from ..types import Request
 from .key import KeyMould, key_of
-from .projection import LIKELY_TOKENS, Sample
+from .projection import Sample, likely_output
 
 if TYPE_CHECKING:
     from .shape import Shape
@@ -52,11 +51,16 @@ _BY_PROMPT: Final = frozenset({"tier", "task", "region", "truncate"})
 
 
 class Mould(NamedTuple):
-    """What the rows of one form have in common, with the keys of their questions."""
+    """What the rows of one form have in common, with the keys of their questions.
+
+    `overhead` are the tokens of a question beside those of its prompt, `output` those that its answers may have.
+    """
 
     keys: KeyMould
     lane: str | None
     shaped: bool
+    overhead: int
+    output: int
 
 
 class Questions:
@@ -142,17 +146,20 @@ class Questions:
         sampled = self.sample is not None and self.sample.is_due()
         form = form_of(row) if self._is_checked else None
         mould = self._moulds.get(form)
-        if mould is not None and not (sampled or self.sizes):
-            return Task(row, self._shaped(mould.keys.key(str(row.prompt))), mould.lane, mould.shaped)
+        if mould is not None and not sampled:
+            return self._moulded(mould, row)
         own = row.model is not None or row.params.get("tier") is not None
         if not own and self._homeless is not None:
             raise self._homeless
         seen = self._asked(row, own=own)
-        if sampled and self.sample is not None:
-            self.sample.see(seen)
+        output = likely_output(seen.request)
+        if self.sample is not None:
+            self.sample.expect(output)
+            if sampled:
+                self.sample.see(seen)
         if form is not None and mould is None:
             self._learn(form, row, own=own)
-        counted, work = self._size(seen.request) if self.sizes else (0, 0.0)
+        counted, work = _size(tokens.estimate_request(seen.request), output) if self.sizes else (0, 0.0)
         key = self._shaped(key_of(self._lanes(seen, own=own), seen.request))
         return Task(row, key, seen.lanes[0][0] if own else None, _is_shaped(seen), counted=counted, work=work)
 
@@ -166,8 +173,20 @@ class Questions:
             self._moulds[form] = None
             return
         seen = self._asked(msgspec.structs.replace(row, prompt=KeyMould.MARK), own=own)
-        keys = KeyMould(self._lanes(seen, own=own), seen.request)
-        self._moulds[form] = Mould(keys, seen.lanes[0][0] if own else None, _is_shaped(seen))
+        self._moulds[form] = Mould(
+            KeyMould(self._lanes(seen, own=own), seen.request),
+            seen.lanes[0][0] if own else None,
+            _is_shaped(seen),
+            tokens.estimate_request(seen.request) - tokens.estimate(KeyMould.MARK),
+            likely_output(seen.request),
+        )
+
+    def _moulded(self, mould: Mould, row: Row) -> Task:
+        prompt = str(row.prompt)
+        if self.sample is not None:
+            self.sample.expect(mould.output)
+        counted, work = _size(mould.overhead + tokens.estimate(prompt), mould.output) if self.sizes else (0, 0.0)
+        return Task(row, self._shaped(mould.keys.key(prompt)), mould.lane, mould.shaped, counted=counted, work=work)
 
     def _asked(self, row: Row, *, own: bool) -> Preview:
         return self._preview(row, None if own else next(iter(self._models), None))
@@ -177,12 +196,6 @@ class Questions:
 
     def _shaped(self, key: str) -> str:
         return key if self.shape is None else self.shape.key(key)
-
-    @staticmethod
-    def _size(asked: Request) -> tuple[int, float]:
-        prompt = tokens.estimate_request(asked)
-        output = (LIKELY_TOKENS if asked.max_tokens is None else asked.max_tokens) * (asked.n or 1)
-        return prompt + output, output + prompt * PROMPT_SHARE
 
     def begin(self, row: Row, model: str | None, timeouts: Timeouts | None, options: Options) -> AsyncRun:
         """Make the call of a row ready to be finished, with what `options` add to its own."""
@@ -203,6 +216,11 @@ class Questions:
         own = {name: value for name, value in row.params.items() if value is not None}
         to = row.model if row.model is not None else None if "tier" in own else model or None
         return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
+
+
+def _size(prompt: int, output: int) -> tuple[int, float]:
+    """Return what a row counts and how long it is at work, for `Task`."""
+    return prompt + output, output + prompt * PROMPT_SHARE
 
 
 def _is_shaped(seen: Preview) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from .._io import sidecar
 from .._io.journal import short_key
 from .._io.rowfile import Checked, RowFile
 from .._io.rows import id_digest
-from .projection import Sample
+from .projection import Sample, SampleState
 from .question import Questions, Task
 
 ADDED_SHARE: Final = 4
@@ -29,7 +29,7 @@ class _Seal(msgspec.Struct, kw_only=True):
     size: int
     digest: str
     questions: str
-    sample: list[Any]
+    sample: SampleState
 
 
 class Roll:
