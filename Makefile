@@ -8,6 +8,9 @@ RUN = .venv/bin/python
 
 .PHONY: help demo test check fix prove prove-bulk recorded sdk-instructor bench bench-agent bench-parsing bench-bulk bench-routing bench-sre bench-ledger docs clean
 
+# Hundreds of tests start processes: each would compile all that it imports where no bytecode may be kept.
+test docs prove: export PYTHONDONTWRITEBYTECODE =
+
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
@@ -15,7 +18,7 @@ demo: .venv/.base ## 600 incidents through the simulator: limits, faults, budget
 	@.venv/bin/penstock demo $(ARGS)
 
 test: .venv/.dev ## the tests, without the slow ones, on all cores (ARGS='-m slow': those)
-	@$(RUN) -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(RUN) -m pytest -q --numprocesses=logical --maxprocesses=4 --dist=worksteal $(ARGS)
 
 check: .venv/.dev ## lint, format, types, import contracts, house rules
 	@.venv/bin/ruff check --quiet
@@ -59,7 +62,7 @@ bench-ledger: .venv/.dev ## what the ledger costs a call, and stats over 10 M ro
 	@$(RUN) -m bench.ledger.run $(ARGS)
 
 docs: .venv/.dev ## run every code block of the README and the docs
-	@$(RUN) -m pytest -q tests/docs $(ARGS)
+	@$(RUN) -m pytest -q -m 'slow or not slow' tests/docs $(ARGS)
 
 sdk-instructor: .venv-instructor/.dev ## instructor behind the gate, in an environment of its own: it pins an older SDK
 	@.venv-instructor/bin/python -m pytest -q tests/sdk/test_instructor.py $(ARGS)

@@ -90,7 +90,7 @@ def test_an_answer_of_a_type_is_read_or_extracted(sim: SimServer, protocol: Any,
 @pytest.mark.parametrize("colour", COLOURS)
 def test_tools_of_one_turn_run_side_by_side_and_their_results_keep_the_order(sim: SimServer, colour: str) -> None:
     """Each waits for all others to have begun; the first called ends last."""
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=30)
     ended: list[int] = []
 
     @tool

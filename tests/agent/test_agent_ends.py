@@ -296,7 +296,7 @@ def test_ctrl_c_ends_a_sync_run_whose_tool_hangs(sim: SimServer, tmp_path: Path)
             assert running.stdout is not None
             assert running.stdout.readline() == "hanging\n"
             running.send_signal(signal.SIGINT)
-            said, _ = running.communicate(timeout=20)
+            said, _ = running.communicate(timeout=60)
         finally:
             running.kill()
     assert (said, running.returncode) == ("stopped 1 0\n", 0)

@@ -86,7 +86,7 @@ def test_a_run_takes_little_longer_than_the_best(
 
 
 @pytest.mark.prove(22)
-@pytest.mark.parametrize("name", ["A", "F"])
+@pytest.mark.parametrize("name", ["A", pytest.param("F", marks=pytest.mark.slow)])
 def test_a_shorter_run_takes_little_longer_than_the_best(tmp_path: Path, name: str) -> None:
     """The same for one that is over before what it began with is forgotten."""
     scenario = SCENARIOS[name]
@@ -96,7 +96,7 @@ def test_a_shorter_run_takes_little_longer_than_the_best(tmp_path: Path, name: s
 
 
 @pytest.mark.prove(22)
-@pytest.mark.parametrize("concurrency", [64, 2000])
+@pytest.mark.parametrize("concurrency", [64, pytest.param(2000, marks=pytest.mark.slow)])
 def test_rejections_that_are_charged_starve_nobody(tmp_path: Path, concurrency: int) -> None:
     """Whatever number of calls at once the user allows."""
     scenario = SCENARIOS["D"]
@@ -105,6 +105,7 @@ def test_rejections_that_are_charged_starve_nobody(tmp_path: Path, concurrency: 
     assert played.ratio <= BARS["D"]
 
 
+@pytest.mark.slow
 def test_a_wide_limit_is_filled_without_being_told_how_many_calls_that_takes(tmp_path: Path) -> None:
     """300 calls a second of 2.4 s each are 720 at once, where a fixed 64 would take eleven times as long."""
     scenario = Scenario(name="wide", rate=300, burst=300)
@@ -122,6 +123,7 @@ def test_a_number_of_calls_at_once_is_never_exceeded(tmp_path: Path) -> None:
     assert played.model.busiest == 20
 
 
+@pytest.mark.slow
 def test_long_and_short_rows_are_mixed_so_that_no_limit_is_idle(tmp_path: Path) -> None:
     """Blocks of rows that each fill only one of two limits take as long as both together, not one after the other."""
     scenario = Scenario(name="mixed", rows=3000, rate=40, burst=40, sized=True, share_s=75, token_burst_s=2)

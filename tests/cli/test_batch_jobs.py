@@ -28,6 +28,7 @@ def job_of(sim: SimServer, folder: Path, *more: str, lines: int = 20) -> subproc
 
 
 @pytest.mark.prove(21)
+@pytest.mark.slow
 def test_a_killed_job_is_seen_as_such_and_resumed_by_its_output_alone(tmp_path: Path) -> None:
     """From any folder, with nothing but the name of the output; what was answered is not paid again."""
     elsewhere = tmp_path / "elsewhere"
@@ -72,6 +73,7 @@ def test_a_job_is_cancelled_from_another_process(tmp_path: Path) -> None:
         assert sim.bill()["attempts"] == ROWS
 
 
+@pytest.mark.slow
 def test_a_stopped_job_is_resumed_with_more_options(tmp_path: Path) -> None:
     """A budget that is spent is raised so."""
     write_rows(tmp_path / "in.jsonl", 50)
@@ -86,6 +88,7 @@ def test_a_stopped_job_is_resumed_with_more_options(tmp_path: Path) -> None:
     assert len(results(tmp_path / "out.jsonl")) == 50
 
 
+@pytest.mark.slow
 def test_errors_are_told_by_class_with_a_sample_and_asked_again_alone(tmp_path: Path) -> None:
     """Also from the file of failed rows, and by their code."""
     write_rows(tmp_path / "in.jsonl", 6)

@@ -34,7 +34,14 @@ def wait_for_lines(program: subprocess.Popen[str], path: Path, count: int) -> No
 
 
 @pytest.mark.prove(21)
-@pytest.mark.parametrize("torn", [0, 1, 57], ids=["clean", "end of line missing", "torn line"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        pytest.param(0, id="clean", marks=pytest.mark.slow),
+        pytest.param(1, id="end of line missing", marks=pytest.mark.slow),
+        pytest.param(57, id="torn line"),
+    ],
+)
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, torn: int) -> None:
     """After kill -9 the same command leaves every id once; only what was under way, or torn, is paid again."""
     write_rows(tmp_path / "in.jsonl", ROWS)

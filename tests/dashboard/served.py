@@ -10,7 +10,7 @@ from pathlib import Path
 
 from penstock.dashboard.serve import Page
 
-ENDS_S = 10.0
+ENDS_S = 30.0
 
 
 @contextlib.contextmanager

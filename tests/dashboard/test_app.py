@@ -20,7 +20,7 @@ from penstock.errors import ConfigError, LedgerUnavailable
 from tests.dashboard.served import served
 from tests.dashboard.writing import USD, events, write
 
-WAIT_S = 10
+WAIT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +169,16 @@ def test_a_ledger_that_goes_away_is_told_and_one_that_comes_back_is_shown(
         assert stream.hears()[0] == "view"
 
 
-def test_open_streams_do_not_keep_the_server_from_ending(ledger: Path) -> None:
+def test_open_streams_do_not_keep_the_server_from_ending(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends within the moment that uvicorn gives connections to close, not after its patience."""
+    monkeypatch.setattr("penstock.dashboard.serve.GRACE_S", 60)
     with contextlib.ExitStack() as closing:
         with served(ledger) as page:
             streams = [closing.enter_context(Stream(page)) for _ in range(3)]
             for stream in streams:
                 stream.hears()
             begun = time.monotonic()
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 20
         assert [stream.answer.read() for stream in streams] == [b"", b"", b""]
 
 

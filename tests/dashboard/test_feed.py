@@ -18,7 +18,7 @@ from penstock.dashboard.feed import Feed
 from penstock.errors import OutputError, PenstockError
 
 DAY, WEEK = Asked("24h"), Asked("7d")
-SOON_S = 5.0
+SOON_S = 30.0
 
 
 class Ledger:

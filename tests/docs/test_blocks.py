@@ -61,7 +61,11 @@ def commands_of(code: str) -> str:
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-RUNNABLE = [block for block in BLOCKS if block.language in {"python", *SHELL}]
+RUNNABLE = [
+    pytest.param(block, id=str(block), marks=() if block.page.parent == ROOT else pytest.mark.slow)
+    for block in BLOCKS
+    if block.language in {"python", *SHELL}
+]
 PARSED = [block for block in BLOCKS if block.language in {"toml", "json"}]
 
 
@@ -72,7 +76,7 @@ def simulator_url() -> Iterator[str]:
         yield sim.url
 
 
-@pytest.mark.parametrize("block", RUNNABLE, ids=str)
+@pytest.mark.parametrize("block", RUNNABLE)
 def test_a_block_runs(block: Block, simulator_url: str, tmp_path: Path) -> None:
     """The block exits with 0, as a reader who copies it expects."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")

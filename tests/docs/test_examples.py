@@ -32,6 +32,7 @@ def bulk(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_bulk_example_answers_every_row_once(tmp_path: Path) -> None:
     """Its second run sends nothing."""
     with SimServer() as sim:
@@ -52,6 +53,7 @@ def test_the_bulk_example_says_what_is_missing(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_the_agent_example_uses_its_tool_and_answers(tmp_path: Path) -> None:
     """The answer on stdout, the steps on stderr, inside its budget."""
     with SimServer() as sim:
@@ -97,7 +99,9 @@ def sim() -> Iterator[SimServer]:
         yield running
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "retrying_client.py" else pytest.mark.slow) for name in SHOWN]
+)
 def test_an_example_does_what_it_says(name: str, sim: SimServer, tmp_path: Path) -> None:
     """As a process of its own, with nothing but what its first lines ask for."""
     (tmp_path / "app.log").write_text("INFO fine\nFATAL [payments-db] no space left on device\n")

@@ -16,7 +16,7 @@ from penstock.types import Chunk
 
 from .colours import KEYS, QUICK
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def until(true: Callable[[], bool]) -> None:

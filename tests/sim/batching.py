@@ -29,8 +29,8 @@ def read(data: bytes) -> dict[str, dict[str, Any]]:
 
 
 def until(look: Callable[[], T], good: Callable[[T], bool]) -> T:
-    """Look again and again, up to ten seconds, until what is seen is good."""
-    end = time.monotonic() + 10.0
+    """Look again and again, up to thirty seconds, until what is seen is good."""
+    end = time.monotonic() + 30.0
     while not good(seen := look()):
         assert time.monotonic() < end, seen
         time.sleep(0.01)

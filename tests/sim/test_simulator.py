@@ -115,6 +115,7 @@ def test_a_plan_is_settled_once() -> None:
         simulator.finish(plan, NOW)
 
 
+@pytest.mark.slow
 def test_limits_hold_over_simulated_hours() -> None:
     """A greedy client over two simulated hours gets burst plus rate, and not a request more."""
     simulator = Simulator(SimConfig(limits={"openai": Limits(rpm=60, burst_requests=6)}))

@@ -193,7 +193,7 @@ def test_ctrl_c_in_the_leading_thread_hands_the_lead_on() -> None:
         assert program.stdout.readline() == "waiting\n"
         until(lambda: sim.simulator.open > 0)
         program.send_signal(signal.SIGINT)
-        out, _ = program.communicate(timeout=20)
+        out, _ = program.communicate(timeout=60)
         upstream = len(sim.log())
     assert out.split() == ["5", "4", "0"]
     assert upstream == 2
@@ -224,7 +224,7 @@ def test_a_killed_process_leaves_a_file_that_others_can_use(tmp_path: Any) -> No
             for _ in range(told + 40):
                 told = max(told, int(program.stdout.readline()))
             os.kill(program.pid, signal.SIGKILL)
-            program.communicate(timeout=10)
+            program.communicate(timeout=60)
         with Client(**settings(sim, cache=Cache(path=path))) as client, Client(**settings(sim, cache=None)) as plain:
             for number in range(told + 1):
                 kept = client.complete(f"Why {number}?", **ASKED)

@@ -42,7 +42,7 @@ def embed(colour: str, sim: SimServer, texts: Any, *, client: Any = None, **opti
 
 def arrived(sim: SimServer) -> bool:
     """Wait until a request is under way."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not sim.simulator.open and time.monotonic() < until:
         time.sleep(0.002)
     return bool(sim.simulator.open)
