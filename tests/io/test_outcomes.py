@@ -51,7 +51,7 @@ def test_qualities_labels_and_costs_are_read(tmp_path: Path) -> None:
             "rows.jsonl:2: give 'weak_cost'",
         ),
         ('{"prompt": "a", "label": "weak", "weak_cost": -1, "strong_cost": 2}', "a cost is below 0"),
-        (b"\xff\xfe\x00", "rows.jsonl:1 is not UTF-8"),
+        (b"\xff\xfe\x00", "rows.jsonl:1 is UTF-16; save the file as UTF-8"),
     ],
 )
 def test_what_is_wrong_with_a_row_is_named(tmp_path: Path, text: str | bytes, said: str) -> None:

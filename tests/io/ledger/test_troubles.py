@@ -309,8 +309,8 @@ for number in range(100_000):
 """
 
 
-def test_kill_9_loses_at_most_the_last_interval(tmp_path: Path) -> None:
-    """What happened longer ago than an interval, and some slack, is in the file, which is sound."""
+def test_kill_9_costs_nothing_that_an_interval_wrote(tmp_path: Path) -> None:
+    """The writer writes by itself, with no close and no full batch; what it wrote is in the file, which is sound."""
     path = str(tmp_path / "ledger.db")
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
