@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from bench import answers
@@ -20,6 +21,9 @@ from penstock.testing import Scripted, ScriptedTransport
 MODEL: Final = f"openai:{answers.MODEL}"
 SLICE: Final = 500
 """Calls in a row of one side, so that both sides meet the same minute of the machine."""
+
+TURN: Final = 50
+"""Calls of one side before the other's turn, where CPU is measured to the microsecond."""
 
 CONCURRENCY: Final = 32
 
@@ -39,34 +43,34 @@ def _scripted(**more: Any) -> tuple[Client, ScriptedTransport]:
     return Client(transport=transport, keys={"openai": "x"}, config=False, env={}, **more), transport
 
 
-def caller_us(path: Path, rounds: int) -> float:
+def caller_us(path: Path, pairs: int) -> float:
     """Return what the ledger adds to the CPU of the thread that makes a call, in µs.
 
-    Both sides take turns, and the least of each counts: other work on the machine only adds.
+    Both sides take turns, a few calls at a time, and the median of the differences counts: what else the machine does
+    meets both.
     """
     sides = (_scripted(), _scripted(ledger=path))
-    found: tuple[list[float], list[float]] = ([], [])
-    for client, transport in sides:  # a first slice of each, to warm up
-        _slice(client, transport)
-    for _ in range(rounds):
-        for side, taken in zip(sides, found, strict=True):
-            taken += [_slice(*side) for _ in range(3)]
+    gc.collect()
+    gc.disable()
+    for side in sides:
+        _slice(*side)
+    added = []
+    for number in range(pairs):
+        order = (0, 1) if number % 2 else (1, 0)
+        took = {each: _slice(*sides[each]) for each in order}
+        added.append(took[1] - took[0])
+    gc.enable()
     for client, _ in sides:
         client.close()
-    without, with_it = map(min, found)
-    return with_it - without
+    return median(added)
 
 
 def _slice(client: Client, transport: ScriptedTransport) -> float:
     transport.sent.clear()
-    gc.collect()
-    gc.disable()
     began = time.thread_time()
-    for _ in range(SLICE):
+    for _ in range(TURN):
         client.complete(answers.PROMPT, model=MODEL, max_tokens=answers.MAX_TOKENS)
-    took = time.thread_time() - began
-    gc.enable()
-    return took / SLICE * 1e6
+    return (time.thread_time() - began) / TURN * 1e6
 
 
 def shares(url: str, folder: Path, rounds: int) -> dict[str, float]:

@@ -81,7 +81,7 @@ def measure(folder: Path, rows: int, quick: bool, say: Callable[[str], None]) ->
     """Take all figures."""
     figures: dict[str, float] = {}
     say("a call")
-    figures["caller_us"] = caller_us(folder / "caller.db", 3 if quick else 20)
+    figures["caller_us"] = caller_us(folder / "caller.db", 100 if quick else 600)
     say("records")
     written = [records(folder / f"records{turn}.db", RECORDS) for turn in range(1 if quick else 3)]
     figures["records_per_s"], figures["record_us"] = max(one[0] for one in written), min(one[1] for one in written)
