@@ -10,7 +10,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MAX_WORDS_CHARS: Final = 20_000
 """Longer prose is no answer of one word."""
@@ -27,7 +29,7 @@ _YES: Final = frozenset({"true", "yes"})
 _NO: Final = frozenset({"false", "no"})
 
 
-class Named(NamedTuple):
+class Named(msgspec.Struct, frozen=True):
     """Which of the names was meant, how far the text was from it, and how it was found."""
 
     at: int
