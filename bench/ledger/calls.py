@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from operator import truediv
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -19,11 +20,9 @@ from penstock.observe import Metrics
 from penstock.testing import Scripted, ScriptedTransport
 
 MODEL: Final = f"openai:{answers.MODEL}"
-SLICE: Final = 500
-"""Calls in a row of one side, so that both sides meet the same minute of the machine."""
-
 TURN: Final = 50
-"""Calls of one side before the other's turn, where CPU is measured to the microsecond."""
+LOAD: Final = 1000
+"""Calls of one side before the next one's turn: so few that all sides meet the same minute of the machine."""
 
 CONCURRENCY: Final = 32
 
@@ -77,7 +76,8 @@ def shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
     """Return what a call takes in µs, and what is added to its CPU, all threads of the process: 0.1 is 10 % on top.
 
     `kept`: by ledger and metrics. `watched`: by these, the spans of the OpenTelemetry SDK and a log line. `floor`: by
-    two spans and a line alone, made by hand, as whoever uses that SDK and logging has to.
+    two spans and a line alone, made by hand, as whoever uses that SDK and logging has to. Each is the median of the
+    ratios of its turns to the bare client's turn of the same round.
     """
     return asyncio.run(_shares(url, folder, rounds))
 
@@ -99,12 +99,13 @@ async def _shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
                 taken[name].append(took)
     for client in clients.values():
         await client.close()
-    bare = min(taken.pop("bare"))
-    return {"call_us": bare / (4 * SLICE) * 1e6} | {name: min(each) / bare - 1 for name, each in taken.items()}
+    bare = taken.pop("bare")
+    added = {name: median(map(truediv, each, bare)) - 1 for name, each in taken.items()}
+    return {"call_us": median(bare) / LOAD * 1e6} | added
 
 
 async def _load(client: AsyncClient, observers: Observers, after: Callable[[], None] | None) -> float:
-    todo = iter(range(4 * SLICE))
+    todo = iter(range(LOAD))
 
     async def work() -> None:
         for _ in todo:

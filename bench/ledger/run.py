@@ -87,7 +87,7 @@ def measure(folder: Path, rows: int, quick: bool, say: Callable[[str], None]) ->
     figures["records_per_s"], figures["record_us"] = max(one[0] for one in written), min(one[1] for one in written)
     say("observers")
     with Server() as server:
-        found = shares(server.url, folder, 3 if quick else 15)
+        found = shares(server.url, folder, 5 if quick else 30)
     figures["call_us"], figures["kept_share"] = found["call_us"], found["kept"]
     figures["watched_share"], figures["floor_share"] = found["watched"], found["floor"]
     figures["own_share"] = found["watched"] - found["floor"]

@@ -9,12 +9,14 @@ A class without a row of its own has that of its parent.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 Severity = Literal["warning", "error", "critical"]
 
 
-class Remedy(NamedTuple):
+class Remedy(msgspec.Struct, frozen=True):
     """How grave an error is and what to do about it, in a sentence without its full stop."""
 
     severity: Severity

@@ -32,6 +32,22 @@ def test_help_imports_no_command() -> None:
     assert said.splitlines()[-1] == "[]"
 
 
+def test_a_single_call_loads_nothing_of_bulk_runs_of_the_simulator_or_of_rare_ways() -> None:
+    """What only some calls need comes with them, not with every start."""
+    code = (
+        "import sys\n"
+        "from importlib import import_module\n"
+        "for name in sys.argv[1:]: import_module(f'penstock.cli.{name}')\n"
+        "print(*sorted(sys.modules))"
+    )
+    commands = ("ask", "classify", "analyze", "compare", "extract", "rerank", "sim")
+    said = subprocess.run([sys.executable, "-c", code, *commands], capture_output=True, text=True, check=True).stdout
+    loaded = set(said.split())
+    assert "penstock.client" in loaded
+    rare = {"penstock._flow.cached", "penstock._io.race", "penstock._text.complexity", "penstock._text.parse"}
+    assert not loaded & {"aiohttp", "difflib", "penstock.batch", "penstock.sim", "urllib3", *rare}
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help_with_an_example(name: str) -> None:
     """Its first line is the one in the list of commands, or says the same at more length."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock import Truncate
 from penstock._text.tokens import estimate
-from penstock._text.truncate import LEAST_TOKENS, MARK_TOKENS, STRATEGIES, shorten
+from penstock._text.truncate import LEAST_TOKENS, MARK_TOKENS, STRATEGIES, Shortened, shorten
 from penstock.errors import ConfigError
 
 LINES = [f"2026-11-20 10:00:{at % 60:02} INFO request {at} served in {at % 37} ms" for at in range(2_000)]
@@ -73,7 +73,7 @@ def test_relevance_of_one_endless_line_is_its_middle_cut_out() -> None:
 def test_a_text_that_fits_is_untouched(strategy: Any) -> None:
     """To the last character."""
     text = "\n".join(LINES[:5])
-    assert shorten(text, estimate(text), strategy) == (text, 0, 0)
+    assert shorten(text, estimate(text), strategy) == Shortened(text, 0, 0)
 
 
 @given(st.text(max_size=3_000), st.integers(1, 400), st.sampled_from(STRATEGIES))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -43,7 +43,7 @@ _TOLD_LIMIT_FIRST: Final = r"maximum context length is (\d[\d,]*)\D{1,120}?(?:re
 """'maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens' (OpenAI)."""
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True):
     """A text of a request that may be cut: in which message and part it stands."""
 
     message: int

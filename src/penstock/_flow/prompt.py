@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, get_args
@@ -232,7 +233,7 @@ def _shape(fields: dict[str, Any]) -> None:
         if type(value) is int and name in _INTEGERS:
             continue
         try:
-            fields[name] = msgspec.convert(value, _TYPES[name], strict=True, from_attributes=False)
+            fields[name] = msgspec.convert(value, _types()[name], strict=True, from_attributes=False)
         except msgspec.ValidationError as error:
             raise ConfigError(f"parameter {name!r} is {value!r}: {_expected(error)}") from None
         if isinstance(value, float) and not math.isfinite(value):
@@ -284,9 +285,9 @@ def _openai_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     return tool
 
 
-_TYPES: dict[str, Any] = {
-    field.name: field.type for field in msgspec.structs.fields(Request) if field.name in PARAMETERS
-}
+@functools.cache
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(Request) if field.name in PARAMETERS}
 
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Required, TypedDict
 
@@ -79,6 +78,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name in options:
         if name not in RERANK_OPTIONS:
+            import difflib
+
             near = difflib.get_close_matches(name, RERANK_OPTIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "a parameter without a name here goes into extra={...}"
             raise ConfigError(f"rerank has no parameter {name!r}; {hint}")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._policy.choosing import Asked, Judged, ModelFacts, Need, Routing
 from .._policy.routing import TIERS
 from .._text import tokens
-from .._text.complexity import detect_complexity, difficulty
-from .._text.learned import Learned
 from .._wire import capabilities
 from .._wire.protocol import Provider
 from ..errors import ConfigError
 from ..types import Audio, Document, Image, Message, Request, Text, Tier
+
+if TYPE_CHECKING:
+    from .._text.learned import Learned  # loaded with the first calibration
 
 CACHE_HOUR_S: Final = 3600.0
 _NEEDS: Final[tuple[tuple[type, Need], ...]] = ((Image, "image"), (Audio, "audio"), (Document, "document"))
@@ -57,6 +58,8 @@ def judge(text: str, routing: Routing, learned: Learned | None) -> Judged:
         tier = learned.strong_tier if score >= learned.threshold else learned.weak_tier
         side = "not below" if tier == learned.strong_tier else "below"
         return Judged(tier, f"its score of {score:.3f} is {side} the calibrated {learned.threshold:.3f}", score)
+    from .._text.complexity import detect_complexity, difficulty  # loaded with the first prompt that is judged
+
     if routing.rule == "words":
         found = detect_complexity(text)
         return Judged(found.tier, f"{found.reason}, which is {found.tier}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Required, TypedDict, get_args
 
@@ -81,6 +80,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         if name not in EMBED_OPTIONS:
+            import difflib
+
             near = difflib.get_close_matches(name, EMBED_OPTIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "a parameter without a name here goes into extra={...}"
             raise ConfigError(f"embed has no parameter {name!r}; {hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -177,6 +176,8 @@ class Toolbox:
 
     def unknown(self, name: str) -> str:
         """Say to the model that there is no such tool, and which there are."""
+        import difflib
+
         near = difflib.get_close_matches(name, self._tools, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"there is no tool {name[:80]!r}; {hint}the tools are: {', '.join(self._tools) or 'none'}"

@@ -24,7 +24,6 @@ from .._flow.effects import (
 from ..types import Chunk, Response
 from .http import SyncTransport
 from .parking import ThreadGate
-from .race import OneAtATime, Race
 from .run import Run
 
 
@@ -89,6 +88,8 @@ class SyncRun(Run[ThreadGate, SyncTransport]):
         return self._follow(effect) if isinstance(effect, Follow) else self._consult(effect)
 
     def _race(self, effect: Parallel) -> tuple[End, ...]:
+        from .race import OneAtATime, Race  # loaded with the first hedge or group of requests
+
         transport: Any = self._transport
         race = Race(effect, self._gate, transport.lines)
         lock = threading.Lock()

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .._flow.routed import asked, check, conversation, facts_of
 from .._policy.choosing import ModelFacts, Routing, choose, named
 from .._policy.routing import Route, Router
-from .._text.learned import Learned, read
 from .._wire import registry
 from .._wire.protocol import Provider
 from ..errors import ConfigError
 from ..types import Request
+
+if TYPE_CHECKING:
+    from .._text.learned import Learned  # loaded with the first calibration
 
 CALIBRATION_MAX_BYTES = 16 * 1024 * 1024
 
@@ -93,6 +95,8 @@ def load_learned(path: str) -> Learned:
 
     Raises: ConfigError.
     """
+    from .._text.learned import read
+
     try:
         with Path(path).open("rb") as file:
             data = file.read(CALIBRATION_MAX_BYTES + 1)

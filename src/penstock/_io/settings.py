@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import re
@@ -189,6 +188,8 @@ def _check_names(what: str, given: Mapping[str, str], providers: Mapping[str, Pr
         raise ConfigError(f"{what} is a {type(given).__name__}; expected a dict by provider name")
     for name, value in given.items():
         if name not in providers:
+            import difflib
+
             near = difflib.get_close_matches(str(name), providers, n=1)
             raise ConfigError(f"{what}[{name!r}]: no such provider" + (f"; did you mean {near[0]!r}?" if near else ""))
         if not isinstance(value, str):
@@ -372,6 +373,8 @@ def _in_words(message: str) -> str:
 
 
 def _no_field(place: str, name: str, known: list[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     return f"[{place}] has no field {name!r}; {hint}"

@@ -7,7 +7,6 @@ repeat shown output or help nobody is refused when the policy is made.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
@@ -96,6 +95,8 @@ def usual(error: PenstockError) -> tuple[Step, ...]:
 def _steps(code: object, said: object, classes: Mapping[str, type[PenstockError]]) -> tuple[Step, ...]:
     cls = classes.get(str(code))
     if cls is None:
+        import difflib
+
         near = difflib.get_close_matches(str(code), classes, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "codes are in docs/reference/errors.md"
         raise ConfigError(f"on_error: no error has the code {code!r}; {hint}")

@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -84,7 +84,7 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class _When(NamedTuple):
+class _When(msgspec.Struct, frozen=True):
     """When a price holds: from `from_s` (epoch seconds) on, or each day between two seconds of the UTC day."""
 
     from_s: int

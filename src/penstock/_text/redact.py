@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from ..errors import ConfigError
 
@@ -61,7 +63,7 @@ _STRICT: Final = r"(?i)pass|pwd|secret|contrase|pin|otp|cv[vc]"
 _PLAIN_NUMBER: Final = r"\d{1,6}(?:\.\d+)?%?"
 
 
-class Rule(NamedTuple):
+class Rule(msgspec.Struct, frozen=True):
     """What one pattern replaces: its last group that took part, or all of it, where `holds` says so."""
 
     kind: str

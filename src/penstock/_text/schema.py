@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Sendable(msgspec.Struct, frozen=True):
         return value
 
 
-class _Rules(NamedTuple):
+class _Rules(msgspec.Struct, frozen=True):
     """What a provider takes. Limits are counts over the whole schema; 0 is no limit."""
 
     keywords: frozenset[str]

@@ -9,7 +9,9 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MAX_EVENT_BYTES: Final = 32 * 1024 * 1024
 """No event may be larger: the largest honest ones carry base64 images or audio of some 20 MB."""
@@ -17,7 +19,7 @@ MAX_EVENT_BYTES: Final = 32 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: its name ('' where the server gave none) and its data, still bytes, for a JSON decoder."""
 
     event: str

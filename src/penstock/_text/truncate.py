@@ -14,7 +14,7 @@ import functools
 import math
 import re
 from collections import Counter
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -75,7 +75,7 @@ class Truncate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
             raise ConfigError(f"truncate.to_tokens is {most!r}; expected a whole number of at least 1")
 
 
-class Shortened(NamedTuple):
+class Shortened(msgspec.Struct, frozen=True):
     """A text that was made shorter, and what of it was left out."""
 
     text: str

@@ -10,23 +10,26 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MAX_WORDS_CHARS: Final = 20_000
 """Longer prose is no answer of one word."""
 
-_MARKS: Final = re.compile(r"[\W_]+")
-_GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_SIMPLE_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?")
-_FRACTION: Final = re.compile(r"([+-]?\d{1,15})\s*/\s*(\d{1,15})")
-_MONEY: Final = re.compile(r"^[$€£¥]\s*|\s*(?:[$€£¥%]|USD|EUR|GBP)$")
-_AMBIGUOUS: Final = re.compile(r"[+-]?\d{1,3}\.\d{3}")
-_ANY_NUMBER: Final = re.compile(r"(?<![\w.,])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|[.,]\d)")
+# Patterns are compiled by the first answer that needs them, not by every program that starts.
+_MARKS: Final = r"[\W_]+"
+_GROUPED: Final = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+_SIMPLE_NUMBER: Final = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
+_FRACTION: Final = r"([+-]?\d{1,15})\s*/\s*(\d{1,15})"
+_MONEY: Final = r"^[$€£¥]\s*|\s*(?:[$€£¥%]|USD|EUR|GBP)$"
+_AMBIGUOUS: Final = r"[+-]?\d{1,3}\.\d{3}"
+_ANY_NUMBER: Final = r"(?<![\w.,])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|[.,]\d)"
 _YES: Final = frozenset({"true", "yes"})
 _NO: Final = frozenset({"false", "no"})
 
 
-class Named(NamedTuple):
+class Named(msgspec.Struct, frozen=True):
     """Which of the names was meant, how far the text was from it, and how it was found."""
 
     at: int
@@ -38,7 +41,7 @@ def fold(text: str) -> str:
     """Write a text without case, accents and punctuation, one space between words."""
     if not text.isascii():
         text = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
-    return _MARKS.sub(" ", text.casefold()).strip()
+    return re.sub(_MARKS, " ", text.casefold()).strip()
 
 
 def closest(text: str, names: Sequence[str]) -> Named | None:
@@ -89,18 +92,18 @@ def number(text: str, *, loose: bool = False) -> tuple[int | float, int, str] | 
     '1,234.5', '$5', '12%' and '1/5' are understood; '3,14' and '€1.234' mean different numbers in different
     countries and are refused. With `loose` the only number of a sentence counts.
     """
-    bare = _MONEY.sub("", text.strip()[:200]) if len(text) <= 200 else ""
-    if _SIMPLE_NUMBER.fullmatch(bare):
-        if bare != text.strip() and _AMBIGUOUS.fullmatch(bare):
+    bare = re.sub(_MONEY, "", text.strip()[:200]) if len(text) <= 200 else ""
+    if re.fullmatch(_SIMPLE_NUMBER, bare):
+        if bare != text.strip() and re.fullmatch(_AMBIGUOUS, bare):
             return None
         return plain(bare), 1 if bare == text else 2, f"read {text.strip()[:40]!r} as a number"
-    if _GROUPED.fullmatch(bare):
+    if re.fullmatch(_GROUPED, bare):
         return plain(bare.replace(",", "")), 2, f"read {text.strip()[:40]!r} as a number"
-    fraction = _FRACTION.fullmatch(bare)
+    fraction = re.fullmatch(_FRACTION, bare)
     if fraction is not None and int(fraction[2]):
         return int(fraction[1]) / int(fraction[2]), 3, f"divided {bare}"
     if loose and len(text) <= MAX_WORDS_CHARS:
-        found = _ANY_NUMBER.findall(text)
+        found = re.findall(_ANY_NUMBER, text)
         if len(found) == 1:
             return plain(found[0].replace(",", "")), 6, "took the only number of the text"
     return None

@@ -46,9 +46,9 @@ def lacks(model: str, provider: Provider) -> tuple[Literal["image", "audio", "do
     name = model.rpartition("/")[2]
     known = family(name)
     found: list[Literal["image", "audio", "document", "tools"]] = []
-    if any(fnmatchcase(name, pattern) for pattern in _BLIND):
+    if any(_is_like(name, pattern) for pattern in _BLIND):
         found += ["image", "document"]
-    if known is not None and not any(fnmatchcase(name, pattern) for pattern in _HEARS):
+    if known is not None and not any(_is_like(name, pattern) for pattern in _HEARS):
         found.append("audio")
     if "tools" in (*provider.unsupported, *(known.rejects if known else ())):
         found.append("tools")

@@ -64,7 +64,7 @@ _MONEY_WORDS: Final = (  # patterns are compiled by the first error, not by ever
     r"specified api usage limits|requires more credits|payment required|monthly included credits|"
     r"billing hard limit|account is not active, please check your billing"
 )
-_SPENT_WORDS: Final = re.compile(r"(?i)api calls / month|quota exceeded for metric\b.{0,300}, limit: 0\b")
+_SPENT_WORDS: Final = r"(?i)api calls / month|quota exceeded for metric\b.{0,300}, limit: 0\b"
 """How a 429 says that no short wait helps: Cohere to trial keys, Google of models that an account may not use."""
 _CONTEXT_CODES: Final = frozenset(
     {"context_length_exceeded", "too_many_tokens", "too_many_prompt_tokens", "exceed_context_size_error"}
@@ -277,7 +277,7 @@ def _kind(status: int | None, said: Said) -> type[CallError]:
 
 def _is_spent(said: Said) -> bool:
     """Whether a quota is used up that comes back tomorrow or later: Google's per day are those of one model."""
-    return any("PerDay" in quota for quota in said.quotas) or _SPENT_WORDS.search(said.message) is not None
+    return any("PerDay" in quota for quota in said.quotas) or re.search(_SPENT_WORDS, said.message) is not None
 
 
 def _implied(said: Said) -> int:

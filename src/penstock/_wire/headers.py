@@ -28,10 +28,9 @@ from .said import parse
 
 Dimension = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
-_DURATION: Final = re.compile(
-    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII
-)
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+# Patterns are compiled with the first text that they are needed for.
+_DURATION: Final = r"(?a)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
+_NUMBER: Final = r"(?a)\d+(?:\.\d+)?"
 _UNLIMITED: Final = 2**62
 """Counts from here on mean "no limit": Hugging Face sends just under 2^63."""
 _EPOCH_S: Final = 1e9
@@ -42,7 +41,7 @@ _LONGEST_S: Final = 366 * _DAY_S
 """A longer wait or reset is garbage, not a wait."""
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_HTTP_DATE: Final = (  # compiled with the first of them that is met, as the two below it
+_HTTP_DATE: Final = (
     r"(?ai)(?:[a-z]{3,9},? +)?(?P<day>\d{1,2})[ -](?P<month>[a-z]{3})[ -](?P<year>\d{4}|\d{2}) +"
     r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?: +(?P<zone>[a-z]{2,4}|[+-]\d{4}))?"
 )
@@ -93,7 +92,7 @@ _MISTRAL_NAMES: Final[tuple[tuple[Dimension, str, float], ...]] = (
 
 def duration_s(text: str) -> float | None:
     """Read a Go-like duration such as 1h8m25.745s, 17.4s or 26ms; None when it is none."""
-    found = _DURATION.fullmatch(text.strip()) if text.strip() else None
+    found = re.fullmatch(_DURATION, text.strip()) if text.strip() else None
     if found is None:
         return None
     days, hours, minutes, seconds, millis = (float(part) if part else 0.0 for part in found.groups())
@@ -104,7 +103,7 @@ def duration_s(text: str) -> float | None:
 def wait_s(text: str, wall_s: float) -> float | None:
     """Read a wait: seconds, an HTTP or RFC 3339 date, an epoch, or a duration; past is 0, garbage is None."""
     text = text.strip()
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         value = float(text)
         if value >= _EPOCH_MS:
             value = value / 1000 - wall_s
@@ -132,7 +131,7 @@ def retry_after_s(
     told = [wait_s(headers.get("retry-after", ""), wall_s)]
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         millis = headers.get(name, "").strip()
-        if _NUMBER.fullmatch(millis):
+        if re.fullmatch(_NUMBER, millis):
             told.append(_believable(float(millis) / 1000))
     known = [seconds for seconds in told if seconds is not None]
     if known:
@@ -207,7 +206,7 @@ def _count(text: str | None) -> int | None:
     if text is None:
         return None
     text = text.strip()
-    if not _NUMBER.fullmatch(text):
+    if not re.fullmatch(_NUMBER, text):
         return None
     value = int(float(text)) if "." in text else int(text[:30])
     return value if value < _UNLIMITED else None
@@ -262,7 +261,7 @@ def _hint(body: bytes) -> float | None:
     if not found or not value:
         return None
     unit = (found.group("unit") or "").strip().lower()
-    if _NUMBER.fullmatch(value):
+    if re.fullmatch(_NUMBER, value):
         scale = 60.0 if unit.startswith("minute") else 0.001 if unit.startswith("milli") else 1.0
         return _believable(float(value) * scale)
     return duration_s(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import types
@@ -18,7 +17,6 @@ from .protocol import Provider, Wire
 
 WIRES: Final = ("openai_chat", "openai_responses", "anthropic", "cohere", "gemini")
 _HEADER_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
-_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Provider) if field.name != "name"}
 
 _INHERITED: Final = (
     *("base_url", "base_url_env", "key_env", "auth", "local", "headers", "limits", "counting", "cached_in_prompt"),
@@ -137,6 +135,12 @@ def _following(row: Provider, old: Provider, new: Provider) -> Provider:
     return msgspec.structs.replace(row, **fields)
 
 
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    """Return the types of the fields of a row."""
+    return {field.name: field.type for field in msgspec.structs.fields(Provider) if field.name != "name"}
+
+
 def _row(name: str, row: object, source: str, rows: Mapping[str, Provider]) -> Provider:
     old = rows.get(name)
     where = f"{source}: providers.{name}"
@@ -144,12 +148,13 @@ def _row(name: str, row: object, source: str, rows: Mapping[str, Provider]) -> P
         raise ConfigError(f"{where}: a provider's name has no spaces, colons or slashes")
     if not isinstance(row, dict):
         raise ConfigError(f"{where} must be a table like [providers.{name}], not {row!r}")
+    kinds = _kinds()
     fields: dict[str, Any] = {}
     for key, value in row.items():
-        if key not in _FIELDS:
-            known = ", ".join(sorted(_FIELDS))
-            raise ConfigError(f"{where}: unknown field {key!r}{_did_you_mean(key, _FIELDS)}; known: {known}")
-        fields[key] = _field(f"{where}.{key}", value, _FIELDS[key].type)
+        if key not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise ConfigError(f"{where}: unknown field {key!r}{_did_you_mean(key, kinds)}; known: {known}")
+        fields[key] = _field(f"{where}.{key}", value, kinds[key])
     url = fields.get("base_url")
     if url and not url.startswith(("http://", "https://")):
         raise ConfigError(f"{where}.base_url: expected a URL that begins with http:// or https://, got {url!r}")
@@ -213,5 +218,7 @@ def _check_aliases(providers: Iterable[Provider], source: str) -> None:
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

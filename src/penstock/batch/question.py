@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -119,6 +118,8 @@ class Questions:
 
     def identity(self, of_rows: tuple[Any, ...]) -> str:
         """Hash all that decides, beside the text of a row, whether it can be asked and what it asks of whom."""
+        from importlib.metadata import version  # 13 ms, which no help needs
+
         job = Row(id="?", prompt="?", params=dict(self._params))
         asked = [self._preview(job, model).request for model in self._models]
         if not asked and self._homeless is None:

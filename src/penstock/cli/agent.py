@@ -27,8 +27,8 @@ from .acting import Showing, whole_call_of
 from .ask import message_of
 from .choice import Dollars, Number, budget_of, default_model, meant
 from .imported import load_name
-from .job import run, stoppable
 from .keeping import AsyncKeepingClient
+from .loop import run, stoppable
 from .schema import SCHEMA_HELP, load_schema
 from .shown import count, figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing

@@ -47,7 +47,7 @@ def command(files: tuple[str, ...], question: str, tokens: int, fail_on: str | N
     check_stdout()
     asked = Asked(options, tier="complex")
     if len(files) > 1:
-        from .job import run, stoppable
+        from .loop import run, stoppable
 
         code = run(stoppable(_many(files, question, tokens, asked, fail_on)))
         raise click.exceptions.Exit(code)

@@ -20,8 +20,8 @@ from .. import AsyncStream
 from ..errors import InputError, NotFound, PenstockError
 from ..types import Document, Image, Message, Part, Response, Text
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
-from .job import run, stoppable
 from .keeping import AsyncKeepingClient
+from .loop import run, stoppable
 from .shown import figures_line, note, settled, span, usd, write_json
 from .streams import check_stdout, printing
 

@@ -35,9 +35,10 @@ from ..types import to_nano
 from .batch_jobs import cancel, resume, status
 from .bounds import bounded
 from .choice import Calls, Number, budget_of, default_model, meant, weighed
-from .job import conduct, finish, run
+from .job import conduct, finish
 from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
+from .loop import run
 from .progress import Form, usd_cap
 from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
 from .shown import count, note, span, usd, write_json

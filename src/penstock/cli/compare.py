@@ -16,8 +16,8 @@ from ..streaming import timing
 from ..types import Message
 from .ask import message_of
 from .choice import Dollars, Number, budget_of
-from .job import run, stoppable
 from .keeping import AsyncKeepingClient
+from .loop import run, stoppable
 from .shown import note, settled, span, table, usd, write_json
 from .streams import check_stdout, printing
 

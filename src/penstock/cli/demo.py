@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -21,14 +21,16 @@ from .._io.settings import load
 from ..batch import Batch, BatchReport, RowFile
 from ..errors import InputError, MissingKey
 from ..ledger import open_ledger, period
-from ..sim import SimConfig, SimServer
-from ..sim.reading import parse_config
 from .choice import Dollars, has_key
-from .job import conduct, exit_code, explain, run
+from .job import conduct, exit_code, explain
 from .keeping import AsyncKeepingClient
+from .loop import run
 from .shown import count, exact_usd, note, span, usd
 from .streams import is_plain
 from .watched import metrics_option, watched
+
+if TYPE_CHECKING:
+    from ..sim import SimConfig
 
 PROMPT: Final = "Classify this log as P1, P2, P3 or P4. Answer with the class only.\n\n{log}"
 MODELS: Final = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -76,6 +78,8 @@ def command(
 
 
 def _simulated(rows: RowFile, path: Path, budget: Decimal, metrics: tuple[str, int] | None) -> None:
+    from ..sim import SimServer
+
     config = _scenario()
     ledger = path.with_name(LEDGER)
     _remove(ledger)
@@ -197,6 +201,8 @@ def _output(name: str | None, *, real: bool) -> Path:
 
 
 def _scenario() -> SimConfig:
+    from ..sim.reading import parse_config
+
     return parse_config(resources.files("penstock.cli").joinpath("demo.toml").read_text("utf-8"), "demo.toml")
 
 

@@ -24,9 +24,10 @@ from ..errors import EXIT_ROWS_FAILED, ConfigError, InputError, PenstockError
 from ..types import to_nano
 from .bounds import bounded
 from .choice import budget_of
-from .job import conduct, finish, run, stoppable
+from .job import conduct, finish
 from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
+from .loop import run, stoppable
 from .progress import Form, usd_cap
 from .shown import count, note, usd, write_json
 from .signals import interruptible

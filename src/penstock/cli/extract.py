@@ -19,8 +19,8 @@ from ..errors import EXIT_ROWS_FAILED, NotFound, ParseError, PenstockError
 from ..types import Message
 from .ask import message_of
 from .choice import STRATEGIES, TIERS, Dollars, Number, budget_of, default_model, meant
-from .job import run, stoppable
 from .keeping import AsyncKeepingClient
+from .loop import run, stoppable
 from .parse import explain_candidates, say_mended, tell_repairs
 from .schema import SCHEMA_HELP, load_schema
 from .shown import note, settled, usd, write_json, write_line

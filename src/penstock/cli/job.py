@@ -1,4 +1,4 @@
-"""Running a bulk job from the command line: event loop, signals, progress, and how it ended."""
+"""Running a bulk job from the command line: signals, progress, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import click
 
@@ -19,8 +18,6 @@ from .progress import Form, Watched, usd_cap, watch
 from .shown import count, note, span, usd, write_json
 from .signals import on_stop
 from .streams import printing
-
-T = TypeVar("T")
 
 
 class Job(Watched, Protocol):
@@ -37,39 +34,6 @@ class Job(Watched, Protocol):
     def cancel(self) -> None:
         """End it at once."""
         ...
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
-
-
-async def stoppable(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that a request to stop cancels, as Ctrl-C does.
-
-    Raises: KeyboardInterrupt once it has settled.
-    """
-    stopped = False
-    task = asyncio.ensure_future(main)
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        task.cancel()
-
-    with on_stop(stop, interrupts=False):
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if stopped:
-                raise KeyboardInterrupt from None
-            raise
 
 
 async def conduct(

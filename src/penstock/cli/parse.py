@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from .._text.parse import parse
 from .._text.result import MAX_CHARS, POLICIES, Parsed, Repair, plain
 from ..errors import Candidate, InputError, ParseError
 from .schema import load_schema
@@ -39,6 +38,8 @@ def command(
     penstock parse answer.txt --schema incident.schema.json
     pbpaste | penstock parse - --schema myapp.models:Incident --explain
     """  # noqa: D301 - click wants the backspace itself
+    from .._text.parse import parse  # with its patterns, which no help needs
+
     wanted = None if schema is None else load_schema(schema)
     text = _text_of(file)
     try:

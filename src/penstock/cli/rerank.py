@@ -11,8 +11,8 @@ import click
 from .. import Reranking
 from ..errors import InputError
 from .choice import Dollars, Number, budget_of
-from .job import run, stoppable
 from .keeping import AsyncKeepingClient
+from .loop import run, stoppable
 from .shown import usd, write_json
 from .streams import check_stdout, printing
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from ..errors import ConfigError
-from ..sim import Latency, Limits, ScenarioError, SimConfig, SimServer, read_config
 from .choice import Number
 from .shown import count, exact_usd, note
 from .signals import on_stop
 from .streams import is_of_stdout
+
+if TYPE_CHECKING:
+    from ..sim import SimConfig, SimServer  # with its HTTP server, loaded once the options are understood
 
 SHOWN_EVERY_S = 0.1
 LATENCY_MAX_S, SPEED_MAX = 86_400, 1_000_000  # what a configuration file may say
@@ -60,6 +62,8 @@ def _deaf(host: str, port: int, error: OSError | UnicodeError) -> str:
 
 
 def _config(options: dict[str, Any]) -> SimConfig:
+    from ..sim import Latency, Limits, ScenarioError, SimConfig, read_config
+
     try:
         config = read_config(options["scenario"]) if options["scenario"] else SimConfig()
     except ScenarioError as error:
@@ -84,6 +88,8 @@ async def _serve(config: SimConfig, host: str, port: int, *, log: bool) -> None:
 
 
 async def _until(stop: asyncio.Event, config: SimConfig, host: str, port: int, *, log: bool) -> None:
+    from ..sim import SimServer
+
     async with SimServer(config, host=host, port=port) as server:
         note(f"simulator on {server.url} (report: {server.url}/__sim__/, Ctrl-C ends it). To use it, paste:", dim=True)
         click.echo(f"export OPENAI_BASE_URL={server.url}/v1 OPENAI_API_KEY=sim")

@@ -11,8 +11,8 @@ import click
 
 from .. import AsyncClient
 from ..batch import Batch, BatchOptions, RowFile, Shard, ViaBatch, check_shards, open_shards, withdraw_batches
-from .job import run
 from .keeping import AsyncKeepingClient
+from .loop import run
 from .shards import told_of
 from .shown import count, note, write_json
 from .streams import is_plain

@@ -144,7 +144,8 @@ def _dial(connection: Any, lines: Lines) -> socket.socket:
     """Connect to the first address that answers, as urllib3 does, with the socket in sight from the beginning."""
     try:
         host = connection._dns_host.strip("[]")
-        found = socket.getaddrinfo(host, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
+        name = host.encode() if host.isascii() else host  # a str loads the tables of foreign letters first
+        found = socket.getaddrinfo(name, connection.port, allowed_gai_family(), socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     failed: OSError = OSError("the name has no address")

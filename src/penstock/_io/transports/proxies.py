@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from base64 import b64encode
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+import msgspec
 
-class Proxy(NamedTuple):
+
+class Proxy(msgspec.Struct, frozen=True):
     """The address of a proxy, and the header that lets us in if it asks who we are."""
 
     url: str
