@@ -16,7 +16,15 @@ from penstock._flow.trail import Trail
 from penstock._policy.breaker import Pass
 from penstock._policy.hedge import ENOUGH, Latencies
 from penstock._policy.retry import GiveUp, Retry
-from penstock.errors import ClientClosed, ConfigError, OutcomeUnknown, Overloaded, PenstockError, ServerFault
+from penstock.errors import (
+    ClientClosed,
+    ConfigError,
+    InvalidRequest,
+    OutcomeUnknown,
+    Overloaded,
+    PenstockError,
+    ServerFault,
+)
 from penstock.testing import Scripted
 
 from .colours import KEYS, anthropic_reply, openai_error, openai_events
@@ -89,6 +97,17 @@ def test_when_both_fail_the_first_error_is_retried_as_ever(colour: str, stream: 
     raced = race(colour, *acts[:2], stream=stream, client={"retry": RetryPolicy(attempts=1)})
     assert isinstance(raced.error, Overloaded)
     assert raced.outcomes() == ["overloaded", "overloaded"]
+
+
+@both
+@pytest.mark.parametrize("hopeless", [0, 1])
+def test_what_one_of_two_finds_hopeless_is_not_asked_again(colour: str, hopeless: int) -> None:
+    """They ask the same: the other's fault, which would pass, does not count."""
+    acts = [Act(openai_error(503), 2), Act(openai_error(503), 2), Act(reply(False, "third"))]
+    acts[hopeless] = Act(openai_error(400), 2)
+    raced = race(colour, *acts)
+    assert isinstance(raced.error, InvalidRequest), raced.error
+    assert sorted(raced.outcomes()) == ["invalid_request", "overloaded"]
 
 
 @both

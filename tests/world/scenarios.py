@@ -199,7 +199,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             budget=Budget(total="0.50"),
         ),
         replace(_PRESSED, name="close", calls=600, processes=3, closes=3, fallbacks=True, outages=1),
-        replace(_PRESSED, name="close-threads", colour="threads", calls=300, minutes=1, processes=3, closes=3),
+        replace(_PRESSED, name="close-threads", colour="threads", calls=300, minutes=1, processes=6, closes=6),
         replace(_STORM, name="shut", calls=1000, minutes=10, faults=0.05, kinds=SICK, outages=8, deadlines=0.9),
         _KNEE,
         replace(_KNEE, name="knee-turns", knee=12, turns=1),

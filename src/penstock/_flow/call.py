@@ -75,11 +75,12 @@ def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:
 def _hedged(order: Order, lane: Lane, trail: Trail, attempt: Flow[Verdict], after_s: float) -> Flow[Verdict]:
     """Make one attempt, and if it is late another beside it: at the next lane of the route, or at the last again."""
     beside = order.lanes[min(order.lanes.index(lane) + 1, len(order.lanes) - 1)]
-    return hedged(attempt, partial(_attempt, order, beside, trail), beside, after_s, trail)
+    second = partial(_attempt, order, beside, trail, second=True)
+    return hedged(attempt, second, beside, after_s, trail, same_lane=beside is lane)
 
 
-def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict]:
-    """Make one exchange with the provider and settle it, whatever happens to it."""
+def _attempt(order: Order, lane: Lane, trail: Trail, past: Past, *, second: bool = False) -> Flow[Verdict]:
+    """Make one exchange with the provider and settle it, whatever happens to it; the `second` is a hedge."""
     failed: PenstockError | None = None
     request, record = prepare(order, lane, past)
     try:
@@ -88,8 +89,8 @@ def _attempt(order: Order, lane: Lane, trail: Trail, past: Past) -> Flow[Verdict
             if hold.max_tokens is not None:
                 request = lowered(request, record, hold)
         record.admission = yield Permit(record)
-        if trail.hedged and trail.answered:
-            raise Abandoned  # the attempt beside this one answered while it waited for its turn
+        if second and trail.decided:
+            raise Abandoned  # the attempt beside this one was the last word, while it waited for its turn
         yield from exchange(order, record, request)
     except PenstockError as error:
         failed = record.error = error

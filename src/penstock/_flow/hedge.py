@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 
 from .._policy.retry import GiveUp, Retry
-from ..errors import PenstockError
+from ..errors import CallError, PenstockError
 from .effects import Abandoned, Effect, End, Flow, Lane, Parallel, Past, Send, SpendRetry
 from .trail import Trail
 
@@ -18,9 +19,18 @@ Verdict = tuple[PenstockError | None, Retry | GiveUp | None, float]
 
 
 def hedged(
-    first: Flow[Verdict], second: Callable[[Past], Flow[Verdict]], lane: Lane, after_s: float, trail: Trail
+    first: Flow[Verdict],
+    second: Callable[[Past], Flow[Verdict]],
+    lane: Lane,
+    after_s: float,
+    trail: Trail,
+    *,
+    same_lane: bool,
 ) -> Flow[Verdict]:
-    """Make one attempt, and `after_s` after it was sent a second one, to `lane`, if there is no output by then."""
+    """Make one attempt, and `after_s` after it was sent a second one, to `lane`, if there is no output by then.
+
+    `same_lane`: the first one went there too, so that what one of them finds hopeless is hopeless for both.
+    """
     sent = yield from _until_sent(first)
     if not isinstance(sent, Send):
         return sent
@@ -36,7 +46,8 @@ def hedged(
             verdict: Verdict = yield from resumed(end.flow, end.emits)
             return verdict
     verdicts = [end.result for end in ends if end.result is not None]
-    best: Verdict = next(filter(_answered, verdicts), verdicts[0])
+    hopeless = filter(_hopeless, verdicts if same_lane else ())
+    best: Verdict = next(chain(filter(_answered, verdicts), hopeless, verdicts))
     return best
 
 
@@ -91,6 +102,10 @@ def _thrown(flow: Flow[Any], error: BaseException) -> Flow[None]:
     except StopIteration:
         return
     yield from resumed(flow, effect)
+
+
+def _hopeless(verdict: Verdict) -> bool:
+    return isinstance(verdict[0], CallError) and not verdict[0].retriable
 
 
 def _answered(verdict: Verdict | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .._policy.retry import GiveUp, Retry, phase
-from ..errors import BreakerOpen, PenstockError, RateLimited
+from ..errors import BreakerOpen, CallError, PenstockError, RateLimited
 from ..types import Attempt, Notice, Response
 from .accounting import Order
 from .effects import Lane, Past, Record, Settled
@@ -102,9 +102,12 @@ class Trail:
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
     @property
-    def answered(self) -> bool:
-        """Whether the newest attempt that counts ended well."""
-        return self.last is not None and self.last.error is None
+    def decided(self) -> bool:
+        """Whether the newest attempt that counts ended well, or so that the same request cannot succeed."""
+        if self.last is None:
+            return False
+        error = self.last.error
+        return error is None or (isinstance(error, CallError) and not error.retriable)
 
     def last_lane(self) -> Lane:
         """Return the lane of the last attempt."""
