@@ -114,7 +114,6 @@ class Dimension:
         "_blocked_need",
         "_blocked_until",
         "_burst_s",
-        "_docked",
         "_gone",
         "_keep_s",
         "_missed",
@@ -170,7 +169,6 @@ class Dimension:
         self._oldest = inf  # when the first of them leaves the window
         self._gone = 0.0  # booked in slots that left the window
         self._missed = 0.0  # booked and then turned away
-        self._docked = 0.0  # of the level, since the provider says that less is left
         self._spare = Spare()
         self._trim = Trim(free=guessed, sized=self.kind != REQUESTS)
         self._blocked_need = inf
@@ -200,17 +198,13 @@ class Dimension:
         elapsed_s = now - self.at
         if elapsed_s > 0:
             self.level += elapsed_s * self.rate
-            if self.level + self._docked > self.cap:
-                self._fill()
+            if self.level > self.cap:
+                self.level = self.cap
             if self.trim < 1.0 or self.guessed:
                 self._grow(now)
             self.at = now
         if now >= self._oldest:
             self._forget(now)
-
-    def _fill(self) -> None:
-        self.level = min(self.level, self.cap)
-        self._docked = min(self._docked, self.cap - self.level)
 
     def _forget(self, now: float) -> None:
         slots = self._slots
@@ -277,9 +271,7 @@ class Dimension:
 
     def correct(self, slot: Slot, change: float) -> None:
         """Add `change` to what was taken with a slot; negative is a refund, which may be used at once."""
-        self.level -= change
-        if self.level + self._docked > self.cap:
-            self._fill()
+        self.level = min(self.level - change, self.cap)
         if slot.expires > -inf:
             change *= self._at_once
             slot.amount += change
@@ -349,8 +341,7 @@ class Dimension:
 
     def agrees(self, limit: int | None, remaining: int | None) -> bool:
         """Whether what a provider tells is no news: the same limit, and more left of it than could be used at once."""
-        told = limit == self.told and not self.guessed
-        return told and (remaining is None or (remaining >= self.cap and not self._docked))
+        return limit == self.told and not self.guessed and (remaining is None or remaining >= self.cap)
 
     def notice(self, now: float, remaining: int) -> None:
         """Let a trim grow at once where the provider's count shows room, as after a limit was raised again."""
@@ -358,18 +349,15 @@ class Dimension:
             self._trim.release(now)
 
     def remain(self, now: float, remaining: int, asked_at: float) -> None:
-        """Bring the level down to what the provider says is left, less what was booked after it was asked.
+        """Lower the level to what the provider says is left, less what was booked after it was asked.
 
-        What an earlier answer took off is given back first: that may have counted twice what was under way then.
         `remaining` >= the burst says nothing: what was booked since cannot exceed the burst and the refill since.
         """
+        if remaining >= self.cap:
+            return
         self.roll(now)
-        own = min(self.cap, self.level + self._docked)
-        left = inf
-        if remaining < self.cap:
-            left = remaining - self.booked_since(asked_at) + max(0.0, now - asked_at) * self.rate
-        self.level = min(own, left)
-        self._docked = own - self.level
+        refilled = max(0.0, now - asked_at) * self.rate
+        self.level = min(self.level, remaining - self.booked_since(asked_at) + refilled)
 
     def shift(self, back_s: float) -> None:
         """Follow a clock that was put back."""
