@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -117,11 +118,16 @@ class Taking:
         elif self._stream:
             self.exchange["response"]["ended"] = True
 
-    def failed(self, error: Exception) -> None:
-        """Keep how it broke."""
-        told = "expired" if isinstance(error, Expired) else getattr(error, "code", "outcome_unknown")
-        words = self._secrets.without(str(getattr(error, "message", "")))
-        self.exchange["response"]["error"] = {"code": told, "message": words}
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Keep how the exchange broke, if it does in this block."""
+        try:
+            yield
+        except (ConnectionFailed, OutcomeUnknown, Expired) as error:
+            told = "expired" if isinstance(error, Expired) else getattr(error, "code", "outcome_unknown")
+            words = self._secrets.without(str(getattr(error, "message", "")))
+            self.exchange["response"]["error"] = {"code": told, "message": words}
+            raise
 
     def write(self) -> None:
         """Put the body into the exchange."""
@@ -129,9 +135,6 @@ class Taking:
         if "status" in response:
             whole = b"".join(self._pieces)
             response.update(pieces_of(self._pieces, self._secrets) if self._stream else body_of(whole, self._secrets))
-
-
-BROKEN: Final = (ConnectionFailed, OutcomeUnknown, Expired)
 
 
 class _Recorded:
@@ -205,11 +208,8 @@ class Taped:
         if self._around is None:
             return Replayed(self._cassette.answer(target, outbound))
         taking = self._cassette.begin(target, outbound)
-        try:
+        with taking.watching():
             exchange = self._around.send(target, outbound, until, stream=stream)
-        except BROKEN as error:
-            taking.failed(error)
-            raise
         taking.head(exchange.status, exchange.headers, stream=stream)
         return TapedExchange(exchange, taking)
 
@@ -230,21 +230,15 @@ class TapedExchange:
 
     def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes."""
-        try:
+        with self._taking.watching():
             data = self._exchange.read(until, idle_s)
-        except BROKEN as error:
-            self._taking.failed(error)
-            raise
         self._taking.piece(data)
         return data
 
     def read_all(self, until: float) -> bytes:
         """Wait for the whole body."""
-        try:
+        with self._taking.watching():
             data = self._exchange.read_all(until)
-        except BROKEN as error:
-            self._taking.failed(error)
-            raise
         self._taking.piece(data)
         self._taking.piece(b"")
         return data
@@ -269,11 +263,8 @@ class AsyncTaped:
         if self._around is None:
             return AsyncReplayed(self._cassette.answer(target, outbound))
         taking = self._cassette.begin(target, outbound)
-        try:
+        with taking.watching():
             exchange = await self._around.send(target, outbound, until, stream=stream)
-        except BROKEN as error:
-            taking.failed(error)
-            raise
         taking.head(exchange.status, exchange.headers, stream=stream)
         return AsyncTapedExchange(exchange, taking)
 
@@ -294,21 +285,15 @@ class AsyncTapedExchange:
 
     async def read(self, until: float, idle_s: float | None) -> bytes:
         """Wait for the next bytes."""
-        try:
+        with self._taking.watching():
             data = await self._exchange.read(until, idle_s)
-        except BROKEN as error:
-            self._taking.failed(error)
-            raise
         self._taking.piece(data)
         return data
 
     async def read_all(self, until: float) -> bytes:
         """Wait for the whole body."""
-        try:
+        with self._taking.watching():
             data = await self._exchange.read_all(until)
-        except BROKEN as error:
-            self._taking.failed(error)
-            raise
         self._taking.piece(data)
         self._taking.piece(b"")
         return data
