@@ -10,6 +10,7 @@ A lane whose breaker is open is passed over; a call that finds all of its lanes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from .._policy.retry import Retry
@@ -50,6 +51,15 @@ def call(order: Order, trail: Trail) -> Flow[Response]:
             raise trail.surface(error, first)
         if soonest > trail.ended:
             yield Sleep(soonest - trail.ended)
+
+
+def behind_cache(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]]) -> Flow[Response]:
+    """Make a call, or take what the cache has of it where there is one."""
+    if order.cache is None:
+        return make(order, trail)
+    from .cached import cached  # loaded with the first cache
+
+    return cached(order, trail, make)
 
 
 def _ask(order: Order, lane: Lane, trail: Trail) -> Flow[Verdict]:

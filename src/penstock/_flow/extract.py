@@ -19,7 +19,7 @@ from .._text.result import Parsed, Repair
 from ..errors import Candidate, ClientClosed, ExtractionFailed, ParseError, PenstockError
 from ..types import Message, Request, Response, Text
 from .accounting import Order
-from .call import call
+from .call import behind_cache, call
 from .effects import Emit, Flow, Lane
 from .extracted import Extracted
 from .mode import Plan, Refusals, Wish, plan, refused, shaped
@@ -34,12 +34,6 @@ HELP: Final = (
     "The user shows you a text in which a value was meant and badly written. Write that value as it should be. Take "
     "everything from the text, and invent nothing."
 )
-
-
-def _cached(order: Order, trail: Trail) -> Flow[Response]:
-    from .cached import cached  # loaded with the first cache
-
-    return cached(order, trail, call)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +102,7 @@ class Extraction:
             plans = self._plans(request, lanes)
             order = self._order(request, lanes, turns, plans)
             trail = Trail(order)
-            flow = call(order, trail) if order.cache is None else _cached(order, trail)
+            flow = behind_cache(order, trail, call)
             try:
                 if self._growth is not None:
                     flow = relayed(flow, self._growth.show)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from .._flow.accounting import Order
-from .._flow.call import call
+from .._flow.call import behind_cache, call
 from .._flow.continuation import continued
 from .._flow.effects import Abandoned, Effect, Emit, End, Flow, Lookup, Settle, Settled, Share
 from .._flow.trail import Trail
@@ -199,10 +199,4 @@ def _flow(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Respon
 
         return cascaded(order, trail, partial(_flow, make=make))
     make = make or (continued if order.continuations else call)
-    return make(order, trail) if order.cache is None else _cached(order, trail, make)
-
-
-def _cached(order: Order, trail: Trail, make: Callable[[Order, Trail], Flow[Response]]) -> Flow[Response]:
-    from .._flow.cached import cached  # loaded with the first cache
-
-    return cached(order, trail, make)
+    return behind_cache(order, trail, make)
