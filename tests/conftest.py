@@ -1,10 +1,17 @@
-"""What every test gets: an environment with no keys and no settings of the developer."""
+"""What every test gets: an environment with no keys and no settings of the developer; and a simulator, if it asks."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from penstock.sim import SimServer
 
 settings.register_profile("penstock", deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("penstock")
@@ -31,3 +38,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
         if name.endswith(("_API_KEY", "_BASE_URL", "_AUTH_TOKEN", "_PROXY", "_proxy")) or name.startswith("PENSTOCK_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PENSTOCK_HOME", str(own_home))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SimServer]:
+    """A simulator for the tests of one file; a folder or file with other settings has its own."""
+    from penstock.sim import SimServer
+
+    with SimServer() as running:
+        yield running
+
+
+@pytest.fixture
+def sim(server: SimServer) -> SimServer:
+    """The simulator without faults, and with nothing on its bill yet."""
+    server.play("")
+    server.reset()
+    return server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from penstock import AsyncClient, Client, RetryPolicy, sdk
 from penstock._io.tape import Secrets, body_of, bytes_of, pieces_of
 from penstock.errors import CallError, ConfigError, InputError, OutcomeUnknown, StreamInterrupted, UnsupportedParameter
-from penstock.sim import SimConfig, SimServer
+from penstock.sim import SimServer
 from penstock.testing import Cassette, Scripted, ScriptedTransport, UnknownRequest, cassette
 
 MODEL = "openai:gpt-4o-mini"
@@ -25,19 +25,6 @@ ONCE = RetryPolicy(attempts=1, unknown_outcomes=0, rate_limits=0)
 NOBODY = "http://127.0.0.1:9"
 
 colours = pytest.mark.parametrize("colour", ["sync", "async"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SimServer]:
-    with SimServer(SimConfig()) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
 
 
 def settings(url: str) -> dict[str, Any]:

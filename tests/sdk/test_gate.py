@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -14,25 +13,12 @@ import pytest
 
 from penstock import AsyncClient, Budget, Cache, Client, Limits, RetryPolicy, sdk
 from penstock.errors import BreakerOpen, ConfigError, ConnectionFailed, PenstockError, RateLimited, UnknownProvider
-from penstock.sim import SimConfig, SimServer
+from penstock.sim import SimServer
 
 ASK: list[Any] = [{"role": "user", "content": "What happened? ERROR [db] connection refused"}]
 MODEL = "gpt-4o-mini"
 ONCE = RetryPolicy(attempts=1, unknown_outcomes=0, rate_limits=0)
 KEY = "sk-canary-7f3a"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SimServer]:
-    with SimServer(SimConfig()) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
 
 
 def gate(sim: SimServer, **more: Any) -> Client:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from penstock import Budget, RetryPolicy, sdk
 from penstock.errors import PenstockError
-from penstock.sim import SimConfig, SimServer
+from penstock.sim import SimServer
 
 from .clients import STRANGERS, Colour, Stranger, during
 
@@ -21,19 +20,6 @@ PRICED = [each for each in STRANGERS if each.provider not in ("mistral", "groq")
 
 colours = pytest.mark.parametrize("colour", ["sync", "async"])
 strangers = pytest.mark.parametrize("stranger", STRANGERS, ids=lambda each: each.__name__)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SimServer]:
-    with SimServer(SimConfig()) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
 
 
 @colours

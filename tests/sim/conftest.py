@@ -16,13 +16,6 @@ def server() -> Iterator[SimServer]:
 
 
 @pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
-
-
-@pytest.fixture
 def chat(sim: SimServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{sim.url}/v1", api_key="sk-test", max_retries=0) as client:
         yield client

@@ -70,13 +70,6 @@ def server() -> Iterator[SimServer]:
         yield running
 
 
-@pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
-
-
 def settings(sim: SimServer, **more: Any) -> dict[str, Any]:
     names = ("cohere", "gemini")
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,19 +27,6 @@ WEATHER = Tool(
     description="Current weather of a city",
     parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SimServer]:
-    with SimServer() as running:
-        yield running
-
-
-@pytest.fixture
-def sim(server: SimServer) -> SimServer:
-    server.play("")
-    server.reset()
-    return server
 
 
 def settings(sim: SimServer) -> dict[str, Any]:
