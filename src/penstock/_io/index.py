@@ -30,17 +30,20 @@ class Index:
         at = self._at(digest)
         return (self._cells[at + 1], self._cells[at + 2]) if self._cells[at] else None
 
-    def put(self, digest: int, first: int, second: int) -> None:
-        """Set the two numbers of a digest (not 0)."""
-        at = self._at(digest)
-        if not self._cells[at]:
+    def put(self, digest: int, first: int, second: int) -> int | None:
+        """Set the two numbers of a digest (not 0); return the second one that it had, None when it had none."""
+        cells, at, before = self._cells, self._at(digest), None
+        if cells[at]:
+            before = cells[at + 2]
+        else:
             if self._used + 1 > self._slots * _FULL:
                 self._grow()
-                at = self._at(digest)
+                cells, at = self._cells, self._at(digest)
             self._used += 1
-            self._cells[at] = digest
-        self._cells[at + 1] = first
-        self._cells[at + 2] = second
+            cells[at] = digest
+        cells[at + 1] = first
+        cells[at + 2] = second
+        return before
 
     def note(self, digest: int, number: int) -> int:
         """Set the first number of a digest (neither is 0) that has none; return the one that it had, or else 0."""

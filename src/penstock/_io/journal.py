@@ -245,14 +245,10 @@ class Journal:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
             raise refused(self.path, error) from error
-        digest = id_digest(name)
-        before = self._index.find(digest)
-        self._spent_now += _spent(_line(line)) - (0 if before is None else _spent(self._read(before[1])))
-        flags = (_ANSWERED if answered else 0) | (_AGAIN if retriable and not answered else 0)
-        self._put(digest, short_key(key), self._size, flags)
+        flags = _ANSWERED if answered else _AGAIN if retriable else 0
+        self._note(id_digest(name), short_key(key), flags, _line(line))
         self._hash.update(data)
         self._size += len(data)
-        self._lines += 1
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -378,7 +374,8 @@ class Journal:
                     # The row is whole; only its end of line is missing.
                     self._finish_line()
                     line += b"\n"
-                self._note(record, self._size)
+                flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
+                self._note(id_digest(record.id), short_key(record.key), flags, record)
                 self._hash.update(line)
                 self._size += len(line)
         if torn:
@@ -393,18 +390,15 @@ class Journal:
         except OSError as error:
             raise refused(self.path, error) from error
 
-    def _note(self, record: _Line, place: int) -> None:
+    def _note(self, digest: int, key: int, flags: int, record: _Line) -> None:
+        """Take in the line at the end of what is known, in the place of an earlier one of its id."""
+        before = self._index.put(digest, key, self._size << _FLAG_BITS | flags)
         self._lines += 1
-        digest = id_digest(record.id)
-        before = self._index.find(digest)
-        self._spent_now += _spent(record) - (0 if before is None else _spent(self._read(before[1])))
-        flags = _ANSWERED if record.error is None else _AGAIN if record.error.retriable else 0
-        self._put(digest, short_key(record.key), place, flags)
-
-    def _put(self, digest: int, key: int, place: int, flags: int) -> None:
-        before = self._index.find(digest) if self.failures else None
-        self.failures += (not flags & _ANSWERED) - (before is not None and not before[1] & _ANSWERED)
-        self._index.put(digest, key, place << _FLAG_BITS | flags)
+        self.failures += not flags & _ANSWERED
+        self._spent_now += _spent(record)
+        if before is not None:
+            self.failures -= not before & _ANSWERED
+            self._spent_now -= _spent(self._read(before))
 
     def close(self) -> None:
         """Sync, close and unlock; again changes nothing."""
@@ -451,8 +445,11 @@ def _is_ours(torn: bytes, *, alone: bool) -> bool:
 
 def _spent(record: _Line) -> int:
     """Sum what a line says that its question cost, in nano-dollars."""
-    parts = (record.cost, record.cost_known, record.cost_before)
-    return sum(round(cost * NANO_PER_USD) for cost in parts if cost is not None)
+    nano = 0
+    for cost in (record.cost, record.cost_known, record.cost_before):
+        if cost:
+            nano += round(cost * NANO_PER_USD)
+    return nano
 
 
 def index_path(journal: Path) -> Path:

@@ -31,6 +31,7 @@ class Recipe:
         self.template = None if template is None else Template(template)
         self.system = None if system is None else Template(system, "system")
         self._sound: set[Form] = set()
+        self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def row(self, number: int, record: dict[str, Any] | Bad, *, sound: bool = False) -> Row:
         """Read a record; what is wrong with it becomes the row's problem, unless it is known to be `sound`."""
@@ -42,8 +43,8 @@ class Recipe:
             problem = f"has the id {_shown(name)}; an id is a text or a whole number"
             return Row(line=number, id=f"line {number}", problem=problem, fields=record)
         try:
-            asked = self._asked(from_openai_line(record) if batch_line else record)
-            row = Row(line=number, id=name, fields=record, **asked)
+            prompt, model, params = self._asked(from_openai_line(record) if batch_line else record)
+            row = Row(line=number, id=name, prompt=prompt, model=model, params=params, fields=record)
             if not sound:
                 self._check(row)
         except (InputError, ConfigError) as error:
@@ -64,7 +65,8 @@ class Recipe:
                 self._sound.clear()
             self._sound.add(form)
 
-    def _asked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _asked(self, data: Mapping[str, Any]) -> tuple[Prompt, Any, dict[str, Any]]:
+        """Read the prompt, the model and the options of a record."""
         given = data.get("params")
         if given is not None and not isinstance(given, dict):
             raise InputError("has params that are not an object")
@@ -76,8 +78,7 @@ class Recipe:
                 raise InputError("has an empty prompt once its columns are filled in")
         else:
             prompt = _question(data)
-            _spelling(data)
-            for key in sorted(data.keys() & OPTIONS):
+            for key in self._options(data):
                 if params.get(key, data[key]) != data[key] and data[key] is not None:
                     raise InputError(f"has {key!r} twice, beside its prompt and in params; give it once")
                 if data[key] is not None:
@@ -86,7 +87,21 @@ class Recipe:
             raise InputError("has a system that is no text")
         if self.system is not None:
             params.setdefault("system", self.system.fill(data))
-        return {"prompt": prompt, "model": params.pop("model", None), "params": params}
+        return prompt, params.pop("model", None), params
+
+    def _options(self, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the options among the fields of a record, which has mostly the same fields as the one before.
+
+        Raises: InputError for a field that looks like a misspelt option.
+        """
+        names = tuple(data)
+        found = self._named.get(names)
+        if found is None:
+            _spelling(data)
+            if len(self._named) >= FORMS_MAX:
+                self._named.clear()
+            found = self._named[names] = tuple(sorted(data.keys() & OPTIONS))
+        return found
 
 
 def _shown(name: object) -> str:

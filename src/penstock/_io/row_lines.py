@@ -163,6 +163,8 @@ def known_nano(attempts: Sequence[Attempt]) -> int:
 
 
 def _partly(cost_nano: int | None, attempts: Sequence[Attempt], spent_nano: int) -> dict[str, Any]:
+    if cost_nano is not None and not spent_nano:
+        return {}
     known = known_nano(attempts) if cost_nano is None else 0
     costs = {"cost_known": known, "cost_before": spent_nano}
     return {name: to_usd(nano) for name, nano in costs.items() if nano}

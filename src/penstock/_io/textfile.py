@@ -24,7 +24,7 @@ class TextRecipe(Recipe):
         super().__init__("{column}")  # as with any template, no field of a record is an option
         self._column = column
 
-    def _asked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _asked(self, data: Mapping[str, Any]) -> tuple[str, None, dict[str, Any]]:
         text = data.get(self._column)
         if self._column not in data:
             raise InputError(f"has no column {self._column!r} (it has {', '.join(sorted(data)) or 'none'})")
@@ -34,7 +34,7 @@ class TextRecipe(Recipe):
             raise InputError(f"has an empty text in column {self._column!r}")
         if not is_text(text):
             raise InputError(f"has a text in column {self._column!r} that {HALF_A_CHARACTER}")
-        return {"prompt": text, "params": {}}
+        return text, None, {}
 
 
 class TextFile(RowFile):

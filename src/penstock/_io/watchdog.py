@@ -11,8 +11,8 @@ from .._flow.effects import Expired
 
 TICK_S: Final = 0.25
 """How often the watchdog looks, and so how late it can be."""
-NEAR_S: Final = 60.0
-"""An end nearer than this gets an exact timer; beyond it, a tick is less than half a percent."""
+NEAR_S: Final = 30.0
+"""An end nearer than this gets an exact timer; beyond it, a tick is less than a percent."""
 
 
 class Watch:

@@ -197,9 +197,9 @@ class Crew:
                 await self._change.wait(None if picked.until is None else picked.until - self._clock.now())
                 continue
             ended = await self._call(task, picked.model)
-            task = task._replace(sent=self._counts.spend(ended.attempts, again=task.sent))
+            sent = self._counts.spend(ended.attempts, again=task.sent)
             if isinstance(ended, _Recalled):
-                self._rows.give_back(task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts)))
+                self._rows.give_back(_after(task, ended.attempts, sent=sent))
                 self._change.tell()
                 return True
             verdict = self._verdict(task, picked.model, ended, tried)
@@ -208,7 +208,7 @@ class Crew:
             self._change.tell()
             if verdict != "again":
                 return verdict == "record"
-            task = task._replace(spent_nano=task.spent_nano + known_nano(ended.attempts))
+            task = _after(task, ended.attempts, sent=sent)
 
     def _verdict(
         self, task: Task, model: str, ended: Response | Extracted[Any] | PenstockError, tried: set[str]
@@ -280,6 +280,11 @@ class _Call:
         self.model = model
         self.task = task
         self.recalled = False
+
+
+def _after(task: Task, attempts: Sequence[Attempt], *, sent: bool) -> Task:
+    """Return a row as it is to be asked once more, after attempts that left it without a result."""
+    return task._replace(sent=sent, spent_nano=task.spent_nano + known_nano(attempts))
 
 
 def most_workers() -> int:

@@ -7,8 +7,6 @@ from typing import Final
 import msgspec
 
 from .._policy.prices import Prices
-from .._text import tokens
-from ..client import Preview
 from ..types import Request, Usage
 
 SAMPLE_ROWS: Final = 512
@@ -58,10 +56,9 @@ class Sample:
         """Add the tokens that a row's answers may have."""
         self._output += output
 
-    def see(self, preview: Preview) -> None:
-        """Look at a row."""
-        asked = preview.request
-        self._kept.append((preview.lanes[0][0], tokens.estimate_request(asked), asked.max_tokens, asked.n or 1))
+    def see(self, lane: str, prompt: int, asked: Request) -> None:
+        """Look at a row: the lane that it goes to first, the tokens of its prompt, and what else it asks."""
+        self._kept.append((lane, prompt, asked.max_tokens, asked.n or 1))
         if len(self._kept) >= SAMPLE_ROWS:
             self._kept = self._kept[1::2]
             self._stride *= 2

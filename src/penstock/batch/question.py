@@ -16,6 +16,7 @@ from .._policy.timeouts import Timeouts
 from .._text import tokens
 from ..client import AsyncClient, Preview
 from ..errors import ConfigError, InputError, PenstockError
+from ..types import Request
 from .key import KeyMould, key_of
 from .projection import Sample, likely_output
 
@@ -52,11 +53,15 @@ _BY_PROMPT: Final = frozenset({"tier", "task", "region", "truncate"})
 class Mould(NamedTuple):
     """What the rows of one form have in common, with the keys of their questions.
 
-    `overhead` are the tokens of a question beside those of its prompt, `output` those that its answers may have.
+    `first` is the lane that they go to first, `lane` the same where they name it themselves, `asked` what they ask with
+    another prompt. `overhead` are the tokens of a question beside those of its prompt, `output` those that its answers
+    may have.
     """
 
     keys: KeyMould
+    first: str
     lane: str | None
+    asked: Request
     shaped: bool
     overhead: int
     output: int
@@ -147,22 +152,19 @@ class Questions:
         sampled = self.sample is not None and self.sample.is_due()
         form = form_of(row) if self._is_checked else None
         mould = self._moulds.get(form)
-        if mould is not None and not sampled:
-            return self._moulded(mould, row)
+        if mould is not None:
+            return self._moulded(mould, row, sampled=sampled)
         own = row.model is not None or row.params.get("tier") is not None
         if not own and self._homeless is not None:
             raise self._homeless
         seen = self._asked(row, own=own)
-        output = likely_output(seen.request)
-        if self.sample is not None:
-            self.sample.expect(output)
-            if sampled:
-                self.sample.see(seen)
-        if form is not None and mould is None:
+        if form is not None:
             self._learn(form, row, own=own)
-        counted, work = _size(tokens.estimate_request(seen.request), output) if self.sizes else (0, 0.0)
-        key = self._shaped(key_of(self._lanes(seen, own=own), seen.request))
-        return Task(row, key, seen.lanes[0][0] if own else None, _is_shaped(seen), counted=counted, work=work)
+        asked, first = seen.request, seen.lanes[0][0]
+        prompt = tokens.estimate_request(asked) if sampled or self.sizes else 0
+        counted, work = self._measured(first, asked, prompt, likely_output(asked), sampled=sampled)
+        key = self._shaped(key_of(self._lanes(seen, own=own), asked))
+        return Task(row, key, first if own else None, _is_shaped(asked), counted=counted, work=work)
 
     def _learn(self, form: Form, row: Row, *, own: bool) -> None:
         """Keep what the rows of a form have in common when its second one comes, unless the prompt decides more."""
@@ -174,20 +176,30 @@ class Questions:
             self._moulds[form] = None
             return
         seen = self._asked(msgspec.structs.replace(row, prompt=KeyMould.MARK), own=own)
+        asked, first = seen.request, seen.lanes[0][0]
         self._moulds[form] = Mould(
-            KeyMould(self._lanes(seen, own=own), seen.request),
-            seen.lanes[0][0] if own else None,
-            _is_shaped(seen),
-            tokens.estimate_request(seen.request) - tokens.estimate(KeyMould.MARK),
-            likely_output(seen.request),
+            KeyMould(self._lanes(seen, own=own), asked),
+            first,
+            first if own else None,
+            asked,
+            _is_shaped(asked),
+            tokens.estimate_request(asked) - tokens.estimate(KeyMould.MARK),
+            likely_output(asked),
         )
 
-    def _moulded(self, mould: Mould, row: Row) -> Task:
-        prompt = str(row.prompt)
+    def _moulded(self, mould: Mould, row: Row, *, sampled: bool) -> Task:
+        text = str(row.prompt)
+        prompt = mould.overhead + tokens.estimate(text) if sampled or self.sizes else 0
+        counted, work = self._measured(mould.first, mould.asked, prompt, mould.output, sampled=sampled)
+        return Task(row, self._shaped(mould.keys.key(text)), mould.lane, mould.shaped, counted=counted, work=work)
+
+    def _measured(self, first: str, asked: Request, prompt: int, output: int, *, sampled: bool) -> tuple[int, float]:
+        """Show a row to the sample; return what it counts and how long it is at work, for `Task`."""
         if self.sample is not None:
-            self.sample.expect(mould.output)
-        counted, work = _size(mould.overhead + tokens.estimate(prompt), mould.output) if self.sizes else (0, 0.0)
-        return Task(row, self._shaped(mould.keys.key(prompt)), mould.lane, mould.shaped, counted=counted, work=work)
+            self.sample.expect(output)
+            if sampled:
+                self.sample.see(first, prompt, asked)
+        return (prompt + output, output + prompt * PROMPT_SHARE) if self.sizes else (0, 0.0)
 
     def _asked(self, row: Row, *, own: bool) -> Preview:
         return self._preview(row, None if own else next(iter(self._models), None))
@@ -219,13 +231,8 @@ class Questions:
         return cast(Options, {"priority": "batch", **self._params, **own, "model": to})
 
 
-def _size(prompt: int, output: int) -> tuple[int, float]:
-    """Return what a row counts and how long it is at work, for `Task`."""
-    return prompt + output, output + prompt * PROMPT_SHARE
-
-
-def _is_shaped(seen: Preview) -> bool:
-    return seen.request.response_format not in (None, "text")
+def _is_shaped(asked: Request) -> bool:
+    return asked.response_format not in (None, "text")
 
 
 def _shape(schema: Any, params: Mapping[str, Any]) -> Shape:

@@ -18,18 +18,20 @@ class Change:
     """Tells those who wait that a call ended."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._next: asyncio.Event | None = None  # made by the first who waits: mostly nobody does
 
     def tell(self) -> None:
         """A call ended, or the run is to stop."""
-        event, self._event = self._event, asyncio.Event()
-        event.set()
+        event, self._next = self._next, None
+        if event is not None:
+            event.set()
 
     async def wait(self, seconds: float | None) -> None:
         """Wait for that, at most so long."""
+        event = self._next = self._next or asyncio.Event()
         try:
             async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
-                await self._event.wait()
+                await event.wait()
         except TimeoutError:
             pass
 

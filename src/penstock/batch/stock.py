@@ -93,7 +93,7 @@ class Stock:
             self._counts.before += found is True
             self._counts.kept += found is False and self._keeps(journal, task)
             if number < len(done):  # rows of a list may have become more since
-                done[number] = found is True if self._only is None else not self.is_due(journal, task)
+                done[number] = found is True if self._only is None else self.ready(journal, task) is None
             if number % STOCK_ROWS == 0:
                 await asyncio.sleep(0)
                 if halted():
@@ -116,18 +116,18 @@ class Stock:
         """Rows still to be asked: first all without an answer to their question, then those that may be tried again."""
         for row in self._rows(b"" if again else self.done):
             task = self._questions.task(row)
-            if again:
-                if (mended := once_more(journal, task)) is not None:
-                    yield mended
-            elif self.is_due(journal, task):
-                yield task._replace(spent_nano=journal.spent(row.id, task.key))
+            ready = once_more(journal, task) if again else self.ready(journal, task)
+            if ready is not None:
+                yield ready
 
-    def is_due(self, journal: Journal, task: Task) -> bool:
-        """Whether a row is to be asked in this run."""
-        if self._only is None:
-            return not journal.is_answered(task.row.id, task.key)
-        code = journal.failure(task.row.id, task.key)
-        return code is not None and (not self._only or code in self._only)
+    def ready(self, journal: Journal, task: Task) -> Task | None:
+        """Return a row that is to be asked in this run, with what its question cost before; None for any other."""
+        found = journal.find(task.row.id, task.key)
+        if found is None:
+            return task if self._only is None else None
+        if found or (self._only and journal.failure(task.row.id, task.key) not in self._only):
+            return None
+        return task._replace(spent_nano=journal.spent(task.row.id, task.key))
 
 
 def once_more(journal: Journal, task: Task) -> Task | None:

@@ -382,8 +382,8 @@ class ViaBatch(Batch):
             if self._settled.find(digest) is not None and journal.find(row.id, task.key) is not None:
                 if (mended := once_more(journal, task)) is not None:
                     yield mended
-            elif self._stock.is_due(journal, task):
-                yield task._replace(spent_nano=journal.spent(row.id, task.key))
+            elif (ready := self._stock.ready(journal, task)) is not None:
+                yield ready
 
     async def _settle_shard(self, shard: Shard, ended: Iterator[Ended]) -> Tally:
         """Write down how the rows of a shard ended, each once, on the disk itself.

@@ -173,7 +173,7 @@ class AiohttpTransport:
         while 100 <= message.code < 200 and message.code != 101:
             message, content = await protocol.read()
         if not stream:
-            body = await content.read()
+            body = content.read_nowait() if content.is_eof() else await content.read()  # a small one came with its head
             connection.release()
             return AiohttpExchange(target, message, content, connection, self, body)
         exchange = AiohttpExchange(target, message, content, connection, self, None)
