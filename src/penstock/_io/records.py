@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final, Literal, get_args
 
@@ -43,9 +44,6 @@ class Unreadable(Exception):
 Record = tuple[int, dict[str, Any] | Bad | None]
 """The number of a line or row, and its fields, or what is wrong with it; None for one that was passed over."""
 
-WATCHED_EVERY: Final = 1024
-"""Lines passed over between two looks at the file."""
-
 
 def format_of(name: str) -> Format:
     """Tell the format of a file by the end of its name; what is not known holds lines of JSON."""
@@ -54,9 +52,9 @@ def format_of(name: str) -> Format:
 
 
 def read_records(
-    file: BinaryIO, form: Format, watch: Callable[[], None], done: Sequence[int] = b"", after: int = 0
+    file: BufferedReader, form: Format, watch: Callable[[], None], done: Sequence[int] = b"", after: int = 0
 ) -> Iterator[Record]:
-    """Yield the records of a file; `watch` is called before each piece that is read and may raise.
+    """Yield the records of a file; `watch` is called for each piece that is read, before a record of it, and may raise.
 
     Lines of JSON at whose places `done` is not 0 are passed over unread. They may begin `after` so many lines.
 
@@ -88,29 +86,39 @@ def _value(text: str) -> Any:
         return text
 
 
-def _json_lines(file: BinaryIO, watch: Callable[[], None], done: Sequence[int], after: int) -> Iterator[Record]:
-    number, at, known = after, 0, len(done)
-    while line := file.readline(LINE_MAX_BYTES + 1):
-        number += 1
-        if at < known and done[at] and not line.isspace():
-            if not at % WATCHED_EVERY:
-                watch()
-            if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
-                _skip_line(file)
-            at += 1
-            yield number, None
-            continue
-        watch()
+def _json_lines(file: BufferedReader, watch: Callable[[], None], done: Sequence[int], after: int) -> Iterator[Record]:
+    at, known = 0, len(done)
+    for number, line in enumerate(_lines(file, watch), after + 1):
+        too_long = _is_too_long(line)
         if number == 1:
             line = line.removeprefix(_BOM)
-        if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
-            _skip_line(file)
-            at += 1
-            yield number, Bad(_too_long())
-        elif line.strip():
-            at += 1
-            yield number, _json_object(line)
+        if not (too_long or line.strip()):
+            continue
+        if at < known and done[at]:
+            yield number, None
+        else:
+            yield number, Bad(_too_long()) if too_long else _json_object(line)
+        at += 1
+
+
+def _lines(file: BufferedReader, watch: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the lines of a file, of one that is too long its beginning."""
+    in_hand = 0
+    while line := file.readline(LINE_MAX_BYTES + 1):
+        in_hand -= len(line)
+        if in_hand < 0:  # not all of it was in the buffer that was looked at
+            in_hand = len(file.peek())
+            watch()
+        yield line
+        if _is_too_long(line):
+            while (more := file.readline(2**20)) and not more.endswith(b"\n"):
+                pass
+            in_hand = 0
     watch()
+
+
+def _is_too_long(line: bytes) -> bool:
+    return len(line) > LINE_MAX_BYTES and not line.endswith(b"\n")
 
 
 def _too_long() -> str:
@@ -124,11 +132,6 @@ def _no_text(error: UnicodeDecodeError) -> str:
     if error.object.startswith(_PACKED):
         return "is no text but a packed file (gzip, zstd, zip, Excel); unpack it, or save it as CSV in UTF-8"
     return f"is not UTF-8: byte {error.start + 1} is 0x{error.object[error.start]:02x}; save the file as UTF-8"
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (more := file.readline(2**20)) and not more.endswith(b"\n"):
-        pass
 
 
 def _json_object(line: bytes) -> dict[str, Any] | Bad:
@@ -157,20 +160,17 @@ def _no_object(line: bytes, error: Exception) -> str:
 class _Lines:
     """The lines of a text file. What is wrong with one is noted, so that the others are still read."""
 
-    def __init__(self, file: BinaryIO, watch: Callable[[], None]) -> None:
-        self._file = file
-        self._watch = watch
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
         self.number = 0
         self.wrong: str | None = None
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(LINE_MAX_BYTES + 1):
-            self._watch()
+        for line in self._lines:
             self.number += 1
             if self.number == 1:
                 line = line.removeprefix(_BOM)
-            if len(line) > LINE_MAX_BYTES and not line.endswith(b"\n"):
-                _skip_line(self._file)
+            if _is_too_long(line):
                 self.wrong = _too_long()
                 line = b"-\n"
             try:
@@ -178,13 +178,12 @@ class _Lines:
             except UnicodeDecodeError as error:
                 self.wrong = _no_text(error)
                 yield line.decode("utf-8", "replace")
-        self._watch()
 
 
-def _table(file: BinaryIO, watch: Callable[[], None], delimiter: str) -> Iterator[Record]:
+def _table(file: BufferedReader, watch: Callable[[], None], delimiter: str) -> Iterator[Record]:
     if csv.field_size_limit() < LINE_MAX_BYTES:
         csv.field_size_limit(LINE_MAX_BYTES)  # its default, 128 KiB, is less than many a log
-    lines = _Lines(file, watch)
+    lines = _Lines(_lines(file, watch))
     reader = csv.reader(iter(lines), delimiter=delimiter, strict=True)
     header = _header(lines, reader, delimiter)
     while True:

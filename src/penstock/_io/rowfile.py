@@ -8,6 +8,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NamedTuple, get_args
 
@@ -16,7 +17,7 @@ import msgspec
 from ..errors import ConfigError, InputError
 from .index import Index
 from .recipe import Recipe
-from .records import WATCHED_EVERY, Bad, Format, Record, Unreadable, format_of, read_records, typed
+from .records import Bad, Format, Record, Unreadable, format_of, read_records, typed
 from .rows import Row, id_digest
 from .sidecar import BLOCK_BYTES
 
@@ -216,13 +217,12 @@ class RowFile:
                 if first:
                     self._seen = _mark(file)
                 file.seek(start.size)
-                watch = self._watch(file, first=first)
-                yield from read_records(file, self.form, watch, done, start.lines)
+                yield from read_records(file, self.form, lambda: self._check_mark(file), done, start.lines)
         except Unreadable as error:
             raise InputError(f"{self.name} {error}") from error
 
     @contextlib.contextmanager
-    def _opened(self, *, again: bool = False) -> Iterator[BinaryIO]:
+    def _opened(self, *, again: bool = False) -> Iterator[BufferedReader]:
         try:
             with self.path.open("rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -231,13 +231,6 @@ class RowFile:
         except OSError as error:
             more = " any more" if self._seen is not None and again else ""
             raise InputError(f"cannot read {self.name}{more}: {error.strerror or error}") from error
-
-    def _watch(self, file: BinaryIO, *, first: bool) -> Callable[[], None]:
-        """Return what looks at the file, now and then in a first pass: what changes in it is seen by the next one."""
-        if not first:
-            return lambda: self._check_mark(file)
-        turns = itertools.count()
-        return lambda: None if next(turns) % WATCHED_EVERY else self._check_mark(file)
 
     def _check_mark(self, file: BinaryIO) -> None:
         if self._seen is not None and _mark(file) != self._seen:

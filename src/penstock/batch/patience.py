@@ -41,7 +41,9 @@ class Patience:
         self._count += 1
         if not self._learns:
             return
-        seen = self._seen.setdefault(model, Latencies())
+        seen = self._seen.get(model)
+        if seen is None:
+            seen = self._seen[model] = Latencies()
         seen.add(attempts[-1].latency_s)
         self._answers[model] = answers = self._answers.get(model, 0) + 1
         if answers % LEARNED_EVERY == 0 and (slow_s := seen.percentile(PERCENT)) is not None:

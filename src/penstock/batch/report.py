@@ -137,10 +137,11 @@ class Counts:
 
     def spend(self, attempts: Sequence[Attempt], *, again: bool) -> bool:
         """Count what a call of a row sent and used; say whether the row was sent now, or before (`again`)."""
-        sent = [attempt for attempt in attempts if attempt.sent]
-        self.attempts += len(sent)
-        self.retries += len(sent) - (bool(sent) and not again)
-        for attempt in sent:
+        sent = 0
+        for attempt in attempts:
+            if not attempt.sent:
+                continue
+            sent += 1
             self.rate_limited += attempt.outcome == "rate_limited"
             if attempt.usage is not None:
                 self.usage = self.usage + attempt.usage
@@ -148,7 +149,9 @@ class Counts:
                 self.unpriced += 1
             else:
                 self.cost_nano += attempt.cost_nano
-        return again or bool(sent)
+        self.attempts += sent
+        self.retries += sent - (sent > 0 and not again)
+        return again or sent > 0
 
     def spend_cut(self, attempts: Sequence[Attempt], *, again: bool) -> None:
         """Count what a call sent and used that was cut; of what went out last nobody told what became of it."""
