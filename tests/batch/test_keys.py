@@ -11,6 +11,7 @@ import pytest
 
 from penstock import AsyncClient
 from penstock.batch import RowFile
+from penstock.batch.projection import Sample
 from penstock.batch.question import Questions
 from tests.flow.colours import KEYS
 
@@ -61,6 +62,31 @@ def test_rows_of_one_form_have_the_keys_that_each_has_alone(tmp_path: Path, sett
     assert together == keys(file, together=False, **settings)
     sound = [key for key, _, _, is_sound in together if is_sound]
     assert len(set(sound)) > 60
+
+
+def test_rows_of_one_form_count_what_each_counts_alone(tmp_path: Path) -> None:
+    """Towards the sample that a projection is made of, and in their sizes."""
+    file = tmp_path / "in.jsonl"
+    rows = [{"prompt": f"{prompt} {n}", **row} for n in range(3) for prompt in PROMPTS for row in ROWS[:7]]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    client = AsyncClient(keys=KEYS, config=False, env={})
+
+    def measured(*, together: bool) -> tuple[object, list[tuple[int, float]]]:
+        sample, sizes = Sample(), []
+
+        def questions() -> Questions:
+            made = Questions(client, (MODEL,), {}, checked=True)
+            made.check_job()
+            made.sample, made.sizes = sample, True
+            return made
+
+        shared = questions()
+        for row in RowFile(file):
+            task = (shared if together else questions()).task(row)
+            sizes.append((task.counted, task.work))
+        return sample.state(), sizes
+
+    assert measured(together=True) == measured(together=False)
 
 
 def test_a_bad_prompt_is_found_among_rows_of_one_form(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ numbers = st.integers(0, 2**64 - 1)
 
 @given(st.lists(st.tuples(digests, numbers, numbers)))
 def test_it_agrees_with_a_dict(entries: list[tuple[int, int, int]]) -> None:
-    """The newest numbers of a digest count, and nothing else is found."""
+    """The newest numbers of a digest count, the one before is told, and nothing else is found."""
     index, model = Index(), {}
     for digest, first, second in entries:
-        index.put(digest, first, second)
+        before = model.get(digest)
+        assert index.put(digest, first, second) == (None if before is None else before[1])
         model[digest] = (first, second)
     assert len(index) == len(model)
     assert {digest: (first, second) for digest, first, second in index.items()} == model

@@ -247,6 +247,19 @@ def test_a_file_that_changes_after_it_was_checked_is_noticed(tmp_path: Path) -> 
             list(reader or rows)
 
 
+def test_no_row_is_given_of_what_was_written_after_the_check(tmp_path: Path) -> None:
+    """Also where what is overwritten in the middle of a pass has the same lines by their lengths."""
+    path = write(tmp_path, *[{"prompt": f"{number:04} " + "a" * 1500} for number in range(200)])
+    rows = RowFile(path)
+    rows.check()
+    reader = iter(rows)
+    given = [next(reader)]
+    path.write_bytes(path.read_bytes().replace(b"a", b"b"))
+    with pytest.raises(InputError, match="was changed"):
+        given.extend(reader)
+    assert not [row.line for row in given if "b" in str(row.prompt)]
+
+
 def test_rows_are_a_regular_file(tmp_path: Path) -> None:
     """A device may never end."""
     with pytest.raises(InputError, match="no regular file"):
