@@ -31,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.user_properties.append(("guarantees", numbers))
 
 
+def pytest_collection_finish() -> None:
+    """What was imported until now stays: nobody need look through it for garbage again."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where Penstock keeps what it keeps for a user, in place of the developer's own."""
