@@ -24,7 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
-_REQUEST_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 
 
 class Forks:
@@ -35,7 +35,7 @@ class Forks:
         atexit.register(self._end)
 
     def _begin(self) -> None:
-        self._asked, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asked, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-X", "utf8", __file__, str(theirs.fileno())],
@@ -51,7 +51,7 @@ class Forks:
 
         Raises: TimeoutError; the command is killed.
         """
-        what = json.dumps({"args": list(args), "folder": str(folder), "env": dict(env)}).encode()
+        what = json.dumps({"args": list(args), "folder": str(folder), "env": dict(env)}).encode() + b"\n"
         reads, writes = os.pipe()
         feeding = threading.Thread(target=_feed, args=(writes, stdin.encode()))
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -86,9 +86,11 @@ def _feed(pipe: int, data: bytes) -> None:
 def serve(asked: socket.socket) -> None:
     """Fork for every command that is asked for; return in the child, as that command, with its `sys.argv`."""
     while True:
-        what, streams, _, _ = socket.recv_fds(asked, _REQUEST_BYTES, 3)
+        what, streams, _, _ = socket.recv_fds(asked, _PIECE_BYTES, 3)
         if not what:
             sys.exit()
+        while not what.endswith(b"\n"):
+            what += asked.recv(_PIECE_BYTES)
         if not (pid := os.fork()):
             break
         for stream in streams:
