@@ -31,9 +31,9 @@ EVERYTHING = files("src", "tests", "bench", "tools", "examples")
 
 
 @cache
-def tree(path: Path) -> ast.Module:
-    """The parsed file."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def nodes(path: Path) -> list[ast.AST]:
+    """Everything in the parsed file."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))))
 
 
 def place(path: Path, node: ast.expr | ast.stmt | None = None) -> str:
@@ -44,7 +44,7 @@ def place(path: Path, node: ast.expr | ast.stmt | None = None) -> str:
 
 def functions(path: Path) -> Iterator[Function]:
     """Every function and method of a file, nested ones too."""
-    return (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+    return (node for node in nodes(path) if isinstance(node, Function))
 
 
 def docstring_lines(function: Function) -> int:
@@ -127,7 +127,7 @@ def test_only_drivers_and_commands_sleep() -> None:
         place(path, node)
         for path in files("src")
         if not any(path.is_relative_to(folder) for folder in may_sleep)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.expr | ast.stmt) and is_sleep(node)
     ]
     report("Yield an effect and let the driver wait.", offenders)
@@ -149,7 +149,7 @@ def test_colours_are_not_mixed() -> None:
     offenders = [
         place(path, node)
         for path in files("src")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.expr) and mixes_colours(node)
     ]
     report("A function is sync or async; write two faces over one flow.", offenders)
@@ -197,7 +197,7 @@ def module_name(path: Path) -> str:
 def imported_modules(path: Path, modules: dict[str, Path]) -> set[str]:
     """The modules of the package that a file imports anywhere in its text."""
     found: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         match node:
             case ast.Import(names=names):
                 found.update(alias.name for alias in names)

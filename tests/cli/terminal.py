@@ -7,10 +7,14 @@ import os
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from penstock.sim import SimServer
+from tests.cli.forked import Forks
 
 WAIT_S = 30.0
 
@@ -32,6 +36,10 @@ def command(*args: str | Path) -> list[str]:
     return [sys.executable, "-c", "from penstock.cli import main; main()", *map(str, args)]
 
 
+forks = cache(Forks)
+"""The process that forks for `penstock`: one for all tests of this process, made when the first of them asks."""
+
+
 def start(
     *args: str | Path, sim: SimServer | None, folder: Path, stdin: int = subprocess.DEVNULL, **more: str
 ) -> subprocess.Popen[str]:
@@ -51,17 +59,9 @@ def start(
 def penstock(
     *args: str | Path, sim: SimServer | None = None, folder: Path, stdin: str = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        command(*args),
-        cwd=folder,
-        env=environment(sim, folder, **more),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    """Run a command to its end, in a fork."""
+    env = environment(sim, folder, **more)
+    return forks().run([*map(str, args)], folder=folder, env=env, stdin=stdin, timeout=WAIT_S)
 
 
 def shell(line: str, sim: SimServer | None, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +77,20 @@ def shell(line: str, sim: SimServer | None, folder: Path, **more: str) -> subpro
         timeout=WAIT_S,
         check=False,
     )
+
+
+def wait_until(program: subprocess.Popen[Any], reached: Callable[[], bool]) -> None:
+    """Let a command go until it has come so far; looking all the time would take it half of a small machine."""
+    until = time.monotonic() + WAIT_S
+    while not reached():
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.002)
+
+
+def wait_for_lines(program: subprocess.Popen[str], path: Path, count: int) -> None:
+    """Let a run go until a file of it has so many lines."""
+    wait_until(program, lambda: path.exists() and path.read_bytes().count(b"\n") >= count)
 
 
 def write_rows(path: Path, count: int) -> Path:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from penstock.sim import Latency, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, command, environment, penstock, results, start, write_rows
-from tests.cli.test_batch_run import JOB, ROWS, SLOW, wait_for_lines
+from tests.cli.terminal import WAIT_S, command, environment, penstock, results, start, wait_for_lines, write_rows
+from tests.cli.test_batch_run import JOB, ROWS, SLOW
 
 
 def job_of(sim: SimServer, folder: Path, *more: str, lines: int = 20) -> subprocess.Popen[str]:

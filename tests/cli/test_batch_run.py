@@ -16,21 +16,23 @@ import pytest
 from penstock.batch import Batch, Row, Speed, live
 from penstock.cli.progress import line, waits
 from penstock.sim import Latency, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, environment, penstock, results, shell, start, write_rows
+from tests.cli.terminal import (
+    WAIT_S,
+    environment,
+    penstock,
+    results,
+    shell,
+    start,
+    wait_for_lines,
+    wait_until,
+    write_rows,
+)
 
 ROWS = 150
 CONCURRENCY = 10
 BARE = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}")
 JOB = (*BARE, "-m", "openai:gpt-4o-mini", "--concurrency", str(CONCURRENCY))
 SLOW = SimConfig(latency=Latency(first_token_s=0.05))
-
-
-def wait_for_lines(program: subprocess.Popen[str], path: Path, count: int) -> None:
-    """Let a run go until its output has so many lines."""
-    until = time.monotonic() + WAIT_S
-    while not path.exists() or path.read_bytes().count(b"\n") < count:
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < until
 
 
 @pytest.mark.prove(21)
@@ -303,8 +305,7 @@ def test_calls_that_a_second_ctrl_c_cut_are_in_the_figures(tmp_path: Path) -> No
         with SimServer() as sim:
             sim.play('[[rule]]\nfault = { kind = "stall" }')
             program = start(*JOB, *form, sim=sim, folder=tmp_path)
-            while sim.simulator.open < 8:
-                assert program.poll() is None
+            wait_until(program, lambda: sim.simulator.open >= 8)
             program.send_signal(signal.SIGHUP)
             assert program.stderr is not None
             while "Ctrl-C again" not in program.stderr.readline():

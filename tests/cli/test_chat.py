@@ -14,7 +14,7 @@ from penstock.errors import InputError
 from penstock.sim import Latency, SimConfig, SimServer
 from penstock.types import Choice, Response, Text, Usage
 from tests.cli.screen import Screen
-from tests.cli.terminal import WAIT_S, command, environment, penstock
+from tests.cli.terminal import WAIT_S, command, environment, penstock, wait_until
 
 MODEL = ("-m", "openai:gpt-4o-mini")
 
@@ -50,8 +50,7 @@ def test_on_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_the_conversation(tmp_p
             at = screen.wait_for("Ctrl-D ends.\n")
             at = screen.wait_for("> ", after=at)
             screen.press("Why is the sky blue?\n")
-            while not sim.simulator.open:
-                assert screen.process.poll() is None
+            wait_until(screen.process, lambda: sim.simulator.open > 0)
             screen.wait_for(" ", after=screen.wait_for("blue?\n", after=at))
             screen.interrupt()
             at = screen.wait_for("stopped; settled at", after=at)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from penstock import cli
 from penstock.cli.shown import usd
 from penstock.sim import SimServer
-from tests.cli.terminal import WAIT_S, penstock, shell, start
+from tests.cli.terminal import WAIT_S, penstock, shell, start, wait_until
 
 
 def test_help_imports_no_command() -> None:
@@ -225,6 +225,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert "choose another --port" in ended.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_answers_every_row_and_its_cost_is_the_bill(tmp_path: Path) -> None:
     """The first rows of it; all 600 are `make demo`."""
     ended = penstock("demo", "--limit", "60", "-o", "out.jsonl", folder=tmp_path)
@@ -240,6 +241,7 @@ def test_a_short_demo_does_not_say_how_much_of_the_limit_was_used(tmp_path: Path
         ended = penstock("demo", "--limit", "10", "-o", "out.jsonl", folder=tmp_path)
         assert ended.returncode == 0, ended.stderr
         assert "10: 10 answered, 0 failed\n" in ended.stdout
+        assert "equal to the last digit" in ended.stdout
         used = [line for line in ended.stdout.splitlines() if line.startswith("limit used")]
         assert len(used) == 2
         assert all("are too few to say, of 700 a minute" in line and "%" not in line for line in used), used
@@ -319,19 +321,19 @@ def test_the_demo_removes_no_file_of_another_kind(tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 @pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_stdout_that_cannot_be_written_is_exit_code_74(
-    tmp_path: Path, args: tuple[str, ...], words: str, stdout: str
+    tmp_path: Path, args: tuple[str, ...], words: str, stdout: str, unbuffered: str
 ) -> None:
     """In one sentence, and never as if all were well."""
     (tmp_path / "in.jsonl").write_text('{"prompt": "x"}\n')
     with SimServer() as sim:
-        for unbuffered in ("", "1"):
-            ended = shell(f"penstock {shlex.join(args)} {stdout}", sim, tmp_path, PYTHONUNBUFFERED=unbuffered)
-            assert ended.returncode == 74, ended.stderr
-            said = [line for line in ended.stderr.splitlines() if line.startswith("penstock: ")]
-            assert len(said) == 1
-            assert words in said[0]
-            assert "Traceback" not in ended.stderr
+        ended = shell(f"penstock {shlex.join(args)} {stdout}", sim, tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert ended.returncode == 74, ended.stderr
+    said = [line for line in ended.stderr.splitlines() if line.startswith("penstock: ")]
+    assert len(said) == 1
+    assert words in said[0]
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -417,8 +419,7 @@ def test_a_stopped_ask_does_not_say_that_a_call_was_free(tmp_path: Path, number:
     with SimServer() as sim:
         sim.play('[[rule]]\nfault = { kind = "stall" }')
         program = start("ask", how, "Why?", "-m", "openai:gpt-4o-mini", sim=sim, folder=tmp_path)
-        while not sim.simulator.open:
-            assert program.poll() is None
+        wait_until(program, lambda: sim.simulator.open > 0)
         program.send_signal(number)
         answer, said = program.communicate(timeout=WAIT_S)
     assert (program.returncode, answer) == (130, "")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 
 from penstock.batch.vector_table import ids_path, vectors_journal
 from penstock.sim import Embedding, Latency, Limits, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, start
+from tests.cli.terminal import WAIT_S, penstock, results, start, wait_for_lines
 
 MODEL = ("-m", "openai:text-embedding-3-small", "--dimensions", "8")
 TEXTS = [f"ticket {number}: the service {number} is slow" for number in range(400)]
@@ -129,14 +127,6 @@ def test_repeated_texts_are_paid_once_over_the_whole_job(tmp_path: Path) -> None
     costs = [row["cost"] for row in results(vectors_journal(tmp_path / "out.jsonl"))]
     assert round(sum(costs) * 10**9) == paid
     assert round(json.loads(ended.stdout.splitlines()[-1])["cost"] * 10**9) == paid
-
-
-def wait_for_lines(program: subprocess.Popen[str], path: Path, count: int) -> None:
-    """Let a run go until its journal has so many lines."""
-    until = time.monotonic() + WAIT_S
-    while not path.exists() or path.read_bytes().count(b"\n") < count:
-        assert program.poll() is None, program.communicate()
-        assert time.monotonic() < until
 
 
 @pytest.mark.parametrize(

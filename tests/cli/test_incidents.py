@@ -13,7 +13,7 @@ import pytest
 
 from penstock.sim import Latency, SimConfig, SimServer
 from tests.cli.screen import Screen
-from tests.cli.terminal import WAIT_S, penstock, shell, start
+from tests.cli.terminal import WAIT_S, penstock, shell, start, wait_until
 
 FATAL = "FATAL [payments-db] no space left on device"
 MODEL = ("-m", "openai:gpt-4o-mini")
@@ -257,8 +257,7 @@ def test_a_stopped_analysis_settles_and_says_what_it_cost(
     with SimServer() as sim:
         sim.play('[[rule]]\nfault = { kind = "stall" }')
         program = start("analyze", *files, *MODEL, sim=sim, folder=logs)
-        while not sim.simulator.open:
-            assert program.poll() is None
+        wait_until(program, lambda: sim.simulator.open > 0)
         program.send_signal(number)
         _, said = program.communicate(timeout=WAIT_S)
     assert program.returncode == 130, said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ import pytest
 from penstock.batch import read_shards
 from penstock.cli.via import Duration
 from penstock.sim import BatchSettings, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
+from tests.cli.terminal import WAIT_S, penstock, results, start, wait_until, write_rows
 
 JOB = ("batch", "run", "in.jsonl", "-o", "out.jsonl", "--prompt", "Error or not? {log}", "-m", "openai:gpt-4o-mini")
 VIA = (*JOB, "--max-tokens", "9", "--via", "batch-api")
@@ -71,10 +70,7 @@ def test_ctrl_c_leaves_the_batches_and_says_how_to_go_on(tmp_path: Path) -> None
     write_rows(tmp_path / "in.jsonl", 20)
     with sim_of(rows_per_s=1) as sim:
         program = start(*VIA, sim=sim, folder=tmp_path)
-        until = time.monotonic() + WAIT_S
-        while not any(shard.phase == "created" for shard in read_shards(tmp_path / "out.jsonl")):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(program, lambda: any(each.phase == "created" for each in read_shards(tmp_path / "out.jsonl")))
         program.send_signal(signal.SIGINT)
         _, said = program.communicate(timeout=WAIT_S)
         assert program.returncode == 130

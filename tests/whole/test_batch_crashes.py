@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from penstock.batch import Shard, read_shards
 from penstock.sim import BatchSettings, SimConfig, SimServer
-from tests.cli.terminal import WAIT_S, penstock, results, start, write_rows
+from tests.cli.terminal import penstock, results, start, wait_until, write_rows
 
 ROWS = 30
 MODELS = {"openai": "openai:gpt-4o-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -91,11 +90,7 @@ def test_a_killed_run_creates_no_batch_twice(point: str, tmp_path: Path, record_
     with SimServer(SimConfig(batches=SLOW)) as sim:
         sim.play(faults)
         program = start(*job, sim=sim, folder=tmp_path)
-        until = time.monotonic() + WAIT_S
-        while not reached(sim, out):
-            assert program.poll() is None, program.communicate()
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(program, lambda: reached(sim, out))
         program.kill()
         program.communicate()
         sim.play("")

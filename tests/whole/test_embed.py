@@ -62,8 +62,9 @@ def test_the_bill_agrees_to_the_last_nano_dollar(colour: str) -> None:
 @colours
 def test_requests_go_side_by_side(colour: str) -> None:
     """Up to `concurrency` of them, in threads or on the loop."""
+    texts = [str(number) for number in range(2 * 2048 + 1)]  # short, so soon on their way
     with SimServer(SimConfig(latency=Latency(first_token_s=0.5))) as sim:
-        embed(colour, sim, TEXTS, dimensions=2, concurrency=3)
+        embed(colour, sim, texts, dimensions=2, concurrency=3)
         together = next(iter(sim.limits()["lanes"].values()))["most_in_flight"]
     assert together == 3
 

@@ -144,15 +144,15 @@ STAYS: list[tuple[str, Any, int]] = [
     ('kind = "empty_body"', (e.ServerFault, e.OutcomeUnknown), 2),
     ('kind = "reset", when = "before_read"', e.OutcomeUnknown, 2),
     ('kind = "reset", when = "after_body"', e.OutcomeUnknown, 2),
-    ('kind = "stall"', e.OutcomeUnknown, 2),
 ]
+STAYS_SILENT = pytest.param('kind = "stall"', e.OutcomeUnknown, 2, marks=pytest.mark.slow)  # quick ones: `SILENCES`
 
 
 @pytest.mark.prove(5, 9)
 @colours
 @models
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("fault", "cls", "attempts"), STAYS)
+@pytest.mark.parametrize(("fault", "cls", "attempts"), [*STAYS, STAYS_SILENT])
 def test_a_fault_that_stays_surfaces_as_its_class_after_as_many_attempts_as_it_deserves(
     sim: SimServer, colour: str, model: str, stream: bool, fault: str, cls: Any, attempts: int
 ) -> None:
@@ -168,8 +168,8 @@ def test_a_fault_that_stays_surfaces_as_its_class_after_as_many_attempts_as_it_d
 
 
 SILENCES = [
-    (True, e.FirstTokenTimeout, Timeouts(first_token_s=0.2, idle_s=5.0)),
-    (True, e.IdleTimeout, Timeouts(first_token_s=5.0, idle_s=0.2)),
+    (True, e.FirstTokenTimeout, Timeouts(first_token_s=0.1, idle_s=5.0)),
+    (True, e.IdleTimeout, Timeouts(first_token_s=5.0, idle_s=0.1)),
     (False, e.TotalTimeout, Timeouts(total_s=0.2)),
 ]
 
@@ -280,7 +280,7 @@ def test_a_server_that_is_not_there_is_tried_three_times(sim: SimServer, colour:
         'kind = "reset", when = "after_body"',
         'kind = "reset", when = "before_read"',
         'kind = "html"',
-        'kind = "stall"',
+        pytest.param('kind = "stall"', marks=pytest.mark.slow),  # as long as a clock runs
     ],
 )
 def test_a_fault_that_passes_costs_one_retry_and_no_answer(
@@ -330,7 +330,7 @@ def test_a_stream_that_breaks_after_output_says_what_came_and_what_it_cost(
 ) -> None:
     """One attempt, the text that was shown, and an estimate that is flagged as one."""
     sim.play(rule(fault))
-    asked = Asked(sim, colour, model, stream=True)
+    asked = Asked(sim, colour, model, stream=True, client={"timeouts": Timeouts(first_token_s=5.0, idle_s=0.15)})
     assert isinstance(asked.error, e.StreamInterrupted), repr(asked.error)
     assert asked.attempts == ["stream_interrupted"]
     assert asked.seen == 1
@@ -357,10 +357,10 @@ def test_a_deadline_is_never_overrun(sim: SimServer, colour: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "told_s"),
     [
-        ('kind = "rate_limit", retry_after = "1"', 1.0),
+        pytest.param('kind = "rate_limit", retry_after = "1"', 1.0, marks=pytest.mark.slow),
         ('kind = "rate_limit", retry_after_ms = "200"', 0.2),
         ('kind = "rate_limit", hint = "200ms"', 0.2),
-        ('kind = "rate_limit", retry_after = "date:+2"', 1.0),
+        pytest.param('kind = "rate_limit", retry_after = "date:+2"', 1.0, marks=pytest.mark.slow),
         ('kind = "overloaded", retry_after_ms = "300"', 0.3),
         ('kind = "status", status = 500, retry_after_ms = "300"', 0.3),
     ],

@@ -53,9 +53,9 @@ def ask_with_tasks(sim: SimServer, calls: int, limits: Limits | None) -> AsyncCl
 @pytest.mark.prove(1)
 @pytest.mark.parametrize("ask", [ask_with_threads, ask_with_tasks])
 def test_a_known_limit_is_used_and_never_met(ask: Any) -> None:
-    """All calls at once against 3,000 a minute: no 429, and the pace is the limit's."""
-    with SimServer(SimConfig(limits={"openai": SimLimits(rpm=3000)})) as sim:
-        client = ask(sim, 150, Limits(rpm=3000))
+    """All calls at once against 6,000 a minute: no 429, and the pace is the limit's."""
+    with SimServer(SimConfig(limits={"openai": SimLimits(rpm=6000)})) as sim:
+        client = ask(sim, 150, Limits(rpm=6000))
         most, rejected = most_requests(sim)
     assert rejected == 0
     assert most == 150

@@ -11,6 +11,7 @@ from penstock._io.ledger.rows import ATTEMPTS, CALLS
 
 @pytest.mark.parametrize("count", [0, 1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER + 2])
 def test_every_row_is_put_in_once_and_in_its_order(count: int) -> None:
+    """Also the rows that do not fill a run of the statement."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute("CREATE TABLE call (number, name, shared)")
     rows = [(number, f"call {number}") for number in range(count)]
@@ -20,4 +21,5 @@ def test_every_row_is_put_in_once_and_in_its_order(count: int) -> None:
 
 
 def test_no_run_has_more_values_than_the_oldest_sqlite_takes() -> None:
+    """999 of them, until 3.32."""
     assert max(each._many.count("?") for each in (ATTEMPTS, CALLS, CONTENTS)) <= 999
