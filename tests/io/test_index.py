@@ -14,7 +14,8 @@ numbers = st.integers(0, 2**64 - 1)
 @given(st.lists(st.tuples(digests, numbers, numbers)))
 def test_it_agrees_with_a_dict(entries: list[tuple[int, int, int]]) -> None:
     """The newest numbers of a digest count, the one before is told, and nothing else is found."""
-    index, model = Index(), {}
+    index = Index()
+    model: dict[int, tuple[int, int]] = {}
     for digest, first, second in entries:
         before = model.get(digest)
         assert index.put(digest, first, second) == (None if before is None else before[1])
