@@ -135,6 +135,7 @@ class Batch:
         self.concurrency = self._crew.most
         self._dedupe = dedupe
         self._sampled = sample
+        self._picked: Index | None = None
         if sample is not None and sample < 1:
             raise ConfigError(f"sample is {sample}; expected at least 1 row")
         self._checked = Checked(rows=0, bad=0, problems=())
@@ -296,16 +297,26 @@ class Batch:
             self._planner.stop("output", error)
 
     async def _pass(self, journal: Journal, twins: Twins | None, *, again: bool) -> None:
-        pending = self._pending(journal, again=again)
-        if self._sampled is not None:
-            pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
-            pending = islice(pending, self._sampled)
+        pending = self._of_sample(self._pending(journal, again=again))
         rows = self._checked.rows - self._counts.before
         mean = None if again or self._only is not None or self._counts.before else self._sample.mean_counted
         await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows, mean)
 
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         return self._stock.pending(journal, again=again)
+
+    def _of_sample(self, pending: Iterator[Task]) -> Iterator[Task]:
+        """Take the rows of the sample, the same in every pass of the run; all where there is none."""
+        if self._sampled is None:
+            yield from pending
+        elif self._picked is not None:
+            yield from (task for task in pending if self._picked.find(id_digest(task.row.id)) is not None)
+        else:
+            self._picked = Index()
+            evenly = islice(pending, 0, None, max(1, self.report.left // self._sampled))
+            for task in islice(evenly, self._sampled):
+                self._picked.put(id_digest(task.row.id), 1, 0)
+                yield task
 
     async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""

@@ -40,7 +40,7 @@ from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .loop import run
 from .progress import Form, usd_cap
-from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
+from .schema import SCHEMA_HELP, enum_fields, load_schema
 from .shown import count, note, span, usd, write_json
 from .signals import interruptible
 from .via import check_via, made, via_options
@@ -91,7 +91,7 @@ class _Recorded(click.Command):
 @click.option("--system", metavar="TEXT", help="A system message for every row; with --prompt it takes columns too.")
 @click.option("--schema", metavar="SCHEMA", help=f"What answers are to be: {SCHEMA_HELP}")
 @click.option("--reasks", type=click.IntRange(0, 5), default=1, show_default=True,
-              help="With --schema: how often a model is told what does not fit.")  # fmt: skip
+              help="With --schema: how often a model is told what does not fit; in a batch never.")  # fmt: skip
 @click.option("--reparse", is_flag=True, help="Ask nothing: read the answers that OUT has again, with this --schema.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
@@ -157,11 +157,9 @@ def run_command(
         params = {name: options[name] for name in ("max_tokens", "temperature") if options[name] is not None}
         if system is None and options["system"] is not None:
             params["system"] = options["system"]
-        if schema is not None and options["via"] == "online":
+        if schema is not None:
             params["reasks"] = options["reasks"]
             options["schema"] = schema
-        elif schema is not None:
-            params["response_format"], options["schema"] = as_json_schema(schema), None
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
         report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
     fields = [] if schema is None else enum_fields(schema)
@@ -287,8 +285,12 @@ def _say_forecast(found: Forecast | None) -> None:
     if found is None:
         note("no row of the sample was answered, so nothing can be said of the rest")
         return
-    by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
-    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {span(found.seconds)}, by {by}")
+    if found.seconds is None:
+        long = "as long as their batches take, which may be a day"
+    else:
+        by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
+        long = f"{span(found.seconds)}, by {by}"
+    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {long}")
 
 
 def _announce(checked: Checked) -> None:
