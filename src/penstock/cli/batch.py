@@ -35,7 +35,7 @@ from ..types import to_nano
 from .batch_jobs import cancel, resume, status
 from .bounds import bounded
 from .choice import Calls, Number, budget_of, default_model, meant, weighed
-from .job import conduct, finish
+from .job import Recorded, args_of, conduct, finish
 from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .loop import run
@@ -50,8 +50,6 @@ HEDGED_PERCENT: Final = 95.0
 LABELS_FROM: Final = 4
 """Answers for each label, on the average, that make labels of them."""
 
-_ARGS: Final = "penstock.batch.run"
-
 
 @click.group(name="batch")
 def command() -> None:
@@ -63,15 +61,7 @@ def command() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
-class _Recorded(click.Command):
-    """A command that remembers how it was called."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGS] = list(args)
-        return super().parse_args(ctx, args)
-
-
-@command.command(name="run", cls=_Recorded)
+@command.command(name="run", cls=Recorded)
 @click.argument("rows", metavar="IN")
 @click.option("-o", "--output", required=True, metavar="OUT",
               help="Where the answers go and what a rerun resumes: .csv, .tsv, .parquet, else JSON lines.")  # fmt: skip
@@ -161,7 +151,7 @@ def run_command(
             params["reasks"] = options["reasks"]
             options["schema"] = schema
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
-        report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
+        report = run(_run(file, output, models, params, options, told, args_of(context)))
     fields = [] if schema is None else enum_fields(schema)
     if options["summary"] and options["summary"] not in fields:
         fields = [*fields, options["summary"]]
