@@ -24,8 +24,6 @@ TURN: Final = 50
 LOAD: Final = 1000
 """Calls of one side before the next one's turn: so few that all sides meet the same minute of the machine."""
 
-CONCURRENCY: Final = 32
-
 
 def _scripted(**more: Any) -> tuple[Client, ScriptedTransport]:
     body = json.dumps(
@@ -72,17 +70,19 @@ def _slice(client: Client, transport: ScriptedTransport) -> float:
     return (time.thread_time() - began) / TURN * 1e6
 
 
-def shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
+def shares(url: str, folder: Path, rounds: int, at_once: int) -> dict[str, float]:
     """Return what a call takes in µs, and what is added to its CPU, all threads of the process: 0.1 is 10 % on top.
+
+    So many calls are under way `at_once`.
 
     `kept`: by ledger and metrics. `watched`: by these, the spans of the OpenTelemetry SDK and a log line. `floor`: by
     two spans and a line alone, made by hand, as whoever uses that SDK and logging has to. Each is the median of the
     ratios of its turns to the bare client's turn of the same round.
     """
-    return asyncio.run(_shares(url, folder, rounds))
+    return asyncio.run(_shares(url, folder, rounds, at_once))
 
 
-async def _shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
+async def _shares(url: str, folder: Path, rounds: int, at_once: int) -> dict[str, float]:
     given: dict[str, Any] = {"base_urls": {"openai": f"{url}/v1"}, "keys": {"openai": "x"}, "config": False, "env": {}}
     observers = Observers()
     clients = {name: AsyncClient(**given) for name in ("bare", "floor")}
@@ -94,7 +94,7 @@ async def _shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
     for number in range(rounds + 1):
         for name, client in clients.items():
             with observers.writing(logs[name]) if name in logs else nullcontext():
-                took = await _load(client, observers, observers.floor if name == "floor" else None)
+                took = await _load(client, observers, at_once, observers.floor if name == "floor" else None)
             if number:  # the first is to warm up
                 taken[name].append(took)
     for client in clients.values():
@@ -104,7 +104,7 @@ async def _shares(url: str, folder: Path, rounds: int) -> dict[str, float]:
     return {"call_us": median(bare) / LOAD * 1e6} | added
 
 
-async def _load(client: AsyncClient, observers: Observers, after: Callable[[], None] | None) -> float:
+async def _load(client: AsyncClient, observers: Observers, at_once: int, after: Callable[[], None] | None) -> float:
     todo = iter(range(LOAD))
 
     async def work() -> None:
@@ -116,7 +116,7 @@ async def _load(client: AsyncClient, observers: Observers, after: Callable[[], N
     gc.collect()
     began = time.process_time()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(CONCURRENCY):
+        for _ in range(at_once):
             tasks.create_task(work())
     if client.ledger is not None:
         client.ledger.flush()  # what is still to be written is a cost of these calls, as are their spans

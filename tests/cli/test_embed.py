@@ -284,6 +284,7 @@ def test_bad_rows_are_named_before_anything_is_paid(tmp_path: Path, sim: SimServ
     [
         (("embed", "x", "-m", "anthropic:claude-haiku-4-5"), 65, "anthropic offers no embeddings"),
         (("embed", "x", "-f", "in.txt", *MODEL), 64, "give one of them"),
+        (("embed", "in.txt", *MODEL), 64, "'in.txt' is a file here; to embed what is in it write -f in.txt"),
         (("embed", "x", *MODEL, "-o", "out.xyz"), 78, "let it end with .jsonl, .parquet, .npy"),
         (("embed", "-f", "none.txt", *MODEL), 65, "cannot read none.txt"),
         (("embed", "-f", "in.txt", "--column", "body", *MODEL), 78, "has one text a line"),

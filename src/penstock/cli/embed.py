@@ -83,6 +83,11 @@ def command(
     """  # noqa: D301 - click wants the backspace itself
     if texts and file is not None:
         raise click.UsageError("there are texts and a file; give one of them")
+    taken = next((text for text in texts if os.path.isfile(text)), None)
+    if taken is not None:
+        raise click.UsageError(
+            f"{taken!r} is a file here; to embed what is in it write -f {taken}, to embed its name itself pipe it in"
+        )
     if not texts and file is None:
         if sys.stdin.isatty():
             raise click.UsageError(

@@ -9,9 +9,9 @@ import msgspec
 
 from ..._policy.rollup import Rollup
 from ...events import AttemptEnded, CallEnded
-from .content import CONTENT_SQL, content_row
+from .content import CONTENTS, content_row
 from .plain import Plain, is_plain
-from .rows import ATTEMPT_SQL, CALL_SQL, attempt_row, call_row, is_whole
+from .rows import ATTEMPTS, CALLS, attempt_row, call_row, is_whole
 from .schema import DAY
 from .settings import Ledger
 from .sums import Peaks, SumsWriter
@@ -143,12 +143,12 @@ class Batch:
         if len(self.early) > EARLY:
             self.early = dict.fromkeys(list(self.early)[-EARLY:])
         self._plain.write()
-        db.executemany(CALL_SQL, self._calls)
+        CALLS.put(db, self._calls)
         rows = []
         for one in self._attempts:
             tags = self._tagged(one.tags)
             rows.append(attempt_row(one, self._words[tags.text] if tags.text else None, tags.task, self._words))
-        db.executemany(ATTEMPT_SQL, rows)
-        db.executemany(CONTENT_SQL, self._contents)
+        ATTEMPTS.put(db, rows)
+        CONTENTS.put(db, self._contents)
         self._peaks.write(db)
         sums.add(self._rollup.rows)

@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 
 from ...events import CallEnded
+from .inserts import Insert
 
 LONGEST: Final = 100_000
 """Characters that are kept of a prompt or an answer."""
 
-CONTENT_SQL: Final = "REPLACE INTO content (call_id, prompt, answer, message) VALUES (?, ?, ?, ?)"
+CONTENTS: Final = Insert("REPLACE INTO content (call_id, prompt, answer, message)", "?, ?, ?, ?")
 
 
 def content_row(

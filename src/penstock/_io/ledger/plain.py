@@ -12,11 +12,12 @@ from typing import Any, Final
 from ..._policy.rollup import HOUR_S, Alike, Rollup
 from ...events import AttemptEnded, CallEnded
 from ...types import Usage
+from .inserts import TOGETHER, Insert
 from .schema import DAY
 from .sums import Peaks
 from .words import Words
 
-ROWS: Final = 200
+ROWS: Final = 10 * TOGETHER
 """Rows put into the file at once: fewer than make Python look for garbage."""
 
 _OWN: Final = "id at_ms call_id tags task latency_us first_us wait_us input output cost_nano request_id attempt_us"
@@ -40,7 +41,7 @@ class Plain:
         self._rollup = rollup
         self._peaks = peaks
         self._groups: dict[Group, list[tuple[Any, ...]]] = {}
-        self._statements: dict[Kind, str] = {}
+        self._inserts: dict[Kind, Insert] = {}
 
     def add(self, row: int, event: CallEnded, usage: Usage, only: AttemptEnded, tags: str, task: str | None) -> None:
         """Take a call for which `is_plain` holds, with its only attempt."""
@@ -92,7 +93,7 @@ class Plain:
 
     def _put(self, group: Group, rows: list[tuple[Any, ...]]) -> None:
         kind, tags, hour = group
-        self._db.executemany(self._statements.get(kind) or self._statement(kind), rows)
+        (self._inserts.get(kind) or self._insert(kind)).put(self._db, rows)
         ids, _, _, _, _, took_us, first_us, waits_us, inputs, outputs, costs, _, _ = zip(*rows, strict=True)
         operation, _, provider, model, outcome = kind[:5]
         known = [cost for cost in costs if cost is not None]
@@ -110,11 +111,11 @@ class Plain:
         lane = (hour * HOUR_S // DAY * DAY, self._words[provider], self._words[model])
         self._peaks.look(lane, ids, took_us, costs)
 
-    def _statement(self, kind: Kind) -> str:
+    def _insert(self, kind: Kind) -> Insert:
         *texts, status, estimated = kind
         numbers = [None if text is None else self._words[text] for text in texts]
         shared = ", ".join("NULL" if each is None else str(int(each)) for each in (*numbers, status, estimated))
-        made = self._statements[kind] = f"INSERT INTO call ({_COLUMNS}) VALUES ({_MARKS}, {shared})"
+        made = self._inserts[kind] = Insert(f"INSERT INTO call ({_COLUMNS})", f"{_MARKS}, {shared}")
         return made
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ..._policy.rollup import USAGE
 from ...events import AttemptEnded, CallEnded
 from ...types import Usage
+from .inserts import Insert
 from .words import Words
 
 _CALL_COLUMNS: Final = (
@@ -20,13 +21,13 @@ _ATTEMPT_COLUMNS: Final = (
 )
 
 
-def _insert(table: str, columns: str) -> str:
+def _insert(table: str, columns: str) -> Insert:
     names = columns.split()
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    return Insert(f"INSERT INTO {table} ({', '.join(names)})", ", ".join("?" * len(names)))
 
 
-CALL_SQL: Final = _insert("call", _CALL_COLUMNS)
-ATTEMPT_SQL: Final = _insert("attempt", _ATTEMPT_COLUMNS)
+CALLS: Final = _insert("call", _CALL_COLUMNS)
+ATTEMPTS: Final = _insert("attempt", _ATTEMPT_COLUMNS)
 _NOTHING: Final = (0,) * len(USAGE)
 _NO_ATTEMPT: Final = (None,) * 6
 

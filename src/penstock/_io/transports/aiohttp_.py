@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
@@ -26,6 +27,9 @@ from .proxies import proxy_for
 KEEPALIVE_S: Final = 15.0
 """Below the idle limit of every provider's balancer, so that a pooled connection is rarely found closed."""
 
+READ_BYTES: Final = 64 * 1024
+"""How much is read at once at most. Asyncio makes room for 256 KiB, which malloc may map anew for each read."""
+
 ROADS_MAX: Final = 1024
 """Prepared requests that are remembered; paths that are asked for once would else pile up."""
 
@@ -33,10 +37,17 @@ _BROKEN: Final = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A connector that goes quietly when its loop is gone: nothing is left then that could be closed."""
+    """A connector whose connections read little at once, and which goes quietly when its loop is gone."""
+
+    async def _create_connection(self, *given: Any, **named: Any) -> ResponseHandler:
+        protocol = await super()._create_connection(*given, **named)
+        transport: Any = protocol.transport
+        if hasattr(transport, "max_size"):  # asyncio's own, without TLS
+            transport.max_size = READ_BYTES
+        return protocol
 
     def __del__(self, _warnings: Any = None) -> None:
-        """Say nothing; the sockets close with their transports."""
+        """Say nothing: no loop is left that could close the sockets, which close with their transports."""
 
 
 class _Road:
