@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._policy.choosing import NEEDS, Asked, Judged, ModelFacts, Routing, choose, named
+from penstock._policy.choosing import NEEDS, Asked, Judged, ModelFacts, Picks, Routing, choose, named
 from penstock._policy.routing import TIERS, Router
 from penstock._policy.warmth import LEAST_TOKENS, MOST_CONVERSATIONS, Warmth
 from penstock.errors import ConfigError
@@ -165,6 +165,32 @@ def test_a_route_is_pure_and_no_model_of_it_cannot_take_the_call(
         assert known.context is None or tokens <= known.context
         assert not needs & set(known.lacks)
         assert region is None or known.region == region
+
+
+CALLS = st.builds(
+    lambda tier, named, **more: asked(tier, **more) if not named else Asked(tier=tier, judge=asked().judge, **more),
+    tier=st.sampled_from(TIERS),
+    named=st.booleans(),
+    tokens=st.sampled_from([0, 900, 1_000, 1_001, 3_999, 4_001, 100_001]),
+    output=st.sampled_from([0, 1, 200]),
+    needs=st.frozensets(st.sampled_from(NEEDS)),
+    region=st.sampled_from([None, "eu", "us"]),
+    warm=st.sampled_from([None, "a:small", "a:big", "b:huge", "x:gone"]),
+)
+
+
+@given(st.lists(CALLS, min_size=2, max_size=12))
+def test_what_earlier_calls_found_changes_no_route(calls: list[Asked]) -> None:
+    """Whatever came before: the same route, or the same refusal."""
+
+    def outcome(call: Asked, picks: Picks | None = None) -> object:
+        try:
+            return choose(ROUTER, Routing(), call, facts, picks)
+        except ConfigError as error:
+            return error.message
+
+    picks: Picks = {}
+    assert [outcome(call, picks) for call in calls * 2] == [outcome(call) for call in calls * 2]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock import detect_complexity
 from penstock._policy.routing import TIERS
-from penstock._text.complexity import SAMPLE_CHARS, difficulty
+from penstock._text.complexity import SAMPLE_CHARS, difficulty, look
 from penstock.errors import InputError
 
 LONG = "the service answered as it always does, and then it did not, which nobody saw before noon on that day. "
@@ -24,6 +25,8 @@ LONG = "the service answered as it always does, and then it did not, which nobod
         ("Is it an error? yes/no", "simple", "'yes/no'"),
         ("Answer yes or no. " + LONG, "simple", "'yes or no'"),
         ("True/False: the sky is green. " + LONG, "simple", "'true/false'"),
+        ("Is it true or false? " + LONG, "simple", "'true or false'"),
+        ("It is false. " + LONG, "moderate", "no rule"),
         ("Define idempotence. " + LONG, "simple", "'define'"),
         ("List the failed pods. " + LONG, "simple", "'list'"),
         ("What is 2 + 2?", "simple", "14 characters, fewer than 100"),
@@ -83,6 +86,12 @@ def test_every_text_has_a_tier_and_a_score(text: str) -> None:
     assert found == detect_complexity(text)
     assert 0.0 <= difficulty(text) <= 1.0
     assert difficulty(text) == difficulty(text)
+
+
+@given(st.text(max_size=SAMPLE_CHARS))
+def test_the_words_of_a_prompt_are_its_runs_of_letters(text: str) -> None:
+    """Of those from a to z, in small letters, whatever stands between them."""
+    assert look(text)[1] == re.findall("[a-z]+", text.lower())
 
 
 def test_more_to_think_about_is_harder() -> None:

@@ -66,7 +66,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `tier`, `reason`: how the route was chosen, where a tier was asked for; `strongest`: the lane of the highest one.
     `ladder`: whom to ask when the answer is not good enough. `truncate`: how a prompt that is too long is cut, None for
     never. `on_error`: what may be done about an error.
-    `conversation`: what the router remembers its model by, for `sticky_s`; None where it does not.
+    `opening`: the request as the router saw it, for whose conversation it remembers the model that answers for
+    `sticky_s`; None where it does not.
     """
 
     request: Request
@@ -94,7 +95,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ladder: Ladder | None = None
     truncate: Truncate | None = None
     on_error: ErrorPolicy = USUAL
-    conversation: bytes | None = None
+    opening: Request | None = None
     sticky_s: float = 0.0
 
     def asked(self, lane: Lane) -> Request:

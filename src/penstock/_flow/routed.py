@@ -1,39 +1,25 @@
-"""From a request to what the router asks: how long it is, what it needs, how hard it looks, whose turn it continues."""
+"""From a request to what the router asks: how long it is, what it needs, what it asks, whose turn it continues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from .._policy.choosing import Asked, Judged, ModelFacts, Need, Routing
-from .._policy.routing import TIERS
+from .._policy.choosing import Asked, Judge, ModelFacts, Need
 from .._text import tokens
 from .._wire import capabilities
 from .._wire.protocol import Provider
 from ..errors import ConfigError
-from ..types import Audio, Document, Image, Message, Request, Text, Tier
-
-if TYPE_CHECKING:
-    from .._text.learned import Learned  # loaded with the first calibration
+from ..types import Audio, Document, Image, Request, Text, Tier
 
 CACHE_HOUR_S: Final = 3600.0
 _NEEDS: Final[tuple[tuple[type, Need], ...]] = ((Image, "image"), (Audio, "audio"), (Document, "document"))
 
 
-def asked(
-    request: Request,
-    options: Mapping[str, Any],
-    routing: Routing,
-    learned: Learned | None,
-    warm: Callable[[bytes], str | None],
-) -> Asked:
-    """Return what a call asks of the router; options are `tier`, `task` and `region`.
-
-    Raises: ConfigError for an option of the wrong type.
-    """
+def asked(request: Request, options: Mapping[str, Any], judge: Judge, warm: str | None) -> Asked:
+    """Return what a call asks of the router; options are `tier`, `task` and `region`."""
     tier: Tier | None = None if options.get("tier") == "auto" else options.get("tier")
-    key = conversation(request) if routing.sticky_s else None
     return Asked(
         tokens=tokens.estimate_request(request),
         output=request.max_tokens or 0,
@@ -41,44 +27,29 @@ def asked(
         region=options.get("region"),
         tier=tier,
         task=None if tier is not None else options.get("task"),
-        judge=lambda: judge(_question(request), routing, learned),
-        warm=None if key is None else warm(key),
+        judge=lambda: judge(question(request)),
+        warm=warm,
     )
 
 
-def judged_text(message: Message, routing: Routing) -> Judged:
-    """Choose a tier for one message where there is nothing else to go by."""
-    return judge(_question(Request(model="", messages=(message,))), routing, None)
-
-
-def judge(text: str, routing: Routing, learned: Learned | None) -> Judged:
-    """Choose a tier for the text of a prompt, by the rule of the settings."""
-    if learned is not None:
-        score = learned.score(text)
-        tier = learned.strong_tier if score >= learned.threshold else learned.weak_tier
-        side = "not below" if tier == learned.strong_tier else "below"
-        return Judged(tier, f"its score of {score:.3f} is {side} the calibrated {learned.threshold:.3f}", score)
-    from .._text.complexity import detect_complexity, difficulty  # loaded with the first prompt that is judged
-
-    if routing.rule == "words":
-        found = detect_complexity(text)
-        return Judged(found.tier, f"{found.reason}, which is {found.tier}")
-    score = difficulty(text)
-    tier = TIERS[sum(score >= mark for mark in routing.thresholds)]
-    return Judged(tier, f"its difficulty is {score:.3f}, which is {tier}", score)
+def question(request: Request) -> str:
+    """Return what is asked: the text of the last turn of the user."""
+    for message in reversed(request.messages):
+        if message.role == "user":
+            return "\n".join([part.text for part in message.parts if isinstance(part, Text)])
+    return ""
 
 
 def conversation(request: Request) -> bytes | None:
     """Return what tells a conversation from others: its cache key, or how it began; None for what is no text."""
     if request.prompt_cache_key:
         return b"key:" + request.prompt_cache_key.encode()
-    digest = blake2b(digest_size=16)
+    told: list[str] = []
     for message in request.messages:
-        for part in message.parts:
-            digest.update(part.text.encode("utf-8", "replace") if isinstance(part, Text) else repr(part).encode())
-        digest.update(message.role.encode())
+        told += [part.text if isinstance(part, Text) else repr(part) for part in message.parts]
+        told.append(message.role)
         if message.role == "user":
-            return digest.digest()
+            return blake2b("".join(told).encode("utf-8", "replace"), digest_size=16).digest()
     return None
 
 
@@ -105,13 +76,3 @@ def _needs(request: Request) -> frozenset[Need]:
         if not isinstance(message.content, str):
             found.update(need for part in message.content for kind, need in _NEEDS if isinstance(part, kind))
     return frozenset(found)
-
-
-def _question(request: Request) -> str:
-    """Return what is asked: the text of the last turn of the user."""
-    last: Message | None = next((each for each in reversed(request.messages) if each.role == "user"), None)
-    if last is None:
-        return ""
-    if isinstance(last.content, str):
-        return last.content
-    return "\n".join(part.text for part in last.parts if isinstance(part, Text))

@@ -260,18 +260,15 @@ class BaseClient(Generic[GateT, TransportT]):
     def _routed(self, prompt: Prompt, options: Options, *, stream: bool) -> Order:
         """Have the router choose the lanes of a call, by what it asks."""
         asked = request(prompt, options)
-        route = self._chosen(asked, options)
-        lanes = tuple(self._lane(name) for name in route.candidates)
+        named = options if _names_one(options) else {**options, "model": self._router.route().candidates[0]}
+        route = self._chooser.route(asked, named)
+        lanes = tuple([self._lane(name) for name in route.candidates])
         asked = msgspec.structs.replace(asked, model=lanes[0].model)
         order = self._equipped(asked, lanes, options, stream=stream)
-        lasts_s = CACHE_HOUR_S if asked.prompt_cache == "1h" else self._chooser.sticky_s
-        order = msgspec.structs.replace(order, conversation=self._chooser.conversation(asked), sticky_s=lasts_s)
+        if self._chooser.sticky_s:
+            lasts_s = CACHE_HOUR_S if asked.prompt_cache == "1h" else self._chooser.sticky_s
+            order = msgspec.structs.replace(order, opening=asked, sticky_s=lasts_s)
         return order if route.tier is None or self._gate.hub is None else self._with_route(order, route)
-
-    def _chosen(self, asked: Request, options: Mapping[str, Any]) -> Route:
-        if any(options.get(name) is not None for name in ("model", "tier", "task")):
-            return self._chooser.route(asked, options)
-        return self._chooser.route(asked, {**options, "model": self._router.route().candidates[0]})
 
     def _equipped(self, asked: Request, lanes: tuple[Lane, ...], options: Options, *, stream: bool) -> Order:
         cache = self._use(asked, options) if self._gate.answers or "cache" in options else None
@@ -488,8 +485,8 @@ class BaseClient(Generic[GateT, TransportT]):
         Raises: ConfigError, InputError as `complete`.
         """
         asked = request(prompt, options)
-        named = any(options.get(name) is not None for name in ("model", "tier", "task"))
-        return self._chooser.route(asked, options if named else {**options, "tier": "auto"})
+        named = options if _names_one(options) else {**options, "tier": "auto"}
+        return self._chooser.route(asked, named)
 
     def on(
         self,
@@ -565,6 +562,11 @@ class BaseClient(Generic[GateT, TransportT]):
         totals = self.usage()
         lanes = ", ".join(sorted(state.lane.name for state in self._gate.lanes())) or "no lane yet"
         return f"<{type(self).__name__} [{lanes}] {totals.calls} calls, {totals.attempts} attempts, ${totals.cost}>"
+
+
+def _names_one(options: Mapping[str, Any]) -> bool:
+    """Whether options say who is to answer."""
+    return options.get("tier") is not None or options.get("model") is not None or options.get("task") is not None
 
 
 def _expect(*arguments: tuple[str, object, Any]) -> None:

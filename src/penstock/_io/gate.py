@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._flow.accounting import Order
 from .._flow.effects import Admission, Head, Lane, Record, Reserve, Settle, Settled
+from .._flow.routed import conversation
 from .._policy.breaker import Breaker, BreakerSettings, BreakerState, Open, Pass, State, health
 from .._policy.budget import Book, BudgetState, Hold
 from .._policy.cache import Cache
@@ -20,7 +21,7 @@ from .._policy.limiter import GRANT, Limiter, LimiterState, Limits, Refuse, Tick
 from .._policy.prices import Prices
 from .._policy.retry import COST_TRANSIENT, GiveUp, Retry, RetryBudget, RetryPolicy, decide
 from .._policy.tally import Tallies, Totals
-from .._policy.warmth import Warmth
+from .._policy.warmth import Warmth, is_cached
 from .._wire.headers import limits_seen
 from ..errors import (
     AuthenticationFailed,
@@ -39,7 +40,7 @@ from ..errors import (
     ServerFault,
     StreamInterrupted,
 )
-from ..types import Attempt, Notice, Response, Usage
+from ..types import Attempt, Notice, Request, Response, Usage
 from .alerts import Alerts
 from .clock import Clock
 
@@ -476,10 +477,16 @@ class Gate:
         """Count a call that ended, with its attempts, in all, by model and by tag."""
         with self._lock:
             self._tallies.ended(order.tags, order.lanes[0].name, attempts, ok=ok)
-            if ok and order.conversation is not None and attempts:
-                last = attempts[-1]
-                model = f"{last.provider}:{last.model}"
-                self._warmth.noticed(self.clock.now(), order.conversation, model, last.usage or Usage(), order.sticky_s)
+        if ok and order.opening is not None and attempts:
+            self._remember(order.opening, attempts[-1], order.sticky_s)
+
+    def _remember(self, opening: Request, last: Attempt, lasts_s: float) -> None:
+        """Remember who answered a conversation, if its prompt is in a cache: most are too short for that."""
+        usage = last.usage or Usage()
+        key = conversation(opening) if self._warmth or is_cached(usage) else None
+        if key is not None:
+            with self._lock:
+                self._warmth.noticed(self.clock.now(), key, f"{last.provider}:{last.model}", usage, lasts_s)
 
     @staticmethod
     def notify(notices: list[Notice]) -> None:
@@ -492,10 +499,13 @@ class Gate:
             level = logging.INFO if notice.kind == "adapted" else logging.WARNING
             logging.getLogger("penstock").log(level, "%s", notice.message, extra=facts)
 
-    def warm(self, conversation: bytes) -> str | None:
+    def warm(self, request: Request) -> str | None:
         """Return the model that holds a conversation in its provider's prompt cache, None where none does."""
+        key = conversation(request) if self._warmth else None
+        if key is None:
+            return None
         with self._lock:
-            return self._warmth.model(self.clock.now(), conversation)
+            return self._warmth.model(self.clock.now(), key)
 
     def count(self, tags: dict[str, str], lane: Lane, ended: Response | PenstockError, prices: Prices) -> None:
         """Count a row of a batch as a call."""

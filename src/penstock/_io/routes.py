@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .._flow.routed import asked, check, conversation, facts_of
-from .._policy.choosing import ModelFacts, Routing, choose, named
+from .._flow.routed import asked, check, facts_of
+from .._policy.choosing import Judge, ModelFacts, Picks, Routing, choose, named
 from .._policy.routing import Route, Router
 from .._wire import registry
 from .._wire.protocol import Provider
@@ -31,7 +32,7 @@ class Routes:
         router: Router,
         routing: Routing | None,
         providers: Mapping[str, Provider],
-        warm: Callable[[bytes], str | None],
+        warm: Callable[[Request], str | None],
     ) -> None:
         self._router = router
         self._routing = routing = routing or Routing()
@@ -39,6 +40,7 @@ class Routes:
         self._warm = warm
         self._learned = None if routing.calibration is None else load_learned(routing.calibration)
         self._facts: dict[str, ModelFacts] = {}
+        self._picks: Picks = {}
         self._models = {self._canonical(name): facts for name, facts in routing.models.items()}
 
     def route(self, request: Request, options: Mapping[str, Any]) -> Route:
@@ -47,10 +49,11 @@ class Routes:
         Raises: ConfigError.
         """
         check(options)
-        question = asked(request, options, self._routing, self._learned, self._warm)
+        warm = self._warm(request) if self._routing.sticky_s else None
+        question = asked(request, options, self._judge, warm)
         model = options.get("model")
         if model is None:
-            route = choose(self._router, self._routing, question, self._facts_of)
+            route = choose(self._router, self._routing, question, self._facts_of, self._picks)
         else:
             route = msgspec.structs.replace(self._router.route(model, question.tier), tokens=question.tokens)
         if "fallbacks" in options:
@@ -63,10 +66,6 @@ class Routes:
         learned = None if self._learned is None else blake2b(repr(self._learned).encode(), digest_size=16).hexdigest()
         return [repr(self._routing), learned]
 
-    def conversation(self, request: Request) -> bytes | None:
-        """Return what a conversation is remembered by; None where none is to stay with its model."""
-        return conversation(request) if self._routing.sticky_s else None
-
     @property
     def sticky_s(self) -> float:
         """How long a conversation stays with its model."""
@@ -75,6 +74,12 @@ class Routes:
     def context(self, model: str) -> int | None:
         """Return how many tokens the window of a model has, None where nobody knows."""
         return self._facts_of(model).context
+
+    @cached_property
+    def _judge(self) -> Judge:
+        from .._flow.judging import judge_of  # loaded with the first prompt that is judged
+
+        return judge_of(self._routing, self._learned)
 
     def _facts_of(self, model: str) -> ModelFacts:
         found = self._facts.get(model)

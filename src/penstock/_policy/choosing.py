@@ -97,6 +97,10 @@ class Judged(msgspec.Struct, frozen=True):
     score: float | None = None
 
 
+Judge = Callable[[str], Judged]
+"""What chooses a tier for the text of a prompt."""
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a call asks of a model: `tokens` of prompt (estimated) and `output`, what it needs, and where it may run.
 
@@ -113,41 +117,88 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     warm: str | None = None
 
 
-def choose(router: Router, routing: Routing, asked: Asked, facts: Callable[[str], ModelFacts]) -> Route:
+class Pick(msgspec.Struct, frozen=True):
+    """The models of a tier for a call, and why these: all of a route that the words of its prompt do not decide.
+
+    A call that differs in nothing but its length gets the same, unless it takes more than `room` tokens.
+    """
+
+    tier: Tier
+    candidates: tuple[str, ...]
+    reason: str
+    left_out: tuple[tuple[str, str], ...]
+    warm: bool
+    room: float
+
+
+Picks = dict[tuple[Tier, bool, frozenset[Need], str | None, str | None], Pick]
+
+
+def choose(
+    router: Router, routing: Routing, asked: Asked, facts: Callable[[str], ModelFacts], picks: Picks | None = None
+) -> Route:
     """Return the route of a call that names no model; `facts` tells what is known of one.
+
+    `picks` are those of earlier calls with the same router and facts, to be used again and added to.
 
     Raises: ConfigError for a tier or task that does not exist, or when no model of any tier can take the call.
     """
     judged = _judged(routing, asked)
-    judged = _sized(routing, asked, judged) if asked.tier is None else judged
-    words = [judged.reason]
+    if asked.tier is None and routing.sizes:
+        judged = _sized(routing, asked, judged)
+    picks = {} if picks is None else picks  # most calls of a program are alike
+    alike = judged.tier, asked.tier is None, asked.needs, asked.region, asked.warm
+    takes = asked.tokens + asked.output
+    pick = picks.get(alike)
+    if pick is None or takes > pick.room:
+        pick = _pick(router, judged.tier, asked, facts)
+        if takes <= pick.room:
+            picks[alike] = pick
+    return Route(
+        pick.candidates,
+        f"{judged.reason}; {pick.reason}",
+        tier=pick.tier,
+        score=judged.score,
+        tokens=asked.tokens,
+        left_out=pick.left_out,
+        warm=pick.warm,
+    )
+
+
+def _pick(router: Router, wanted: Tier, asked: Asked, facts: Callable[[str], ModelFacts]) -> Pick:
+    """Return the models for a call that wants a tier.
+
+    Raises: ConfigError when no model of any tier can take it.
+    """
     left_out: dict[str, str] = {}
-    for tier in _in_turn(router, judged.tier, explicit=asked.tier is not None):
+    for tier in _in_turn(router, wanted, explicit=asked.tier is not None):
         fitting = _fitting(router.of_tier(tier), asked, facts, left_out)
         if fitting:
             break
     else:
         raise ConfigError(
-            f"no model of tier {judged.tier!r} or above can take this call: "
+            f"no model of tier {wanted!r} or above can take this call: "
             + ("; ".join(f"{model} {why}" for model, why in left_out.items()) or "no tier has a model")
         )
-    if tier != judged.tier:
-        words.append(f"{_why_not(router, judged.tier)}, so tier {tier!r} takes it")
+    words = []
+    if tier != wanted:
+        words.append(f"{_why_not(router, wanted)}, so tier {tier!r} takes it")
     warm = _warm(router, asked, tier, facts)
     if warm is not None and warm != fitting[0]:
         words.append(f"{warm} holds this conversation in its prompt cache")
     chosen = fitting if warm is None else (warm, *fitting)
     candidates = tuple(dict.fromkeys((*chosen, *_fitting(router.after(chosen[0]), asked, facts, left_out))))
-    told = f"{'; '.join(words)}; {candidates[0]} of tier {router.tier_of(candidates[0]) or tier!r} answers"
+    words.append(f"{candidates[0]} of tier {router.tier_of(candidates[0]) or tier!r} answers")
     later = ", then ".join(candidates[1:])
-    return Route(
+    words.append(f"fallbacks: {later}" if later else "no fallbacks")
+    windows = [facts(model).context for model in (*candidates, *left_out, asked.warm or candidates[0])]
+    return Pick(
+        tier,
         candidates,
-        f"{told}; fallbacks: {later}" if later else f"{told}; no fallbacks",
-        tier=tier,
-        score=judged.score,
-        tokens=asked.tokens,
-        left_out=tuple(left_out.items()),
-        warm=warm is not None,
+        "; ".join(words),
+        tuple(left_out.items()),
+        warm is not None,
+        room=min((each for each in windows if each is not None), default=math.inf),
     )
 
 

@@ -22,9 +22,13 @@ class Warmth:
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        """Whether any conversation is remembered."""
+        return bool(self._kept)
+
     def noticed(self, now: float, conversation: bytes, model: str, usage: Usage, lasts_s: float) -> None:
-        """A model answered in a conversation: its prompt is in the cache if it is long enough, or usage says so."""
-        if usage.prompt < LEAST_TOKENS and not (usage.cache_read or usage.cache_write):
+        """A model answered in a conversation."""
+        if not is_cached(usage):
             self._kept.pop(conversation, None)
             return
         self._kept[conversation] = (model, now + lasts_s)
@@ -41,3 +45,8 @@ class Warmth:
             del self._kept[conversation]
             return None
         return found[0]
+
+
+def is_cached(usage: Usage) -> bool:
+    """Whether a prompt is in the provider's cache: it is long enough, or its usage says so."""
+    return usage.prompt >= LEAST_TOKENS or bool(usage.cache_read or usage.cache_write)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import repeat
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 
 from ..errors import InputError
@@ -29,15 +29,18 @@ SAMPLE_CHARS: Final = 1_500
 _RULES: Final[tuple[tuple[Tier, tuple[str, ...], re.Pattern[str]], ...]] = (
     (
         "simple",
-        ("classify", "yes", "true", "define", "list"),
+        ("classify", "yes", "false", "define", "list"),
         re.compile(r"\b(?:classify|yes ?[/-] ?no|yes or no|true ?[/-] ?false|true or false|define|list)\b"),
     ),
     ("complex", ("analy", "investigate", "root"), re.compile(r"\b(?:analy[sz]e|investigate|root[ -]causes?)\b")),
     ("expert", ("design", "architect", "review"), re.compile(r"\b(?:design|architect|architecture|review)\b")),
 )
-"""A tier, letters without which its words cannot be there (looking for those is ten times as quick), and its words."""
+"""A tier, letters of which some must be there for its words (to look for them is ten times as quick), and its words."""
 
-_WORD: Final = re.compile(r"[a-z]+")
+_CLUES: Final = [(letters, tier, words) for tier, each, words in _RULES for letters in each]
+_LETTERS: Final = bytes(byte if chr(byte) in ascii_lowercase else ord(" ") for byte in range(256))
+"""Splitting at blanks, which it makes of all but small letters, is twice as quick as a pattern for words."""
+
 _THOUGHT_WORDS: Final = """
 why how explain prove derive calculate compute compare evaluate step steps because therefore assume suppose given if
 then must each every exactly without unless not except following statement statements equation integral derivative
@@ -64,9 +67,8 @@ def detect_complexity(text: str) -> Complexity:
     Raises: InputError when it is no text.
     """
     lower = _sample(text).lower()
-    for tier, letters, words in _RULES:
-        found = words.search(lower) if any(some in lower for some in letters) else None
-        if found is not None:
+    for letters, tier, words in _CLUES:
+        if letters in lower and (found := words.search(lower)):
             return Complexity(tier, f"it says {found[0]!r}")
     if len(text) < SHORT_CHARS:
         return Complexity("simple", f"it has {len(text)} characters, fewer than {SHORT_CHARS}")
@@ -89,8 +91,8 @@ def look(text: str) -> tuple[float, list[str]]:
     Raises: InputError when it is no text.
     """
     lower = _sample(text).lower()
-    words = _WORD.findall(lower)
-    known = sum(map(_WEIGHTS.get, words, repeat(0.0)))
+    words = lower.encode("ascii", "replace").translate(_LETTERS).decode().split()
+    known = sum(filter(None, map(_WEIGHTS.get, words)))
     longer = len(text) / len(lower) if lower else 1.0
     score = math.log1p(len(words) * longer) + known + _COMMA * math.log1p(lower.count(",") * longer)
     return 1.0 / (1.0 + math.exp((_MIDDLE - score) / _SPREAD)), words

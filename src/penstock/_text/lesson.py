@@ -49,14 +49,15 @@ class Fitted(NamedTuple):
         """Return what `Learned.score` returns for the prompt of a lesson."""
         total = self.bias + self.difficulty * (lesson.hard - self.middle)
         if lesson.found:
-            total += sum(self.words.get(word, 0.0) for word in lesson.found) / math.sqrt(len(lesson.found))
+            total += math.fsum(self.words.get(word, 0.0) for word in lesson.found) / math.sqrt(len(lesson.found))
         return _sigmoid(total)
 
 
 def lesson_of(prompt: str) -> Lesson:
     """Return a prompt as the fit sees it."""
     hard, words = look(prompt)
-    return Lesson(features(words), hard)
+    single, pairs = features(words)
+    return Lesson(list(dict.fromkeys((*single, *map(" ".join, pairs)))), hard)
 
 
 def fit(lessons: Sequence[Lesson], gains: Sequence[float]) -> Fitted:

@@ -47,7 +47,7 @@ def explain(prompt: tuple[str, ...], files: tuple[str, ...], stdin: bool, as_jso
     penstock route explain --task summary -f report.txt --json
     """  # noqa: D301 - click wants the backspace itself
     from .. import Client
-    from .._flow.routed import judged_text
+    from .._flow.judging import judged_text
     from .._policy.choosing import Routing
     from .ask import message_of
 
