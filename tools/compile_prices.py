@@ -7,6 +7,8 @@ The form of the file is described in `penstock/_policy/prices.py`, its only read
 genai-prices and same date, same bytes. genai-prices carries no date of its own, so the date is that of the newest price
 change in it that is not in the future; while its version stays the same, the date of the file stays too.
 
+What batches cost at Groq and Together is said by their own pages where genai-prices says nothing; see `batch_prices`.
+
 Source: genai-prices (MIT), https://github.com/pydantic/genai-prices.
 """
 
@@ -47,6 +49,21 @@ OTHER_OUTPUT = ("output_image_mtok", "output_video_mtok", "output_citation_mtok"
 PER_AUDIO_HOUR = ("input_audio_hours", "audio_hours")
 TIER_KEYS = ("processing", "service_tier", "speed")
 PLACES_MAX = 18
+
+# Chat models that these providers discount by half in a batch. Source: https://console.groq.com/docs/batch ("50% cost
+# discount" for those listed) and https://docs.together.ai/docs/inference/batch/overview (both read 2026-12).
+HALF_IN_BATCHES = {
+    "groq": {
+        "openai/gpt-oss-20b",
+        "openai/gpt-oss-120b",
+        "meta-llama/llama-4-maverick-17b-128e-instruct",
+        "meta-llama/llama-4-scout-17b-16e-instruct",
+        "llama-3.3-70b-versatile",
+        "llama-3.1-8b-instant",
+        "meta-llama/llama-guard-4-12b",
+    },
+    "together": {"meta-llama/Llama-3.3-70B-Instruct-Turbo"},
+}
 
 Row = dict[str, Any]
 
@@ -106,6 +123,18 @@ def row(price: gp.ModelPrice, *, model: str, provider: str, whole: bool = True) 
         if highest is not None:
             out[short] = number(highest)
     return out
+
+
+def batch_prices(provider: str, model: str, prices: Any) -> Row | None:
+    """Say which of a model's prices are others in a batch; None where no page says what a batch of it costs.
+
+    Groq: "The batch discount does not stack with prompt caching. All batch tokens are billed at the 50% batch rate."
+    Together: "Models not listed run at standard rates", so nothing of them changes.
+    Source: as for `HALF_IN_BATCHES`.
+    """
+    if model in HALF_IN_BATCHES.get(provider, ()):
+        return {bucket: prices["i" if bucket == "r" else bucket] / 2 for bucket in prices}
+    return {} if provider == "together" else None
 
 
 def condition(constraint: gp.StartDateConstraint | gp.TimeOfDateConstraint | None) -> str | None:
@@ -169,6 +198,9 @@ def model_entry(model: gp.ModelInfo, provider: str) -> list[Any]:
         if key in TIER_KEYS and value != "default":
             cheaper = row(variant.prices, model=model.id, provider=provider, whole=False)
             variants.append([value, condition(variant.constraint), cheaper])
+    if all(tier != "batch" for tier, _, _ in variants):
+        in_batch = batch_prices(provider, model.id, prices)
+        variants += [] if in_batch is None else [["batch", None, in_batch]]
     if model.context_window is not None:
         return [model.id, match, prices, variants, model.context_window]
     return [model.id, match, prices, variants] if variants else [model.id, match, prices]

@@ -52,14 +52,24 @@ def test_rows_that_ask_the_same_are_in_one_batch_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["groq:llama-3.3-70b-versatile", "mistral:mistral-small-latest", "together:gpt-4o"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mistral:mistral-small-latest",
+        "groq:openai/gpt-oss-20b",
+        "groq:llama-3.3-70b-versatile",
+        "together:meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        "together:Qwen/Qwen3.5-9B",
+    ],
+)
 def test_the_other_dialects_do_the_same(model: str, tmp_path: Path) -> None:
-    """Each with its own places, words and uploads; what a batch costs there is only known where the table says it."""
+    """Each with its own places, words and uploads; half the price, where the provider gives it for that model."""
     with sim_of() as sim:
         report = go(sim, some(5), tmp_path / "out", model=model)
-        assert sim.bill()["attempts"] == 5
-    assert (report.answered, report.failed, report.left) == (5, 0, 0)
-    assert report.unpriced == (0 if model.startswith("mistral") else 5)
+        bill = sim.bill()
+    assert (report.answered, report.failed, report.left, bill["attempts"]) == (5, 0, 0, 5)
+    assert (report.cost_nano, report.unpriced) == (bill["total_nano"], 0)
+    assert bill["total_nano"] > 0
     assert {row["model"] for row in lines(tmp_path / "out")} == {model}
 
 
@@ -382,9 +392,10 @@ def test_past_the_deadline_the_rest_goes_online_and_no_finished_row_is_paid_twic
         ({"deadline_s": 60.0}, "online", "deadline is in 1 min"),
         ({}, "online", "would save"),
         ({"model": "openai:gpt-4o", "params": {"max_tokens": 4000}}, "batch-api", "instead of"),
-        ({"model": "groq:llama-3.3-70b-versatile"}, "online", "not known"),
+        ({"model": "together:Qwen/Qwen3.5-9B", "params": {"max_tokens": 4000}}, "online", "would save $0 at"),
+        ({"model": "together:gpt-4o"}, "online", "not known"),
     ],
-    ids=["soon", "little", "much", "unpriced"],
+    ids=["soon", "little", "much", "no discount", "unpriced"],
 )
 def test_auto_chooses_by_deadline_and_price(options: dict[str, Any], via: str, why: str, tmp_path: Path) -> None:
     """And says why."""

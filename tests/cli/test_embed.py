@@ -299,3 +299,61 @@ def test_a_mistake_is_said_in_one_sentence(
     assert "Traceback" not in ended.stderr
     assert sim.bill()["attempts"] == 0
     assert (tmp_path / "taken.jsonl").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("form", ["npy", pytest.param("jsonl", marks=pytest.mark.slow),
+                                  pytest.param("parquet", marks=pytest.mark.slow)])  # fmt: skip
+def test_batch_status_knows_a_finished_job_of_vectors(tmp_path: Path, sim: SimServer, form: str) -> None:
+    """How many texts have their vector, and what they cost; nothing is left to resume."""
+    lines(tmp_path, TEXTS[:20])
+    output = f"out.{form}"
+    assert penstock("embed", "-f", "in.txt", *MODEL, "-o", output, sim=sim, folder=tmp_path).returncode == 0
+    found = penstock("batch", "status", output, "--json", folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    assert (told["state"], told["rows"], told["answered"], told["failed"], told["left"]) == ("done", 20, 20, 0, 0)
+    assert round(told["cost"] * 10**9) == sim.bill()["total_nano"]
+    assert told["models"] == {"openai:text-embedding-3-small": 20}
+    resumed = penstock("batch", "resume", output, folder=tmp_path)
+    assert "there is nothing to resume" in resumed.stderr
+
+
+@pytest.mark.slow
+def test_a_job_of_vectors_is_looked_at_cancelled_and_resumed_from_elsewhere(tmp_path: Path) -> None:
+    """As one of answers is: the command that goes on is told, and `batch resume` is it."""
+    settings(tmp_path)
+    lines(tmp_path)
+    with SimServer(SimConfig(embeddings=Embedding(inputs=PACKED), latency=Latency(first_token_s=0.5))) as sim:
+        program = start(
+            "embed", "-f", "in.txt", *MODEL, "-o", "out.npy", "--concurrency", "1", sim=sim, folder=tmp_path
+        )
+        wait_for_lines(program, vectors_journal(tmp_path / "out.npy"), PACKED)
+        running = penstock("batch", "status", "out.npy", folder=tmp_path)
+        assert "out.npy: running for" in running.stdout
+        cancelled = penstock("batch", "cancel", "out.npy", folder=tmp_path)
+        assert cancelled.returncode == 0, cancelled.stderr
+        assert "penstock batch resume out.npy" in cancelled.stderr
+        program.communicate(timeout=WAIT_S)
+        stopped = penstock("batch", "status", "out.npy", folder=tmp_path).stdout
+        assert "out.npy: stopped on request" in stopped
+        assert "400:" in stopped
+        assert "resume    penstock batch resume out.npy" in stopped
+        assert not (tmp_path / "out.npy").exists()
+        assert penstock("batch", "resume", "out.npy", sim=sim, folder=tmp_path).returncode == 0
+        assert sim.bill()["attempts"] == len(TEXTS) // PACKED
+    assert (tmp_path / "out.npy").exists()
+    assert "out.npy: done" in penstock("batch", "status", "out.npy", folder=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_texts_that_were_piped_in_are_to_be_piped_in_again(tmp_path: Path) -> None:
+    """`batch resume` has no way to them, and says the command that has."""
+    settings(tmp_path)
+    piped = "".join(f"{text}\n" for text in TEXTS)
+    with SimServer(small(poison="number 7")) as sim:
+        texts = piped.replace("ticket 7:", "number 7")
+        failed = penstock("embed", *MODEL, "-o", "out.npy", sim=sim, folder=tmp_path, stdin=texts)
+        assert failed.returncode != 0
+        found = penstock("batch", "resume", "out.npy", sim=sim, folder=tmp_path)
+    assert found.returncode == 65
+    assert "penstock embed -m openai:text-embedding-3-small --dimensions 8 -o out.npy -f -" in found.stderr

@@ -109,3 +109,34 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     """The error shows how to write it."""
     with pytest.raises(click.BadParameter, match="6h"):
         Duration().convert(text, None, None)
+
+
+def test_a_hedge_for_batches_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """What is wrong, why, and how to have it."""
+    write_rows(tmp_path / "in.jsonl", 1)
+    found = penstock(*VIA, "--hedge", folder=tmp_path)
+    assert found.returncode == 64
+    assert "a row of a batch is no call; leave it out, or write --via online" in found.stderr
+
+
+@pytest.mark.slow
+def test_a_sample_with_a_schema_goes_through_a_batch(tmp_path: Path) -> None:
+    """The end says how often each value came, and what the rest costs."""
+    write_rows(tmp_path / "in.jsonl", 12)
+    schema = {
+        "type": "object",
+        "properties": {"severity": {"enum": ["P1", "P2"]}},
+        "required": ["severity"],
+        "additionalProperties": False,
+    }
+    (tmp_path / "severity.json").write_text(json.dumps(schema))
+    with sim_of() as sim:
+        more = ("--max-tokens", "60", "--schema", "severity.json", "--sample", "4", "--via", "batch-api")
+        found = penstock(*JOB, *more, sim=sim, folder=tmp_path)
+        assert found.returncode == 0, found.stderr
+        assert len(sim.simulator.desk.store.batches) == 1
+        assert sim.bill()["attempts"] == 4
+    assert "the other 8 rows: about $" in found.stderr
+    assert "as long as their batches take, which may be a day" in found.stderr
+    assert "severity: " in found.stderr
+    assert {row["parsed"]["severity"] for row in results(tmp_path / "out.jsonl")} <= {"P1", "P2"}

@@ -56,6 +56,17 @@ TIMES = tuple(
         "2027-06-01T09:00:00Z",
     )
 )
+HALVED = {
+    "groq": {
+        "llama-3.1-8b-instant",
+        "llama-3.3-70b-versatile",
+        "meta-llama/llama-4-maverick-17b-128e-instruct",
+        "meta-llama/llama-4-scout-17b-16e-instruct",
+        "meta-llama/llama-guard-4-12b",
+    },
+    "together": {"meta-llama/Llama-3.3-70B-Instruct-Turbo"},
+}
+"""Half in a batch, by the pages of their providers; of Together's others "Models not listed run at standard rates"."""
 THRESHOLDS = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 BUCKETS = tuple(name for name in Usage.__struct_fields__ if name != "estimated")
 
@@ -166,6 +177,11 @@ def reference(provider: str, name: str, usage: Usage, tier: str | None, wall_s: 
     except LookupError:
         return None, "no such model"
     context = {} if tier is None else {"processing": tier, "service_tier": tier, "speed": tier}
+    if tier == "batch" and model in there.models:
+        halved = model.id in HALVED.get(provider, ())
+        if halved or provider == "together":
+            ordinary, _ = reference(provider, name, usage, None, wall_s)
+            return ordinary if ordinary is None or not halved else ordinary // 2, "a batch by its provider's page"
     if tier is not None:
         own = any(model is one for one in there.models)
         active = [

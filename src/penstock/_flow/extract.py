@@ -23,7 +23,7 @@ from .call import behind_cache, call
 from .effects import Emit, Flow, Lane
 from .extracted import Extracted
 from .mode import Plan, Refusals, Wish, plan, refused, shaped
-from .reading import Reader, Turn, corrected, inner, reasons, too_long
+from .reading import Reader, Turn, corrected, inner, misfit, reasons, too_long
 from .relay import relayed
 from .trail import Trail
 
@@ -212,14 +212,7 @@ class Extraction:
         )
 
     def _failed(self, turns: list[Turn], why: str | None) -> ExtractionFailed:
-        last = turns[-1]
-        error = ExtractionFailed(
-            f"no value of the wanted type is in the answer: {'; '.join(last.reasons)[:600]}",
-            text=last.text,
-            reasons=last.reasons,
-            responses=tuple(self._responses),
-            candidates=self._candidates,
-        )
+        error = misfit(turns[-1], tuple(self._responses), self._candidates)
         error.gave_up = why
         self._whole(error)
         return error

@@ -10,7 +10,7 @@ from .._text.coerce import NULL
 from .._text.result import MAX_CHARS, Parsed, Policy, Repair
 from .._text.schema import RESULT
 from .._text.target import Target
-from ..errors import Candidate, ContentFiltered, ModelRefused, ParseError, TruncatedOutput
+from ..errors import Candidate, ContentFiltered, ExtractionFailed, ModelRefused, ParseError, TruncatedOutput
 from ..types import Message, Refusal, Response, ToolResult
 from .mode import Plan
 
@@ -187,6 +187,17 @@ class Turn(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """What the model said."""
         return said(self.response, self.plan)[-1]
+
+
+def misfit(turn: Turn, responses: tuple[Response, ...], candidates: tuple[Candidate, ...]) -> ExtractionFailed:
+    """Say that the last of some answers does not fit, and why."""
+    return ExtractionFailed(
+        f"no value of the wanted type is in the answer: {'; '.join(turn.reasons)[:600]}",
+        text=turn.text,
+        reasons=turn.reasons,
+        responses=responses,
+        candidates=candidates,
+    )
 
 
 def corrected(turn: Turn, plan: Plan) -> tuple[Message, ...]:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 
+from .._flow.extracted import Mode
 from .._policy.shards import OVER, Phase
 from ..errors import InputError, OutputError
 from .replaced import NOT_THROUGH_LINKS, refused
@@ -34,12 +35,16 @@ _encode = msgspec.json.encode
 
 
 class ShardRow(msgspec.Struct, array_like=True):
-    """A row of a shard: its id, the key of its question, whether its answer is to be JSON, and columns to keep."""
+    """A row of a shard: its id, the key of its question, whether its answer is to be JSON, and columns to keep.
+
+    `mode` is how it was asked for a value, where the shard has a schema.
+    """
 
     id: str | int
     key: str
     shaped: bool = False
     columns: dict[str, Any] | None = None
+    mode: Mode | None = None
 
 
 class Shard(msgspec.Struct, kw_only=True):
@@ -47,6 +52,7 @@ class Shard(msgspec.Struct, kw_only=True):
 
     `held_nano` is the worst case of its rows, None where a price is unknown. `word` is the provider's own for the
     state of its batch, `rows_done` those of its rows that it says are done. `dead` are batches that came to nothing.
+    `schema` is the JSON Schema that its answers are to fit, if any.
     """
 
     id: str
@@ -59,6 +65,7 @@ class Shard(msgspec.Struct, kw_only=True):
     since_s: float
     held_nano: int | None = None
     tags: dict[str, str] = {}
+    schema: Any = None
     phase: Phase = "written"
     file_id: str | None = None
     batch_id: str | None = None
@@ -191,11 +198,11 @@ class ShardLog:
         """The shards for which something is left to do."""
         return [shard for shard in self.shards.values() if shard.is_open]
 
-    def begin(self, lane: str, base_url: str, tags: dict[str, str]) -> ShardWriter:
+    def begin(self, lane: str, base_url: str, tags: dict[str, str], schema: Any = None) -> ShardWriter:
         """Begin a new shard; it is in the log once it is finished."""
         name = f"{self._next:04}"
         self._next += 1
-        return ShardWriter(self, name, lane, base_url, tags)
+        return ShardWriter(self, name, lane, base_url, tags, schema)
 
     def add(self, shard: Shard) -> None:
         """Write a new shard down.
@@ -268,12 +275,15 @@ class ShardLog:
 class ShardWriter:
     """A shard as it grows, row by row."""
 
-    def __init__(self, log: ShardLog, name: str, lane: str, base_url: str, tags: dict[str, str]) -> None:
+    def __init__(
+        self, log: ShardLog, name: str, lane: str, base_url: str, tags: dict[str, str], schema: Any = None
+    ) -> None:
         self._log = log
         self.name = name
         self._lane = lane
         self._base_url = base_url
         self._tags = tags
+        self._schema = schema
         self._hash = blake2b(digest_size=16)
         self._body = _new(log.folder / f"{name}.body")
         self._rows = _new(log.folder / f"{name}.rows")
@@ -320,6 +330,7 @@ class ShardWriter:
             since_s=now_s,
             held_nano=self.held_nano,
             tags=self._tags,
+            schema=self._schema,
         )
         self._log.add(shard)
         return shard

@@ -34,6 +34,7 @@ LEAST_CUT: Final = 0.5
 FAULT_CUT: Final = 0.7
 FAULTS_LEAST: Final = 2
 FAULT_SHARE: Final = 0.2
+RECENT: Final = 0.2  # of a window in the mean of the last ones
 DIP: Final = 0.5
 DIP_AFTER: Final = 40  # windows; the floor is looked for again, since models, prompts and neighbours change
 PROMPT_SHARE: Final = 1 / 200  # reading a token of the prompt takes about so much of writing one
@@ -44,20 +45,22 @@ class Pace:
     """Finds the number of calls in flight at which a server is busy and nobody waits for long.
 
     The measure is the time that an answer took per token, summed over a window of answers, so that their sizes do not
-    matter. Its floor is the least that was seen. While the measure is near the floor and the limit is used, the limit
-    grows (doubles, until it was too much once); beyond `TOLERANCE` times the floor it shrinks in proportion. Now and
-    then the limit is halved for one window, whose measure is the new floor. Faults that look like overload cut it at
-    once. Only calls that were granted under the present limit count.
+    matter. Its floor is the least mean of the last windows; the least single window would be a lucky one where calls
+    differ in speed, and hold the limit down. While the measure is near the floor and the limit is used, the limit grows
+    (doubles, until it was too much once); beyond `TOLERANCE` times the floor it shrinks in proportion. Now and then the
+    limit is halved for one window, whose measure is the new floor. Faults that look like overload cut it at once. Only
+    calls that were granted under the present limit count.
 
     Source: TCP Vegas (Brakmo, Peterson 1995); the gradient limiter of Netflix concurrency-limits; probing as in BBR.
     """
 
     __slots__ = ("_busy", "_dip", "_faults", "_floor_s", "_samples", "_since", "_slow_start", "_took_s", "_top",
-                 "_windows", "_work", "limit")  # fmt: skip
+                 "_usual_s", "_windows", "_work", "limit")  # fmt: skip
 
     def __init__(self) -> None:
         self.limit = FIRST_PACE
         self._floor_s = inf  # per token
+        self._usual_s = 0.0  # per token, in the last windows
         self._slow_start = True
         self._dip: float | None = None  # the limit to go back to
         self._windows = 0
@@ -106,12 +109,15 @@ class Pace:
     def _judge(self, now: float) -> None:
         token_s = self._took_s / self._work
         if self._dip is not None:
-            self._floor_s = token_s
+            self._floor_s = self._usual_s = token_s
             limit, self._dip, self._windows = self._dip, None, 0
             self._set(now, limit)
             return
         alone = self.limit < 2  # so nothing of ours slows it down
-        self._floor_s = token_s if alone else min(self._floor_s, token_s)
+        if alone or not self._usual_s:
+            self._floor_s = self._usual_s = token_s
+        self._usual_s += RECENT * (token_s - self._usual_s)
+        self._floor_s = min(self._floor_s, self._usual_s)
         inflation = token_s / self._floor_s if self._floor_s > 0 else 1.0
         self._windows += 1
         limit, busy = self.limit, self._busy * 2 >= self._samples

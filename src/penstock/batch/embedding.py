@@ -31,6 +31,7 @@ from ..client import AsyncClient
 from ..embeddings import Embeddings
 from ..errors import CallError, InputError, OutputError, PenstockError
 from ..types import Usage
+from .jobfile import JobFile, JobState
 from .outputs import failed_path, is_same, write_failed
 from .projection import Projection
 from .report import BatchReport, Counts
@@ -44,7 +45,7 @@ WINDOW_PACKS: Final = 16
 STOCK_ROWS: Final = 1000
 """Rows looked at between two turns of the event loop, before the first request."""
 
-SYNC_S: Final = 1.0
+TICK_S: Final = 1.0
 """How often the journal is put on the disk itself."""
 
 
@@ -69,6 +70,7 @@ class EmbedJob:
         model: 'provider:name'.
         params: options of `embed`, such as dimensions.
         concurrency: the most requests under way at once.
+        command: how the command line was called, so that another process can say how to go on.
         approve: is shown what the rest may cost before the first request, and says whether to go on.
     """
 
@@ -81,6 +83,7 @@ class EmbedJob:
         model: str,
         params: Mapping[str, Any] | None = None,
         concurrency: int = CONCURRENCY,
+        command: Sequence[str] = (),
         approve: Callable[[Projection], bool] | None = None,
     ) -> None:
         given = {name: value for name, value in (params or {}).items() if value is not None}
@@ -89,6 +92,7 @@ class EmbedJob:
         self._rows = rows
         self._output = Path(output)
         self._client = client
+        self._command = command
         self._approve = approve
         self._model = model
         self._done = bytearray()
@@ -179,7 +183,9 @@ class EmbedJob:
         with Journal.open(vectors_journal(self._output)) as journal:
             self._mended = journal.mended
             self._started = time.monotonic()
-            syncing = asyncio.create_task(_sync(journal))
+            job, clock = JobFile(journal.path), self._client._clock
+            begun = JobState.begun(self._output, clock.wall(), self.concurrency, self._command)
+            ticking = asyncio.create_task(self._tick(journal, job, begun))
             try:
                 await self._take_stock(journal)
                 self._ask_leave()
@@ -190,9 +196,23 @@ class EmbedJob:
                 self._settlement.write_late(journal)
                 self._deliver(journal)
             finally:
-                syncing.cancel()
+                ticking.cancel()
                 self._ended = time.monotonic()
+                job.say(begun, self.report, clock.wall(), None)
         return self.report
+
+    async def _tick(self, journal: Journal, job: JobFile, begun: JobState) -> None:
+        """Say how far the run is, put its vectors on the disk itself, and hear whether it is to stop."""
+        job.forget_stop()
+        while True:
+            job.say(begun, self.report, self._client._clock.wall(), self.report.figures())
+            await asyncio.to_thread(journal.sync)
+            await asyncio.sleep(TICK_S)
+            if asked := job.asked():
+                job.forget_stop()
+                self.stop()
+                if asked == "now":
+                    self.cancel()
 
     async def _take_stock(self, journal: Journal) -> None:
         """See which rows have their vector, which repeat the text of another, and how many tokens are left to send."""
@@ -426,9 +446,3 @@ def _shares(whole: int, weights: Sequence[int]) -> list[int]:
         return [0] * len(weights)
     ends = [whole * weight // total for weight in accumulate(weights)]
     return [end - before for end, before in zip(ends, [0, *ends], strict=False)]
-
-
-async def _sync(journal: Journal) -> None:
-    while True:
-        await asyncio.sleep(SYNC_S)
-        await asyncio.to_thread(journal.sync)

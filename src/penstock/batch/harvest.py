@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .._flow.effects import Lane
+from .._flow.extracted import Extracted
 from .._flow.providerbatch import Desk, prefix
 from .._io.shardlog import Download, Shard, ShardRow
 from .._policy.prices import Prices
@@ -19,7 +20,7 @@ class Ended(NamedTuple):
     """How a row of a shard ended; `executed` None: nobody knows whether it was."""
 
     row: ShardRow
-    end: Response | PenstockError
+    end: Response | Extracted[Any] | PenstockError
     executed: bool | None
 
 
@@ -36,7 +37,7 @@ class Tally(NamedTuple):
         cost = self.cost_nano
         if counted:
             cost = None if cost is None or ended.end.cost_nano is None else cost + ended.end.cost_nano
-        if isinstance(ended.end, Response):
+        if not isinstance(ended.end, PenstockError):
             return self._replace(answered=self.answered + 1, cost_nano=cost)
         if ended.executed:
             return self._replace(failed=self.failed + 1, cost_nano=cost)

@@ -117,8 +117,7 @@ class Batch:
         self._order: Order = order
         self._only = _codes(retry_failed)
         self._count_earlier = count_earlier
-        self._command = list(command)
-        self._cwd = os.path.abspath(os.curdir) if command else ""
+        self._command = command
         shared = {name: value for name, value in (params or {}).items() if value is not None}
         self._questions = Questions(client, tuple(models), shared, checked=isinstance(rows, RowFile), schema=schema)
         self._planner = Planner(models or ("",))
@@ -135,6 +134,7 @@ class Batch:
         self.concurrency = self._crew.most
         self._dedupe = dedupe
         self._sampled = sample
+        self._picked: Index | None = None
         if sample is not None and sample < 1:
             raise ConfigError(f"sample is {sample}; expected at least 1 row")
         self._checked = Checked(rows=0, bad=0, problems=())
@@ -261,8 +261,8 @@ class Batch:
         self._mended = journal.mended
         self._started = self._clock.now()
         job = JobFile(journal.path)
-        began = self._clock.wall()
-        ticking = asyncio.create_task(self._tick(journal, job, began))
+        begun = JobState.begun(self._output, self._clock.wall(), self.concurrency, self._command)
+        ticking = asyncio.create_task(self._tick(journal, job, begun))
         try:
             await self._stock.take(journal, self._checked.rows, self._roll, lambda: self._planner.reason is not None)
             journal.save_index()
@@ -278,7 +278,7 @@ class Batch:
             ticking.cancel()
             journal.save_index(always=True)
             self._ended = self._clock.now()
-            self._say(job, began)
+            job.say(begun, self.report, self._clock.wall(), None)
 
     async def _ask(self, journal: Journal) -> None:
         """Ask what is due, and once more what failed in passing; then copy what others asked."""
@@ -296,10 +296,7 @@ class Batch:
             self._planner.stop("output", error)
 
     async def _pass(self, journal: Journal, twins: Twins | None, *, again: bool) -> None:
-        pending = self._pending(journal, again=again)
-        if self._sampled is not None:
-            pending = islice(pending, 0, None, max(1, self.report.left // self._sampled))
-            pending = islice(pending, self._sampled)
+        pending = self._of_sample(self._pending(journal, again=again))
         rows = self._checked.rows - self._counts.before
         mean = None if again or self._only is not None or self._counts.before else self._sample.mean_counted
         await self._crew.work(pending if twins is None else twins.firsts(pending), journal, rows, mean)
@@ -307,14 +304,27 @@ class Batch:
     def _pending(self, journal: Journal, *, again: bool) -> Iterator[Task]:
         return self._stock.pending(journal, again=again)
 
-    async def _tick(self, journal: Journal, job: JobFile, began: float) -> None:
+    def _of_sample(self, pending: Iterator[Task]) -> Iterator[Task]:
+        """Take the rows of the sample, the same in every pass of the run; all where there is none."""
+        if self._sampled is None:
+            yield from pending
+        elif self._picked is not None:
+            yield from (task for task in pending if self._picked.find(id_digest(task.row.id)) is not None)
+        else:
+            self._picked = Index()
+            evenly = islice(pending, 0, None, max(1, self.report.left // self._sampled))
+            for task in islice(evenly, self._sampled):
+                self._picked.put(id_digest(task.row.id), 1, 0)
+                yield task
+
+    async def _tick(self, journal: Journal, job: JobFile, begun: JobState) -> None:
         """Say how far the run is, put its answers on the disk itself, and hear whether it is to stop."""
         job.forget_stop()
         due = self._clock.now()
         while True:
             self._speed.see(self._clock.now(), self.report)
             if self._clock.now() >= due:
-                self._say(job, began)
+                job.say(begun, self.report, self._clock.wall(), self.figures())
                 journal.save_index()
                 await asyncio.to_thread(journal.sync)
                 due = self._clock.now() + TICK_S
@@ -324,27 +334,6 @@ class Batch:
                 self.stop()
                 if asked == "now":
                     self.cancel()
-
-    def _say(self, job: JobFile, began: float) -> None:
-        report = self.report
-        if self._ended is not None and not report.left and not report.failed and not report.kept:
-            job.remove()
-            return
-        state = JobState(
-            output=str(self._output),
-            rows=report.rows,
-            pid=os.getpid(),
-            started=began,
-            updated=self._clock.wall(),
-            concurrency=self.concurrency,
-            command=self._command,
-            cwd=self._cwd,
-            stopped=report.stopped,
-            cause=None if report.cause is None else str(report.cause),
-            ended=self._ended is not None,
-            figures=report.figures() if self._ended is not None else self.figures(),
-        )
-        job.write(state)
 
     def _ask_leave(self) -> None:
         """Show what the rest may cost to whoever wants to see it first."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
 from .._io.lockfile import is_held, lock_path
+from .report import BatchReport
 
 TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
 
@@ -21,21 +23,30 @@ TABLES: Final = frozenset({".csv", ".tsv", ".parquet"})
 class JobState(msgspec.Struct, kw_only=True):
     """What a run tells about itself. Times are seconds since 1970; `figures` are those of its summary.
 
-    `command` is how the command line was called, in the folder `cwd`; empty for a run from Python.
+    `command` is how the command line was called, in the folder `cwd`; empty for a run from Python. What `begun` leaves
+    open follows with each report.
     """
 
     output: str
-    rows: int
     pid: int
     started: float
-    updated: float
     concurrency: int
+    rows: int = 0
+    updated: float = 0.0
     command: list[str] = []
     cwd: str = ""
     stopped: str | None = None
     cause: str | None = None
     ended: bool = False
     figures: dict[str, Any] = {}
+
+    @classmethod
+    def begun(cls, output: Path, now_s: float, concurrency: int, command: Sequence[str]) -> Self:
+        """Tell of a run of this process that begins."""
+        cwd = os.path.abspath(os.curdir) if command else ""
+        return cls(
+            output=str(output), pid=os.getpid(), started=now_s, concurrency=concurrency, command=[*command], cwd=cwd
+        )
 
 
 _decode = msgspec.json.Decoder(JobState).decode
@@ -62,6 +73,23 @@ class JobFile:
             return _decode(self._path.read_bytes())
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
+
+    def say(self, begun: JobState, report: BatchReport, now_s: float, figures: dict[str, Any] | None) -> None:
+        """Tell how a run stands; `figures` None: it has ended. Once every row has its answer nothing is said."""
+        if figures is None and not report.left and not report.failed and not report.kept:
+            self.remove()
+            return
+        self.write(
+            msgspec.structs.replace(
+                begun,
+                rows=report.rows,
+                updated=now_s,
+                stopped=report.stopped,
+                cause=None if report.cause is None else str(report.cause),
+                ended=figures is None,
+                figures=report.figures() if figures is None else figures,
+            )
+        )
 
     def write(self, state: JobState) -> None:
         """Replace the record in one step."""

@@ -92,12 +92,13 @@ def projected_nano(report: BatchReport) -> int | None:
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What the rows that are left will take, by those that were asked: nano-dollars (None: unknown) and seconds.
 
-    `bound` names what the time follows from: a limit, or 'concurrency' where none is known.
+    `bound` names what the time follows from: a limit, or 'concurrency' where none is known; 'batch' where the rows go
+    through batches, whose `seconds` are not known.
     """
 
     rows: int
     cost_nano: int | None
-    seconds: float
+    seconds: float | None
     bound: str
 
 

@@ -89,8 +89,11 @@ class Sharder:
         row = task.row
         model = None if task.lane is not None else self._models[id_digest(row.id) % len(self._models)] or None
         order = self._client._order(row.prompt, self._questions.options(row, model), stream=False)
-        lane = order.lanes[0]
+        lane, shape, mode = order.lanes[0], self._questions.shape, None
         kind = dialect_of(lane)
+        if shape is not None:
+            asked, mode = shape.ask(self._client, order.request, lane)
+            order = msgspec.structs.replace(order, request=asked)
         order = msgspec.structs.replace(order, lanes=(lane,), batch=True)
         trail = Trail(order)
         request, record = prepare(fitted(order, lane, trail), lane, Past())
@@ -98,7 +101,7 @@ class Sharder:
             self._client._gate.notify(trail.notices)
         body = lane.wire.encode(request, lane.provider, stream=False).body
         batchfile.line(kind, "r", body, lane.model)
-        kept = ShardRow(row.id, task.key, task.shaped, pick_columns(row.fields, self._columns))
+        kept = ShardRow(row.id, task.key, task.shaped, pick_columns(row.fields, self._columns), mode)
         encoded = Encoded(kept, body, record.ticket.input_tokens, record.worst_nano)
         growing = self._shard(lane, kind, order.tags)
         if not growing.room.take(len(body) + AROUND_BYTES, encoded.tokens):
@@ -114,7 +117,8 @@ class Sharder:
         found = self._growing.get(place)
         if found is None:
             room = Room(kind.rows_max, kind.bytes_max, self._queue_tokens)
-            writer = self._log.begin(lane.name, lane.base_url, tags)
+            shape = self._questions.shape
+            writer = self._log.begin(lane.name, lane.base_url, tags, None if shape is None else shape.schema)
             found = self._growing[place] = _Growing(writer, room, lane, kind, tags)
         return found
 

@@ -19,6 +19,8 @@ from ..errors import ConfigError
 FORMS: Final = {".jsonl": b'{"id":', ".parquet": b"PAR1", ".npy": b"\x93NUMPY"}
 """How an output may end, and how such a file begins."""
 
+VECTORS_SUFFIX: Final = ".journal"
+
 ROWS_AT_ONCE: Final = 1000
 
 
@@ -39,7 +41,7 @@ def check_form(output: Path) -> None:
 def vectors_journal(output: str | Path) -> Path:
     """Return where the vectors of an output are kept as they come."""
     path = Path(output).resolve()
-    return path.with_name(f"{path.name}.journal")
+    return path.with_name(f"{path.name}{VECTORS_SUFFIX}")
 
 
 def ids_path(output: str | Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from .._flow.extracted import Extracted
 from .._io.index import Index
 from .._io.journal import Journal
 from .._io.rowfile import Checked
@@ -24,6 +25,7 @@ from ..errors import BudgetExceeded, CallError, ConfigError, InputError, OutputE
 from .carrier import Carrier, Told
 from .harvest import Ended, Tally
 from .job import Batch, Rows
+from .live import Forecast
 from .projection import Projection
 from .question import Task
 from .report import BatchReport
@@ -74,9 +76,11 @@ class ViaBatch(Batch):
         **options: Any,
     ) -> None:
         super().__init__(rows, output, **options)
-        for name in ("hedge", "sample", "schema"):
-            if via != "online" and options.get(name) not in (None, False):
-                raise ConfigError(f"{name} is for rows that go online; leave it out, or use via='online'")
+        if via != "online" and options.get("hedge"):
+            raise ConfigError(
+                "hedge sends a second call beside a late one, and a row of a batch is no call; leave it out, or have "
+                "the rows go online (via='online')"
+            )
         if via not in get_args(Via):
             raise ConfigError(f"via is {via!r}; expected 'online', 'batch-api' or 'auto'")
         if then not in get_args(Then):
@@ -118,6 +122,13 @@ class ViaBatch(Batch):
     def open_shards(self) -> list[Shard]:
         """The shards that are not harvested yet."""
         return self._log.open_shards() if self._log is not None else []
+
+    def forecast(self) -> Forecast | None:
+        """Tell what the rows that are left will take; see `Batch.forecast`. How long batches take nobody knows."""
+        found = super().forecast()
+        if found is None or self._online:
+            return found
+        return msgspec.structs.replace(found, seconds=None, bound="batch")
 
     def check(self) -> Checked:
         """Look at every row before any is paid; see `Batch.check`.
@@ -223,6 +234,8 @@ class ViaBatch(Batch):
             self._log.set_deadline(self._client._clock.wall() + self._deadline_s)
         left = self._pace.rounds if self._then == "batch" else 1
         collects = bool(self.open_shards)
+        if collects and self._sampled is not None:
+            self._picked = away_rows(self._log)  # the sample is under way
         while left > 0:
             answered, shards = self._counts.answered, len(self._log.shards)
             await self._round(journal, twins)
@@ -339,7 +352,7 @@ class ViaBatch(Batch):
             queue_tokens=self._queue_tokens,
         )
         try:
-            pending = self._pending(journal, again=False)
+            pending = self._of_sample(self._pending(journal, again=False))
             for number, task in enumerate(pending if twins is None else twins.firsts(pending)):
                 if self._planner.reason is not None or carrier.leaving or carrier.withdrawing:
                     return
@@ -393,6 +406,10 @@ class ViaBatch(Batch):
         assert self._journal is not None
         journal, tally = self._journal, Tally()
         lane, prices = self._client._lane(shard.lane), self._client.settings.prices
+        if shard.schema is not None:
+            from .shape import read_ends  # loaded with the first schema
+
+            ended = read_ends(ended, shard, self._questions.shape)
         for number, each in enumerate(ended):
             if number % TURN_ROWS == 0:
                 await asyncio.sleep(0)
@@ -403,7 +420,8 @@ class ViaBatch(Batch):
             tally = tally.plus(each)
             failed_with = journal.passing_failure(row.id, row.key)
             self._counts.spend(each.end.attempts, again=failed_with is not None)
-            self._client._gate.count(shard.tags, lane, each.end, prices)
+            end = each.end.response if isinstance(each.end, Extracted) else each.end
+            self._client._gate.count(shard.tags, lane, end, prices)
             asked = Row(id=row.id, fields=row.columns or {}, model=shard.lane)
             spent = journal.spent(row.id, row.key)
             task = Task(asked, row.key, shard.lane, row.shaped, failed_with=failed_with, spent_nano=spent)

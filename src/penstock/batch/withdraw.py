@@ -12,7 +12,7 @@ from .._io.row_lines import answer_line, failure_line
 from .._io.shardlog import Shard, ShardLog
 from .._policy.shards import Pace
 from ..client import AsyncClient
-from ..types import Response
+from ..errors import PenstockError
 from .carrier import Carrier, Told
 from .harvest import Ended, Tally
 from .jobfile import journal_of
@@ -43,6 +43,10 @@ async def withdraw_batches(
 
 async def _settle(journal: Journal, shard: Shard, ended: Iterator[Ended]) -> Tally:
     tally = Tally()
+    if shard.schema is not None:
+        from .shape import read_ends  # loaded with the first schema
+
+        ended = read_ends(ended, shard, None)
     for number, each in enumerate(ended):
         if number % TURN_ROWS == 0:
             await asyncio.sleep(0)
@@ -52,7 +56,7 @@ async def _settle(journal: Journal, shard: Shard, ended: Iterator[Ended]) -> Tal
         if answered:
             continue
         spent = journal.spent(row.id, row.key)
-        if isinstance(end, Response):
+        if not isinstance(end, PenstockError):
             line = answer_line(row.id, row.key, end, spent_nano=spent, shaped=row.shaped, columns=row.columns)
             journal.append(row.id, row.key, line, answered=True)
         else:

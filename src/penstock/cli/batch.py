@@ -35,12 +35,12 @@ from ..types import to_nano
 from .batch_jobs import cancel, resume, status
 from .bounds import bounded
 from .choice import Calls, Number, budget_of, default_model, meant, weighed
-from .job import conduct, finish
+from .job import Recorded, args_of, conduct, finish
 from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .loop import run
 from .progress import Form, usd_cap
-from .schema import SCHEMA_HELP, as_json_schema, enum_fields, load_schema
+from .schema import SCHEMA_HELP, enum_fields, load_schema
 from .shown import count, note, span, usd, write_json
 from .signals import interruptible
 from .via import check_via, made, via_options
@@ -49,8 +49,6 @@ from .watched import metrics_option, watched
 HEDGED_PERCENT: Final = 95.0
 LABELS_FROM: Final = 4
 """Answers for each label, on the average, that make labels of them."""
-
-_ARGS: Final = "penstock.batch.run"
 
 
 @click.group(name="batch")
@@ -63,15 +61,7 @@ def command() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
-class _Recorded(click.Command):
-    """A command that remembers how it was called."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_ARGS] = list(args)
-        return super().parse_args(ctx, args)
-
-
-@command.command(name="run", cls=_Recorded)
+@command.command(name="run", cls=Recorded)
 @click.argument("rows", metavar="IN")
 @click.option("-o", "--output", required=True, metavar="OUT",
               help="Where the answers go and what a rerun resumes: .csv, .tsv, .parquet, else JSON lines.")  # fmt: skip
@@ -91,7 +81,7 @@ class _Recorded(click.Command):
 @click.option("--system", metavar="TEXT", help="A system message for every row; with --prompt it takes columns too.")
 @click.option("--schema", metavar="SCHEMA", help=f"What answers are to be: {SCHEMA_HELP}")
 @click.option("--reasks", type=click.IntRange(0, 5), default=1, show_default=True,
-              help="With --schema: how often a model is told what does not fit.")  # fmt: skip
+              help="With --schema: how often a model is told what does not fit; in a batch never.")  # fmt: skip
 @click.option("--reparse", is_flag=True, help="Ask nothing: read the answers that OUT has again, with this --schema.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
 @click.option("--temperature", type=Number(), help="How much chance is in an answer.")
@@ -157,13 +147,11 @@ def run_command(
         params = {name: options[name] for name in ("max_tokens", "temperature") if options[name] is not None}
         if system is None and options["system"] is not None:
             params["system"] = options["system"]
-        if schema is not None and options["via"] == "online":
+        if schema is not None:
             params["reasks"] = options["reasks"]
             options["schema"] = schema
-        elif schema is not None:
-            params["response_format"], options["schema"] = as_json_schema(schema), None
         told = _Told(quiet=quiet, as_json=as_json, yes=options["yes"], cap=options["budget"])
-        report = run(_run(file, output, models, params, options, told, context.meta[_ARGS]))
+        report = run(_run(file, output, models, params, options, told, args_of(context)))
     fields = [] if schema is None else enum_fields(schema)
     if options["summary"] and options["summary"] not in fields:
         fields = [*fields, options["summary"]]
@@ -287,8 +275,12 @@ def _say_forecast(found: Forecast | None) -> None:
     if found is None:
         note("no row of the sample was answered, so nothing can be said of the rest")
         return
-    by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
-    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {span(found.seconds)}, by {by}")
+    if found.seconds is None:
+        long = "as long as their batches take, which may be a day"
+    else:
+        by = "as many calls as may be at once" if found.bound == "concurrency" else f"the limit of {found.bound}"
+        long = f"{span(found.seconds)}, by {by}"
+    note(f"the other {count(found.rows, 'row')}: about {usd(found.cost_nano)} and {long}")
 
 
 def _announce(checked: Checked) -> None:

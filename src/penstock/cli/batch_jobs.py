@@ -1,4 +1,4 @@
-"""`penstock batch status`, `resume` and `cancel`: a job by its output, from any process."""
+"""`penstock batch status`, `resume` and `cancel`: a job by its output, from any process, of `penstock embed` too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from ..batch import JobFile, JobState, Standing, journal_of, read_shards, standing
+from ..batch.vector_table import VECTORS_SUFFIX, vectors_journal
 from ..errors import EXIT_TEMPFAIL, InputError
 from ..types import to_usd
 from .shards import lines_of, told_of
@@ -24,7 +25,10 @@ LOOK_EVERY_S: Final = 0.1
 @click.argument("output", metavar="OUT")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(output: str, as_json: bool) -> None:
-    """Say how a job stands, by its output OUT: running, stopped, killed or done; its errors by class."""
+    """Say how a job stands, by its output OUT: running, stopped, killed or done; its errors by class.
+
+    OUT may be of `penstock embed` too, here as for resume and cancel.
+    """
     job, state = _job(output)
     found = standing(job.journal)
     shards = read_shards(job.journal)
@@ -42,8 +46,8 @@ def status(output: str, as_json: bool) -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def resume(context: click.Context, output: str, options: tuple[str, ...]) -> None:
-    """Go on with the job of OUT as it was started; OPTIONS of `batch run` are added, such as --budget 4.00."""
-    _, state = _job(output)
+    """Go on with the job of OUT as it was started; OPTIONS of its command are added, such as --budget 4.00."""
+    job, state = _job(output)
     if state is None:
         note(f"every row of {output} has its answer; there is nothing to resume")
         return
@@ -51,18 +55,19 @@ def resume(context: click.Context, output: str, options: tuple[str, ...]) -> Non
         raise InputError(f"the job of {output} was run from Python; run that program again to resume it")
     if _is_piped(state):
         raise InputError(
-            f"the rows of {output} came from stdin; pipe them into the same command:\n  {_again(output, state)}"
+            f"the rows of {output} came from stdin; pipe them into the same command:\n  {_again(output, job, state)}"
         )
     try:
         os.chdir(state.cwd)
     except OSError as error:
         raise InputError(f"the job of {output} ran in {state.cwd}, which is gone: {error.strerror}") from error
-    group = context.parent
+    name = _command(job)[-1]
+    group = context.find_root() if _embeds(job) else context.parent
     assert group is not None
     assert isinstance(group.command, click.Group)
-    run = group.command.get_command(group, "run")
+    run = group.command.get_command(group, name)
     assert run is not None
-    with run.make_context("run", [*state.command, *options], parent=group) as made:
+    with run.make_context(name, [*state.command, *options], parent=group) as made:
         run.invoke(made)
 
 
@@ -100,10 +105,21 @@ def _job(output: str) -> tuple[JobFile, JobState | None]:
 
     Raises: InputError when there is none.
     """
-    job = JobFile(journal_of(output))
+    vectors = vectors_journal(output)
+    job = JobFile(vectors if vectors.exists() else journal_of(output))
     if not job.journal.exists():
         raise InputError(f"there is no job of {output}: {job.journal} does not exist")
     return job, job.read()
+
+
+def _embeds(job: JobFile) -> bool:
+    """Whether the job is one of `penstock embed`."""
+    return job.journal.suffix == VECTORS_SUFFIX
+
+
+def _command(job: JobFile) -> tuple[str, ...]:
+    """Return the words of the command that began a job."""
+    return ("embed",) if _embeds(job) else ("batch", "run")
 
 
 def _told(output: str, job: JobFile, state: JobState | None, found: Standing) -> dict[str, Any]:
@@ -122,16 +138,16 @@ def _told(output: str, job: JobFile, state: JobState | None, found: Standing) ->
             code: {"count": each.count, "id": each.id, "message": each.message} for code, each in found.errors.items()
         },
         "run": None if state is None else {**state.figures, "pid": state.pid, "updated": state.updated},
-        "resume": _again(output, state),
+        "resume": _again(output, job, state),
     }
 
 
-def _again(output: str, state: JobState | None) -> str | None:
+def _again(output: str, job: JobFile, state: JobState | None) -> str | None:
     """Return the command that goes on with a job; None where there is nothing left, or a program has to."""
     if state is None or not state.command:
         return None
     if _is_piped(state):
-        return shlex.join(["penstock", "batch", "run", *state.command])
+        return shlex.join(["penstock", *_command(job), *state.command])
     return shlex.join(["penstock", "batch", "resume", output])
 
 

@@ -24,7 +24,7 @@ from ..errors import EXIT_ROWS_FAILED, ConfigError, InputError, PenstockError
 from ..types import to_nano
 from .bounds import bounded
 from .choice import budget_of
-from .job import conduct, finish
+from .job import Recorded, args_of, conduct, finish
 from .keeping import AsyncKeepingClient
 from .leave import CONFIRM_USD, go_on
 from .loop import run, stoppable
@@ -37,7 +37,7 @@ from .watched import metrics_option, watched
 FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
 
 
-@click.command(name="embed")
+@click.command(name="embed", cls=Recorded)
 @click.argument("texts", nargs=-1)
 @click.option(
     "-m", "--model", required=True, metavar="PROVIDER:NAME", help="What embeds, e.g. openai:text-embedding-3-small."
@@ -61,7 +61,16 @@ FORMS: Final = ("txt", "jsonl", "csv", "tsv", "parquet")
     "--json", "as_json", is_flag=True, help="Print one JSON object; with -o progress and summary, a line each."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
-def command(texts: tuple[str, ...], file: str | None, output: str | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    texts: tuple[str, ...],
+    file: str | None,
+    output: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Turn texts into vectors, in as few requests as the provider's limits allow; equal texts are paid once.
 
     Without -o the vectors go to stdout, a line of JSON each. With -o they go into a file, and the same command again
@@ -85,13 +94,16 @@ def command(texts: tuple[str, ...], file: str | None, output: str | None, as_jso
                 'there is nothing to embed; write penstock embed "…" -m MODEL, or name a file with -f'
             )
         file = "-"
+    args = args_of(context)
+    if file == "-" and "-" not in args:
+        args += ["-f", "-"]
     if output == "-":
         output = None
     with _rows(texts, file, options) as rows:
         if output is None:
             _print(rows, as_json, options)
         else:
-            _save(rows, output, as_json, options)
+            _save(rows, output, as_json, options, args)
 
 
 @contextlib.contextmanager
@@ -215,19 +227,21 @@ class _Told(NamedTuple):
     cap: Decimal | None
 
 
-def _save(rows: TextFile, output: str, as_json: bool, options: dict[str, Any]) -> None:
+def _save(rows: TextFile, output: str, as_json: bool, options: dict[str, Any], args: list[str]) -> None:
     """Embed into a file, and say how it went."""
     quiet, cap = options["quiet"], options["budget"]
     told = _Told(silent=quiet or as_json, yes=options["yes"], cap=cap)
     form: Form = "none" if quiet else "json" if as_json else "text"
-    report = run(_job(rows, output, options, told, form))
+    report = run(_job(rows, output, options, told, form, args))
     more = ""
     if report.failed:
         more = f"\nFailed rows, as they came in: {os.path.relpath(failed_path(Path(output)))}"
     finish(report, output, quiet=quiet, as_json=as_json, cap=cap, more=more)
 
 
-async def _job(rows: TextFile, output: str, options: dict[str, Any], told: _Told, form: Form) -> BatchReport:
+async def _job(
+    rows: TextFile, output: str, options: dict[str, Any], told: _Told, form: Form, args: list[str]
+) -> BatchReport:
     async with watched(_client(options), options["metrics"], quiet=options["quiet"]) as client:
         job = EmbedJob(
             rows,
@@ -236,6 +250,7 @@ async def _job(rows: TextFile, output: str, options: dict[str, Any], told: _Told
             model=options["model"],
             params=_params(options),
             concurrency=options["concurrency"],
+            command=args,
             approve=lambda projection: _approve(projection, told),
         )
         with interruptible(interrupts=True):

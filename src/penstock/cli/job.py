@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import sys
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 import click
 
@@ -18,6 +18,23 @@ from .progress import Form, Watched, usd_cap, watch
 from .shown import count, note, span, usd, write_json
 from .signals import on_stop
 from .streams import printing
+
+_ARGS: Final = "penstock.args"
+
+
+class Recorded(click.Command):
+    """A command that remembers how it was called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments, and keep them."""
+        ctx.meta[_ARGS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def args_of(context: click.Context) -> list[str]:
+    """Return how a command was called."""
+    args: list[str] = context.meta[_ARGS]
+    return args
 
 
 class Job(Watched, Protocol):

@@ -24,13 +24,6 @@ def load_schema(given: str) -> Any:
     return _of_file(given)
 
 
-def as_json_schema(wanted: Any) -> Any:
-    """Return the JSON Schema of a type, for where a provider is to hold a model to it by itself."""
-    from .._text.target import target_of
-
-    return target_of(wanted).schema
-
-
 def enum_fields(wanted: Any) -> tuple[str, ...]:
     """Return the fields of the answer that take one of a few values, whose counts are worth telling."""
     from .._text.schema import rooted

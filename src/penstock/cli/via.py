@@ -80,11 +80,16 @@ def via_options(command: F) -> F:
 
 
 def check_via(options: dict[str, Any]) -> None:
-    """Refuse options that say nothing where rows go online.
+    """Refuse options that say nothing for the way that rows go.
 
     Raises: click.UsageError.
     """
     if options["via"] != "online":
+        if options["hedge"]:
+            raise click.UsageError(
+                "--hedge sends a second call beside a late one, and a row of a batch is no call; leave it out, or "
+                "write --via online"
+            )
         return
     for name, flag in (("deadline", "--deadline"), ("queue_tokens", "--queue-tokens")):
         if options[name] is not None:

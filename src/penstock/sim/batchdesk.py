@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.sim import batchshapes
-from penstock.sim.batchrows import Answered, answer_row, refused
-from penstock.sim.batchstore import ENDED, Batch, BatchStore, Dialect, Line, Problem, StoredFile, read_lines
+from penstock.sim.batchrows import Answered, Dialect, answer_row, batch_cost, refused
+from penstock.sim.batchstore import ENDED, Batch, BatchStore, Line, Problem, StoredFile, read_lines
 from penstock.sim.bill import Attempt, Bill
 from penstock.sim.config import Protocol, SimConfig
 from penstock.sim.plan import Reject, SimRequest
@@ -311,7 +311,7 @@ class BatchDesk:
                 cache_read_tokens=row.usage.cache_read,
                 cache_write_tokens=row.usage.write_5m + row.usage.write_1h,
                 output_tokens=row.usage.output,
-                billed_nano=row.billed_nano,
+                billed_nano=batch_cost(batch.dialect, row.model, self._config.price(row.model), row.usage),
             )
         )
         return row

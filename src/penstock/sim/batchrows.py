@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from penstock.sim import anthropic, anthropic_reply, openai_chat, openai_chat_reply
 from penstock.sim.answers import answer
@@ -12,16 +12,17 @@ from penstock.sim.bill import Price
 from penstock.sim.config import Protocol, SimConfig
 from penstock.sim.plan import Reject, Usage
 
+Dialect = Literal["openai", "groq", "together", "mistral", "anthropic"]
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How a row ended: its status, the body of its answer or error, what it used and what half of the price makes."""
+    """How a row ended: its status, the body of its answer or error, and what it used."""
 
     status: int
     body: bytes
     model: str = ""
     usage: Usage = field(default_factory=Usage)
-    billed_nano: int = 0
 
 
 def answer_row(config: SimConfig, protocol: Protocol, body: Mapping[str, Any], ident: str, now: float) -> Answered:
@@ -41,8 +42,14 @@ def refused(protocol: Protocol, reject: Reject, ident: str) -> Answered:
     return Answered(reject.status, anthropic_reply.error_body(reject, ident))
 
 
-def half_price(price: Price, usage: Usage) -> int:
-    """What the usage costs in a batch, in nano-dollars: half of each price, rounded half up once at the end."""
+def batch_cost(dialect: Dialect, model: str, price: Price, usage: Usage) -> int:
+    """What the usage costs in a batch, in nano-dollars: half of each price, rounded half up once at the end.
+
+    Together discounts few models: "Models not listed run at standard rates".
+    Source: https://docs.together.ai/docs/inference/batch/overview (read 2026-12).
+    """
+    if dialect == "together" and model != "meta-llama/Llama-3.3-70B-Instruct-Turbo":
+        return price.cost_nano(usage)
     plain, read, short, long, output = price.rates()
     whole = (
         usage.input * plain
@@ -65,7 +72,7 @@ def _chat(config: SimConfig, body: Mapping[str, Any], ident: str, now: float) ->
     usage = Usage(chat.prompt_tokens, 0, 0, 0, output, reasoning)
     writing = openai_chat_reply.Writing(chat, name, f"chatcmpl-{ident}", int(now), usage)
     written = openai_chat_reply.write(replies, writing)
-    return Answered(200, written, name, usage, half_price(config.price(name), usage))
+    return Answered(200, written, name, usage)
 
 
 def _message(config: SimConfig, body: Mapping[str, Any], ident: str, now: float) -> Answered:
@@ -79,4 +86,4 @@ def _message(config: SimConfig, body: Mapping[str, Any], ident: str, now: float)
     reply = answer(found.ask, config.seed, 0, config.answer_tokens)
     usage = Usage(found.prompt_tokens, 0, 0, 0, reply.tokens, reply.reasoning_tokens)
     writing = anthropic_reply.Writing(name, f"msg_01{ident}", usage, found.show_thinking)
-    return Answered(200, anthropic_reply.write(reply, writing), name, usage, half_price(config.price(name), usage))
+    return Answered(200, anthropic_reply.write(reply, writing), name, usage)

@@ -16,10 +16,9 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.sim.batch_settings import BatchSettings
-from penstock.sim.batchrows import Answered
+from penstock.sim.batchrows import Answered, Dialect
 from penstock.sim.config import Protocol
 
-Dialect = Literal["openai", "groq", "together", "mistral", "anthropic"]
 State = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
 ENDED = frozenset({"failed", "completed", "expired", "cancelled"})
 BYTES_PER_TOKEN = 4
