@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import click
@@ -20,6 +21,14 @@ VIA = (*JOB, "--max-tokens", "9", "--via", "batch-api")
 
 def sim_of(rows_per_s: float = 5000.0) -> SimServer:
     return SimServer(SimConfig(batches=BatchSettings(rows_per_s=rows_per_s)))
+
+
+def wait_for_a_row(sim: SimServer) -> None:
+    """Let the simulator's clock come to where the first row of its only batch is done."""
+    store = sim.simulator.desk.store
+    (batch,), settings = store.batches.values(), store.settings
+    while sim.now < batch.created + settings.validate_s + 1 / settings.rows_per_s:
+        time.sleep(0.002)
 
 
 @pytest.mark.slow
@@ -54,6 +63,7 @@ def test_cancel_ends_the_batches_at_the_provider_and_keeps_what_they_have(tmp_pa
     write_rows(tmp_path / "in.jsonl", 40)
     with sim_of(rows_per_s=15) as sim:
         penstock(*VIA, "--no-wait", sim=sim, folder=tmp_path)
+        wait_for_a_row(sim)
         cancelled = penstock("batch", "cancel", "out.jsonl", sim=sim, folder=tmp_path)
         assert cancelled.returncode == 0, cancelled.stderr
         assert [batch.state for batch in sim.simulator.desk.store.batches.values()] == ["cancelled"]
