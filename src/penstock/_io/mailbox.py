@@ -1,7 +1,8 @@
 """A bounded queue with one thread behind it: whoever posts never waits, whoever reads may be slow or fail.
 
 The thread is made with the first letter, takes what has gathered every `interval_s`, and ends when nothing came for a
-while, so that an idle client has none. Posting is an append; it wakes nobody while the thread is at work.
+while, so that an idle client has none. Posting is an append; it wakes nobody while the thread is at work. What comes
+while it reads waits for the next time: read at once, a few letters at a time, they would cost a busy client much more.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Mailbox:
 
     def _rouse(self) -> None:
         with self._lock:
+            self._asleep = False
             if self._thread is not None:
                 self._bell.set()
                 return
@@ -88,7 +90,7 @@ class Mailbox:
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is ending, so this thread reads itself
-                pass
+                self._asleep = True
             else:
                 self._thread = thread
                 atexit.register(self._at_exit)
@@ -97,10 +99,10 @@ class Mailbox:
 
     def _work(self) -> None:
         while True:
+            self._asleep = False
+            self._bell.wait(0.0 if self._stopping else self._interval_s)
+            self._bell.clear()
             if self._take():
-                self._asleep = False
-                if self._bell.wait(self._interval_s) and not self._stopping:
-                    self._bell.clear()
                 continue
             self._asleep = True
             if not self._letters and self._bell.wait(0.0 if self._stopping else IDLE_S):
@@ -120,16 +122,17 @@ class Mailbox:
 
     def _hand_over(self) -> bool:
         letters = self._letters
-        worked = False
-        while letters or self._missed:
-            worked = True
+        left = len(letters)
+        worked = bool(left or self._missed)
+        self._count_missed()
+        while left:
+            batch = [letters.popleft() for _ in range(min(left, BATCH))]
+            left -= len(batch)
+            try:
+                self._read(batch)
+            except Exception as error:  # noqa: BLE001 - a reader's failure is its own
+                self.lose(len(batch), f"{type(error).__name__}: {error}")
             self._count_missed()
-            batch = [letters.popleft() for _ in range(min(len(letters), BATCH))]
-            if batch:
-                try:
-                    self._read(batch)
-                except Exception as error:  # noqa: BLE001 - a reader's failure is its own
-                    self.lose(len(batch), f"{type(error).__name__}: {error}")
         return worked
 
     def _count_missed(self) -> None:
