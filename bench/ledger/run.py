@@ -93,9 +93,9 @@ def measure(folder: Path, rows: int, quick: bool, say: Callable[[str], None]) ->
         (folder / f"calls{at_once}").mkdir()
         with Server() as server:
             found = shares(server.url, folder / f"calls{at_once}", 5 if quick else 30, at_once)
-        own = {"own_share": found["watched"] - found["floor"]}
-        own |= {"call_us": found.pop("call_us")} | {f"{name}_share": share for name, share in found.items()}
-        figures |= {f"{name}.{at_once}": value for name, value in own.items()}
+        figures[f"call_us.{at_once}"] = found.pop("call_us")
+        found["own"] = found["watched"] - found["floor"]
+        figures |= {f"{name}_share.{at_once}": share for name, share in found.items()}
     path = folder / "year.db"
     began = time.perf_counter()
     build(path, rows, say)

@@ -208,11 +208,7 @@ class EmbedJob:
             job.say(begun, self.report, self._client._clock.wall(), self.report.figures())
             await asyncio.to_thread(journal.sync)
             await asyncio.sleep(TICK_S)
-            if asked := job.asked():
-                job.forget_stop()
-                self.stop()
-                if asked == "now":
-                    self.cancel()
+            job.hear(self.stop, self.cancel)
 
     async def _take_stock(self, journal: Journal) -> None:
         """See which rows have their vector, which repeat the text of another, and how many tokens are left to send."""

@@ -329,11 +329,7 @@ class Batch:
                 await asyncio.to_thread(journal.sync)
                 due = self._clock.now() + TICK_S
             await asyncio.sleep(HEAR_S)
-            if asked := job.asked():
-                job.forget_stop()
-                self.stop()
-                if asked == "now":
-                    self.cancel()
+            job.hear(self.stop, self.cancel)
 
     def _ask_leave(self) -> None:
         """Show what the rest may cost to whoever wants to see it first."""

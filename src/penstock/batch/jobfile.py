@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -119,6 +119,14 @@ class JobFile:
             return self._stop.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
+
+    def hear(self, stop: Callable[[], None], cancel: Callable[[], None]) -> None:
+        """Pass on what somebody asked the run to do: to stop, and if it is to be now, to cut its calls as well."""
+        if asked := self.asked():
+            self.forget_stop()
+            stop()
+            if asked == "now":
+                cancel()
 
     def forget_stop(self) -> None:
         """Take the request away, once it was heard or is stale."""
